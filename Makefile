@@ -1,0 +1,46 @@
+# Everything CI runs, by hand. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test format lint types floors pytest bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make the environment in .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: setup ## draw a small dataset and build it with dvc repro
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/python demo/tour.py
+
+test: setup format lint types floors pytest ## everything CI runs
+
+format: setup ## check the format (make format FIX=1 mends it)
+	$(BIN)/ruff format $(if $(FIX),,--check) .
+
+lint: setup ## look for mistakes (make lint FIX=1 mends what it can)
+	$(BIN)/ruff check $(if $(FIX),--fix) .
+
+types: setup ## check the types
+	$(BIN)/mypy
+
+floors: setup ## check that imports point only downward
+	$(BIN)/lint-imports
+
+pytest: setup ## run the tests; benchmarks run once, as plain tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup ## run the benchmarks
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group $(PYTEST_ARGS)
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks .hypothesis
