@@ -1,0 +1,71 @@
+"""Everything this package raises on purpose, drawn as a tree.
+
+    TfrecStageError            a sentence for the user: expected, got, where, what to do
+    ├── ConfigError            an option or a file of options is wrong
+    ├── ManifestError          the list of image records is wrong as a whole; nothing is written
+    ├── SourceError            an importer cannot read its annotations at all
+    ├── OutputError            the output directory cannot be made or must not be replaced
+    ├── ShardError             a shard file is not what its format or its index says
+    └── RecordError            one image record cannot be encoded; caught, and kept as a failure
+
+A `RecordError` never leaves a build: it becomes a failure with its `reason` and message.
+"""
+
+from typing import Final
+
+
+class TfrecStageError(Exception):
+    """Base of all errors of this package; its text is meant for the user, without a traceback."""
+
+
+class ConfigError(TfrecStageError):
+    """An option is unknown, out of its range or contradicts another."""
+
+
+class ManifestError(TfrecStageError):
+    """A manifest is missing, not JSON, has records of the wrong shape or two records with one id."""
+
+
+class SourceError(TfrecStageError):
+    """Annotation files cannot be read as what the importer expects."""
+
+
+class OutputError(TfrecStageError):
+    """The output directory cannot be written or holds files that are not ours to replace."""
+
+
+class ShardError(TfrecStageError):
+    """A TFRecord file or its index is damaged; the text names the file and the byte offset."""
+
+
+class RecordError(TfrecStageError):
+    """One image record cannot be encoded.
+
+    Attributes:
+        reason: one of `REASONS`; stable, for programs. The text is for people and may change.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        if reason not in REASONS:
+            raise ValueError(f"expected one of {sorted(REASONS)}, but got reason {reason!r}")
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str]]:
+        """Pickle both arguments: worker processes send failures back."""
+        return type(self), (self.reason, str(self))
+
+
+REASONS: Final = frozenset(
+    {
+        "image_missing",  # no such file
+        "image_unreadable",  # permission, a directory, a pipe, a device, an I/O error
+        "image_empty",  # zero bytes
+        "image_changed",  # the sha256 pinned in the record is not that of the file
+        "image_unknown_format",  # the content is no image that Pillow knows
+        "image_unsupported",  # a known format in a variant that cannot be decoded (12 bit, lossless, …)
+        "image_too_large",  # beyond Pillow's pixel limit
+        "image_corrupt",  # truncated, damaged or otherwise not decodable
+        "annotation_invalid",  # boxes, parts, labels or sizes contradict each other or the image
+    }
+)

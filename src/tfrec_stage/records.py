@@ -1,0 +1,151 @@
+"""The nouns: one image and its annotations, as manifests and callers write them.
+
+Coordinates are normalised to [0, 1] by the image's width and height, areas by width times height; the origin
+is the top left corner. Lists of `object` and `object.bbox` run in parallel, one entry an object; lists of
+`object.parts` hold the parts of the first object, then of the second, and so on.
+
+Only the shape is checked here (keys and types); what the numbers say is judged where an image is encoded.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Unknown keys are errors, for a misspelt key must not drop annotations in silence."""
+
+
+class ImageClass(_Shape, frozen=True):
+    """The class of the whole image."""
+
+    label: Int64 | str = 0
+    """Index of the class, from 0; a string of digits is taken as its number."""
+    text: str = ""
+    """Name of the class."""
+    conf: float = 1.0
+    """Confidence of the label, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        if type(self.label) is str:
+            msgspec.structs.force_setattr(self, "label", _parse_label(self.label))
+
+
+class Boxes(_Shape, frozen=True):
+    """Bounding boxes: parallel lists, one entry an object."""
+
+    xmin: list[float] = []
+    """Left edges, normalised by the width."""
+    xmax: list[float] = []
+    """Right edges, normalised by the width."""
+    ymin: list[float] = []
+    """Top edges, normalised by the height."""
+    ymax: list[float] = []
+    """Bottom edges, normalised by the height."""
+    label: list[Int64 | str] = []
+    """Index of each object's class, from 0."""
+    text: list[str] = []
+    """Name of each object's class."""
+    score: list[float] = []
+    """Score of each box, for example a detector's."""
+    conf: list[float] = []
+    """Confidence of each label."""
+
+    def __post_init__(self) -> None:
+        if any(type(label) is str for label in self.label):
+            msgspec.structs.force_setattr(self, "label", [_parse_label(label) for label in self.label])
+
+
+class Parts(_Shape, frozen=True):
+    """Parts (keypoints) of all objects, one object after the other."""
+
+    x: list[float] = []
+    """Positions from the left, normalised by the width."""
+    y: list[float] = []
+    """Positions from the top, normalised by the height."""
+    v: list[Int64] = []
+    """Visibility: 0 not in the image, 1 occluded, 2 visible."""
+    score: list[float] = []
+    """Score of each part, for example a keypoint detector's."""
+
+
+class Objects(_Shape, frozen=True):
+    """The objects in one image."""
+
+    count: Int64 | None = None
+    """Number of objects; derived from the boxes when absent."""
+    area: list[float] = []
+    """Area of each object (its box or its segmentation), normalised by width times height."""
+    id: list[str | Int64] = []
+    """Identifier of each object."""
+    is_crowd: list[Int64] = []
+    """1 where a box covers a crowd of objects, else 0."""
+    bbox: Boxes = Boxes()
+    """Bounding boxes."""
+    parts: Parts = Parts()
+    """Parts, also called keypoints."""
+
+    def __post_init__(self) -> None:
+        if any(type(name) is not str for name in self.id):
+            msgspec.structs.force_setattr(self, "id", [str(name) for name in self.id])
+
+    @property
+    def size(self) -> int:
+        """Number of objects: the stated count, else the number of boxes."""
+        return len(self.bbox.xmin) if self.count is None else self.count
+
+
+class ImageRecord(_Shape, frozen=True):
+    """One image and its annotations."""
+
+    filename: str
+    """Path of the image file, stored as written; a relative one is read from `images_root`."""
+    id: str | Int64
+    """Identifier, unique in its manifest."""
+    class_: ImageClass = msgspec.field(name="class", default=ImageClass())
+    """The class of the whole image."""
+    object: Objects = Objects()
+    """The objects in the image."""
+    extra: Any = ""
+    """A string, or any JSON value (stored as JSON text)."""
+    sha256: Sha256 | None = None
+    """Digest of the image file, in hexadecimal; pins the image."""
+    height: Size | None = None
+    """Height in pixels of the frame that the annotations were made on."""
+    width: Size | None = None
+    """Width in pixels of the frame that the annotations were made on."""
+    encoded: bytes | None = None
+    """The image itself; base64 in JSON. The four fields below are then required, as are the two above."""
+    format: str | None = None
+    """Format of `encoded`, for example JPEG."""
+    colorspace: str | None = None
+    """Colour space of `encoded`, for example RGB."""
+    channels: Size | None = None
+    """Number of channels of `encoded`, for example 3."""
+    error_msg: str | None = None
+    """Accepted and ignored, so that a list of failures can be fed back in."""
+    reason: str | None = None
+    """Accepted and ignored, as `error_msg`."""
+
+    def __post_init__(self) -> None:
+        if type(self.id) is not str:
+            msgspec.structs.force_setattr(self, "id", str(self.id))
+        if self.encoded is not None:
+            needed = ("height", "width", "format", "colorspace", "channels")
+            absent = [name for name in needed if getattr(self, name) is None]
+            if absent:
+                raise ValueError(f"`encoded` needs {', '.join(needed)} as well, but {', '.join(absent)} is absent")
+
+
+def _parse_label(label: int | str) -> int:
+    try:
+        value = int(label)
+    except ValueError:
+        raise ValueError(f"Expected a label number, or a string of digits, but got {label!r}") from None
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"Expected a label of 64 bits, but got {label!r}")
+    return value
