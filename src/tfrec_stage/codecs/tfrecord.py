@@ -1,0 +1,89 @@
+"""TFRecord framing: payload ↔ frame.
+
+A TFRecord file is a run of frames, nothing before, between or after them:
+
+    uint64  length of the payload, little endian
+    uint32  masked CRC32C of those eight bytes
+    byte    payload[length]
+    uint32  masked CRC32C of the payload
+
+Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, Final, NamedTuple
+
+from google_crc32c import extend, value
+
+from tfrec_stage.errors import ShardError
+
+HEADER: Final = struct.Struct("<QI")
+FOOTER: Final = struct.Struct("<I")
+_LENGTH: Final = struct.Struct("<Q")
+_MASK_DELTA: Final = 0xA282EAD8
+
+
+class Frame(NamedTuple):
+    """One record of a TFRecord file."""
+
+    offset: int
+    """Where the frame begins, in bytes from the start of the file."""
+    payload: bytes
+    """The record, its checksum already compared."""
+
+
+def mask_crc(crc: int) -> int:
+    """CRC32C → the form stored in frames: rotated right by 15 bits, plus a constant, modulo 2**32.
+
+    A plain CRC of data that holds CRCs is weak; the mask keeps the two apart.
+    """
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def encode_frame(*payload: bytes) -> tuple[bytes, ...]:
+    """Pieces of one payload → the pieces of its frame: header, the same pieces uncopied, footer.
+
+    >>> b"".join(encode_frame(b"ab", b"c")).hex()
+    '0300000000000000f0a84a7d616263a42d8112'
+    """
+    length = crc = 0
+    for piece in payload:
+        length += len(piece)
+        crc = extend(crc, piece)
+    packed = _LENGTH.pack(length)
+    return (HEADER.pack(length, mask_crc(value(packed))), *payload, FOOTER.pack(mask_crc(crc)))
+
+
+def decode_frames(stream: BinaryIO, name: str) -> Iterator[Frame]:
+    """Frames of a TFRecord file, each checked before it is given.
+
+    Args:
+        stream: the file, read forward only.
+        name: what errors call it.
+
+    Raises:
+        ShardError: a length or a payload does not have its checksum, or the file ends inside a frame.
+    """
+    offset = 0
+    while header := stream.read(HEADER.size):
+        payload = _read_payload(stream, header, name, offset)
+        yield Frame(offset, payload)
+        offset += HEADER.size + len(payload) + FOOTER.size
+
+
+def _read_payload(stream: BinaryIO, header: bytes, name: str, offset: int) -> bytes:
+    if len(header) < HEADER.size:
+        raise ShardError(
+            f"{name}: expected {HEADER.size} bytes of header at byte {offset}, but the file ends after {len(header)}"
+        )
+    length, length_crc = HEADER.unpack(header)
+    if mask_crc(value(header[:8])) != length_crc:
+        raise ShardError(f"{name}: the length of the record at byte {offset} does not have its CRC32C")
+    payload = stream.read(length)
+    footer = stream.read(FOOTER.size)
+    if len(payload) < length or len(footer) < FOOTER.size:
+        raise ShardError(f"{name}: expected {length} bytes in the record at byte {offset}, but the file ends within it")
+    if mask_crc(value(payload)) != FOOTER.unpack(footer)[0]:
+        raise ShardError(f"{name}: the payload of the record at byte {offset} does not have its CRC32C")
+    return payload
