@@ -1,0 +1,46 @@
+"""One JSON array of records: the classic form, held in memory."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tfrec_stage.errors import ManifestError
+from tfrec_stage.manifest.faults import UNDECODABLE, Faults, explain_json
+from tfrec_stage.records import ImageRecord
+
+_decode_record = msgspec.json.Decoder(ImageRecord).decode
+
+
+class JsonArray:
+    """A file of one JSON array; positions are indices."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._records = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
+        except UNDECODABLE as error:
+            raise ManifestError(f"expected a JSON array of image records in {path}, but {error}") from error
+
+    def scan(self) -> Iterator[tuple[int, ImageRecord]]:
+        """See `RecordSource`."""
+        faults = Faults(str(self._path))
+        for position, record in enumerate(self._records):
+            try:
+                yield position, _decode_record(record)
+            except UNDECODABLE as error:
+                faults.add(self.where(position), explain_json(bytes(record), error))
+        faults.raise_if_any()
+
+    def read(self, positions: Iterable[int]) -> Iterator[ImageRecord]:
+        """See `RecordSource`."""
+        return (_decode_record(self._records[position]) for position in positions)
+
+    def original(self, position: int) -> dict[str, Any]:
+        """See `RecordSource`."""
+        return dict(msgspec.json.decode(self._records[position]))
+
+    def where(self, position: int) -> str:
+        """See `RecordSource`."""
+        return f"$[{position}]"

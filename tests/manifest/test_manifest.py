@@ -1,0 +1,173 @@
+"""Image records ↔ file: three sources, one interface."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfrec_stage.errors import ManifestError
+from tfrec_stage.manifest import open_manifest, write_manifest
+from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.records import ImageRecord
+
+RECORDS = [
+    {"filename": "a.jpg", "id": "a", "class": {"label": "1", "text": "köln"}},
+    {"filename": "b.jpg", "id": 7, "object": {"bbox": {"xmin": [0.5], "xmax": [1], "ymin": [0], "ymax": [1.0]}}},
+    {"filename": "c.jpg", "id": "c", "extra": {"deep": [1, None]}, "error_msg": "was broken once"},
+]
+
+
+def as_lines(path: Path, records: list[dict]) -> RecordSource:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return open_manifest(path)
+
+
+def as_array(path: Path, records: list[dict]) -> RecordSource:
+    path.write_text("\n " + json.dumps(records, indent=2))
+    return open_manifest(path)
+
+
+def as_list(_: Path, records: list[dict]) -> RecordSource:
+    return RecordList(records)
+
+
+@pytest.fixture(params=[as_lines, as_array, as_list], ids=["JSON Lines", "JSON array", "list"])
+def make_source(request: pytest.FixtureRequest, tmp_path: Path):
+    """One of the three sources."""
+    return lambda records: request.param(tmp_path / "manifest.json", records)
+
+
+class TestEverySource:
+    """What holds for all sources."""
+
+    def test_scan_gives_records_in_order(self, make_source) -> None:
+        """A scan gives every record, numbers as labels and strings as ids."""
+        records = [record for _, record in make_source(RECORDS).scan()]
+        assert [record.id for record in records] == ["a", "7", "c"]
+        assert records[0].class_.label == 1
+        assert records[1].object.size == 1
+
+    def test_read_finds_records_again(self, make_source) -> None:
+        """Positions from a scan give the same records again, in any order."""
+        source = make_source(RECORDS)
+        positions, records = zip(*source.scan(), strict=True)
+        assert list(source.read(reversed(positions))) == list(reversed(records))
+
+    def test_original_is_what_was_given(self, make_source) -> None:
+        """The original of a record is the dict that was given, its own copy."""
+        source = make_source(RECORDS)
+        originals = [source.original(position) for position, _ in source.scan()]
+        assert originals == RECORDS
+        originals[0]["class"] = None
+        assert [source.original(position) for position, _ in source.scan()] == RECORDS
+
+    def test_all_faults_are_told_with_their_place(self, make_source) -> None:
+        """The first twenty faults are told, each with its place, and the number of the others."""
+        bad = [{"filename": "x", "id": str(number), "clas": {}} for number in range(25)]
+        with pytest.raises(ManifestError) as caught:
+            list(make_source([RECORDS[0], *bad]).scan())
+        lines = str(caught.value).splitlines()
+        assert len(lines) == 21
+        assert "did you mean `class`?" in lines[0]
+        assert lines[-1] == "… and 5 more"
+
+
+def test_lines_are_numbered_from_one(tmp_path: Path) -> None:
+    """A fault in a JSON Lines file names the file and the line, blank lines counted."""
+    path = tmp_path / "manifest.jsonl"
+    path.write_text('{"filename":"a","id":"a"}\n\n{"filename":"b","id":\n{"filename":"c","id":[]}\n')
+    with pytest.raises(ManifestError) as caught:
+        list(open_manifest(path).scan())
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{path}: line 3: expected a JSON object, but")
+    assert second == f"{path}: line 4: Expected `int | str`, got `array` at `$.id`"
+
+
+def test_where_counts_lines(tmp_path: Path) -> None:
+    """A byte offset is told as its line."""
+    source = as_lines(tmp_path / "m", RECORDS)
+    assert [source.where(position) for position, _ in source.scan()] == ["line 1", "line 2", "line 3"]
+
+
+def test_a_manifest_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    """Records are not read from a file that is no longer the one that was scanned."""
+    path = tmp_path / "m.jsonl"
+    source = as_lines(path, RECORDS)
+    positions = [position for position, _ in source.scan()]
+    as_lines(path, RECORDS[:2])
+    with pytest.raises(ManifestError, match="changed while"):
+        list(source.read(positions))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"[1, 2", "JSON array", id="array that never ends"),
+        pytest.param(b"\xff\xfe", "line 1", id="not UTF-8"),
+        pytest.param(b"[{}, 3]", r"\$\[0\].*filename", id="array of other things"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    """A file that holds no records is an error that says what was expected."""
+    path = tmp_path / "m"
+    path.write_bytes(content)
+    with pytest.raises(ManifestError, match=message):
+        list(open_manifest(path).scan())
+
+
+def test_a_missing_manifest_is_told(tmp_path: Path) -> None:
+    """No such file: the path is named."""
+    with pytest.raises(ManifestError, match=r"nowhere\.jsonl, but No such file"):
+        open_manifest(tmp_path / "nowhere.jsonl")
+
+
+def test_written_manifests_are_read_back(tmp_path: Path) -> None:
+    """What is written is read, the same bytes for the same records."""
+    records = [record for _, record in RecordList(RECORDS).scan()]
+    path = tmp_path / "deep" / "m.jsonl"
+    assert write_manifest(path, records) == 3
+    assert [record for _, record in open_manifest(path).scan()] == records
+    assert path.read_bytes().splitlines()[1] == (
+        b'{"filename":"b.jpg","id":"7","object":{"bbox":{"xmin":[0.5],"xmax":[1.0],"ymin":[0.0],"ymax":[1.0]}}}'
+    )
+    assert [entry.name for entry in path.parent.iterdir()] == ["m.jsonl"]
+
+
+def test_a_failing_import_leaves_the_old_manifest(tmp_path: Path) -> None:
+    """When the records stop with an error, the previous manifest stands and nothing lies beside it."""
+
+    def broken():
+        yield ImageRecord(filename="a", id="a")
+        raise RuntimeError
+
+    path = tmp_path / "m.jsonl"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_manifest(path, broken())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_python_values_may_stand_for_json() -> None:
+    """NumPy numbers and arrays, tuples, paths and bytes are taken, and the dicts are not changed."""
+    record = {
+        "filename": Path("a.jpg"),
+        "id": np.int64(3),
+        "class": {"label": np.int32(2), "conf": np.float32(0.5)},
+        "object": {"bbox": {"xmin": np.array([0.25]), "xmax": (1,), "ymin": [0], "ymax": [1]}},
+        "encoded": b"\xff\xd8",
+        **{"height": 1, "width": 1, "format": "JPEG", "colorspace": "RGB", "channels": 3},
+    }
+    (_, parsed), *_ = RecordList([record]).scan()
+    assert (parsed.filename, parsed.id, parsed.class_.label, parsed.class_.conf) == ("a.jpg", "3", 2, 0.5)
+    assert parsed.object.bbox.xmin == [0.25]
+    assert parsed.encoded == b"\xff\xd8"
+    assert isinstance(record["object"]["bbox"]["xmin"], np.ndarray)
+
+
+def test_python_values_of_no_meaning_are_refused() -> None:
+    """An object that no JSON could hold is an error that shows it."""
+    with pytest.raises(ManifestError, match=r"dataset\[0\]: expected JSON-like values, but got a object"):
+        list(RecordList([{"filename": "a", "id": "a", "extra": object()}]).scan())

@@ -1,0 +1,53 @@
+"""What is wrong with the shape of a record."""
+
+import pytest
+
+from tfrec_stage.manifest.shape import shape_faults
+
+GOOD = {"filename": "a.jpg", "id": "a"}
+
+
+@pytest.mark.parametrize(
+    ("record", "faults"),
+    [
+        pytest.param(GOOD, [], id="the least a record needs"),
+        pytest.param(
+            {}, ["`$` has no `filename`, which every record needs", "`$` has no `id`, which every record needs"]
+        ),
+        pytest.param({**GOOD, "object": {"boxes": {}}}, ["unknown key `$.object.boxes`: did you mean `bbox`?"]),
+        pytest.param({**GOOD, "class": {"lable": 1}}, ["unknown key `$.class.lable`: did you mean `label`?"]),
+        pytest.param(
+            {**GOOD, "object": {"bbox": {"zzz": []}}},
+            ["unknown key `$.object.bbox.zzz`: known are xmin, xmax, ymin, ymax, label, text, score, conf"],
+            id="nothing near",
+        ),
+        pytest.param(
+            {**GOOD, "object": {"bbox": {"xmin": [0.1, "0.2"]}}},
+            ["Expected `float`, got `str` at `$.object.bbox.xmin[1]`"],
+        ),
+        pytest.param({**GOOD, "class": 3}, ["expected an object at `$.class`, but got a number"]),
+        pytest.param([], ["expected an object at `$`, but got an array"]),
+        pytest.param(
+            {**GOOD, "class": {"label": "cat"}},
+            ["Expected a label number, or a string of digits, but got 'cat' at `$.class`"],
+        ),
+        pytest.param({**GOOD, "sha256": "xyz"}, ["Expected `str` matching regex '^[0-9a-f]{64}$' at `$.sha256`"]),
+    ],
+)
+def test_faults_name_path_and_cure(record: object, faults: list[str]) -> None:
+    """Each fault says where it is, and a misspelt key what it may have meant."""
+    assert shape_faults(record) == faults
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """A record with several faults is told all of them."""
+    record = {"filename": 1, "idd": "a", "object": {"boxes": {}, "area": ["x"]}}
+    assert len(shape_faults(record)) == 5
+
+
+def test_bytes_without_their_fields_are_refused() -> None:
+    """`encoded` needs the five fields that describe it."""
+    assert shape_faults({**GOOD, "encoded": b"x", "width": 1}) == [
+        "`encoded` needs height, width, format, colorspace, channels as well, "
+        "but height, format, colorspace, channels is absent at `$`"
+    ]
