@@ -1,0 +1,1 @@
+"""Plan, write, index: which record goes where, and the files that come of it."""

@@ -1,0 +1,100 @@
+"""Which record goes into which shard, in which order: a value, made before any byte is written.
+
+Placement is consistent hashing with bounded loads: a record's home is `hash64(id) · num_shards >> 64`; a home
+takes records up to a cap, the mean plus a small slack, and what it cannot take goes on to the next shard that has
+room. So small sets come out even, and in large ones a new record touches its own shard alone. The order inside a
+shard is that of a second, seeded hash. Neither looks at the order of the manifest.
+
+Source: V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016, arXiv:1608.01350.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain, pairwise
+from typing import Final
+
+SLACK_PERCENT: Final = 10
+"""How far above the mean a shard may fill; at 10 % nearly all of 10,000 records in 10 shards are at home."""
+
+
+@dataclass
+class PlanOptions:
+    """The order of records. Identity options: they change the bytes of shards."""
+
+    seed: int = 0
+    """Decides the order inside each shard, and nothing else."""
+    shuffle: bool = True
+    """False keeps the manifest's order, in contiguous shards of equal size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Records by shard."""
+
+    shards: "tuple[array[int], ...]"
+    """For each shard, the numbers of its records (from 0, in the manifest's order), in the order of writing."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.shards))
+
+
+def make_plan(id_hashes: "array[int]", num_shards: int, options: PlanOptions) -> Plan:
+    """Place and order records, given by the `hash64` of their ids in the manifest's order.
+
+    >>> ids = array("Q", [hash64(name) for name in (b"a", b"b", b"c", b"d")])
+    >>> [list(shard) for shard in make_plan(ids, 2, PlanOptions(shuffle=False)).shards]
+    [[0, 1], [2, 3]]
+    """
+    if not options.shuffle:
+        return Plan(_contiguous(len(id_hashes), num_shards))
+    shards = _place(id_hashes, num_shards)
+    return Plan(tuple(_order(shard, id_hashes, options.seed) for shard in shards))
+
+
+def hash64(data: bytes) -> int:
+    """The first 64 bits of a digest: the same on every machine, unlike `hash()`."""
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+
+
+def shard_cap(records: int, num_shards: int) -> int:
+    """The most records that a shard takes: the mean with its slack, and never less than an even share.
+
+    >>> shard_cap(20, 4), shard_cap(100, 10), shard_cap(10_000, 10)
+    (5, 11, 1100)
+    """
+    even_share = -(-records // num_shards)
+    return max(even_share, records * (100 + SLACK_PERCENT) // (100 * num_shards))
+
+
+def _contiguous(records: int, num_shards: int) -> "tuple[array[int], ...]":
+    borders = [records * shard // num_shards for shard in range(num_shards + 1)]
+    return tuple(array("Q", range(first, end)) for first, end in pairwise(borders))
+
+
+def _place(id_hashes: "array[int]", num_shards: int) -> "tuple[array[int], ...]":
+    cap = shard_cap(len(id_hashes), num_shards)
+    shards = tuple(array("Q") for _ in range(num_shards))
+    without_room = []
+    # In the order of hashes, so that the manifest's does not matter. All homes are filled before anything is passed
+    # on: a record is never driven from its home by one that has none.
+    for record in sorted(range(len(id_hashes)), key=id_hashes.__getitem__):
+        home = id_hashes[record] * num_shards >> 64
+        if len(shards[home]) < cap:
+            shards[home].append(record)
+        else:
+            without_room.append((home, record))
+    for home, record in without_room:
+        _next_with_room(shards, home, cap).append(record)
+    return shards
+
+
+def _next_with_room(shards: "Sequence[array[int]]", home: int, cap: int) -> "array[int]":
+    ring = chain(range(home + 1, len(shards)), range(home))
+    return next(shards[shard] for shard in ring if len(shards[shard]) < cap)
+
+
+def _order(shard: "array[int]", id_hashes: "array[int]", seed: int) -> "array[int]":
+    prefix = b"%d:" % seed
+    return array("Q", sorted(shard, key=lambda record: hash64(prefix + id_hashes[record].to_bytes(8, "big"))))
