@@ -23,17 +23,27 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         OutputError: the directory cannot be made or written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    file = _create(partial, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        if error.filename is not None and error.filename != str(partial):
+            raise  # about another file, which the block was reading
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _create(partial: Path, path: Path) -> BinaryIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return partial.open("xb")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -55,8 +65,6 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     try:
         yield staging
         _swap(staging, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -72,14 +80,14 @@ def _make_beside(path: Path) -> Path:
 
 
 def _swap(staging: Path, path: Path) -> None:
-    """Put `staging` in the place of `path`; the previous one is left under the staging name, to be removed."""
-    if not path.exists():
-        staging.rename(path)
-        return
     previous = staging.with_suffix(".previous")
-    path.rename(previous)
-    staging.rename(path)
-    shutil.rmtree(previous)
+    try:
+        if path.exists():
+            path.rename(previous)
+        staging.rename(path)
+    except OSError as error:
+        raise OutputError(f"cannot replace {path}: {error.strerror or error}") from error
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -1,0 +1,70 @@
+"""Image files → their bytes; whatever could block or never end is refused before it is read."""
+
+import os
+import stat
+from typing import Final
+
+from tfrec_stage.errors import RecordError
+
+SIZE_LIMIT: Final = 2**31 - 1
+"""Most bytes of an image file: no `tf.train.Example` can hold more."""
+
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def read_image_file(path: str | bytes | os.PathLike[str]) -> bytes:
+    """Content of a regular file, in one read where it does not change meanwhile.
+
+    Raises:
+        RecordError: `image_missing` (also a dangling link), `image_empty`, `image_too_large`, or `image_unreadable`
+            (no permission, an I/O error, or no regular file).
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)  # without O_NONBLOCK a pipe would wait for its writer
+        try:
+            return _read(descriptor, path)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RecordError("image_missing", f"expected an image file, but there is no {_show(path)}") from None
+    except (OSError, ValueError) as error:
+        message = f"expected to read {_show(path)}, but got: {getattr(error, 'strerror', None) or error}"
+        raise RecordError("image_unreadable", message) from None
+
+
+def _read(descriptor: int, path: str | bytes | os.PathLike[str]) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        raise RecordError("image_unreadable", f"expected a regular file, but {_show(path)} is {kind}")
+    if status.st_size > SIZE_LIMIT:
+        raise RecordError(
+            "image_too_large", f"expected at most {SIZE_LIMIT} bytes, but {_show(path)} has {status.st_size}"
+        )
+    # One byte more than there should be: the end of the file is then seen without a second call.
+    content = os.read(descriptor, status.st_size + 1)
+    if len(content) != status.st_size:
+        content = _read_rest(descriptor, content)
+    if not content:
+        raise RecordError("image_empty", f"expected an image, but {_show(path)} has 0 bytes")
+    return content
+
+
+def _read_rest(descriptor: int, content: bytes) -> bytes:
+    """All that follows, of a file that grows, shrinks or comes in pieces."""
+    pieces = [content]
+    while pieces[-1]:
+        pieces.append(os.read(descriptor, 1 << 20))
+    return b"".join(pieces)
+
+
+def _show(path: str | bytes | os.PathLike[str]) -> str:
+    """The path, with what is not UTF-8 escaped, for messages go into JSON."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()

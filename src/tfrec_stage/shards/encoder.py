@@ -1,0 +1,82 @@
+"""The path of one image: record → file → proved JPEG → Example."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from tfrec_stage.annotations import check_annotations
+from tfrec_stage.codecs.image import EncodedImage, ImagePolicy, encode_image
+from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
+from tfrec_stage.errors import RecordError
+from tfrec_stage.image_file import read_image_file
+from tfrec_stage.records import ImageRecord
+from tfrec_stage.shards.plan import PlanOptions
+
+
+@dataclass
+class EncodeOptions(PlanOptions, ImagePolicy, SchemaOptions):
+    """Every identity option of encoding in one flat group, each kept beside the code that obeys it."""
+
+
+class EncodedRecord(NamedTuple):
+    """One image on its way into a shard."""
+
+    record: ImageRecord
+    """What was encoded."""
+    payload: tuple[bytes, bytes, bytes]
+    """Pieces of the Example: head, image, tail."""
+    source_digest: bytes
+    """SHA-256 of the image as it was read, 32 bytes."""
+    image: EncodedImage
+    """The image as it is stored."""
+
+
+class FailedRecord(NamedTuple):
+    """One image that could not be encoded."""
+
+    reason: str
+    """One of `errors.REASONS`."""
+    message: str
+    """Why, for people."""
+
+
+class Encoder:
+    """Image record → Example. Pure but for reading the image; safe to call from many threads, and to pickle."""
+
+    def __init__(self, options: EncodeOptions, images_root: Path) -> None:
+        self.options = options
+        self._images_root = images_root
+        self._encode_record = RecordEncoder(options).encode
+
+    def __reduce__(self) -> tuple[type["Encoder"], tuple[EncodeOptions, Path]]:
+        return Encoder, (self.options, self._images_root)
+
+    def __call__(self, record: ImageRecord) -> EncodedRecord | FailedRecord:
+        """Encode one record; what is wrong with it comes back as a value, since the other images go on."""
+        try:
+            return self._encode(record)
+        except RecordError as error:
+            return FailedRecord(error.reason, str(error))
+
+    def _encode(self, record: ImageRecord) -> EncodedRecord:
+        check_annotations(record)
+        data = self._read(record) if record.encoded is None else record.encoded
+        digest = sha256(data)
+        if record.sha256 not in (None, digest.hexdigest()):
+            raise RecordError(
+                "image_changed",
+                f"expected an image with sha256 {record.sha256}, as the manifest pins it, but {record.filename} has "
+                f"{digest.hexdigest()}; import the annotations again, or restore the image",
+            )
+        image = encode_image(data, self.options, declared=_declared_size(record))
+        return EncodedRecord(record, self._encode_record(record, image), digest.digest(), image)
+
+    def _read(self, record: ImageRecord) -> bytes:
+        return read_image_file(self._images_root / record.filename)
+
+
+def _declared_size(record: ImageRecord) -> tuple[int, int] | None:
+    if record.width is None or record.height is None:
+        return None
+    return record.width, record.height

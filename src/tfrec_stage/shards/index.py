@@ -1,0 +1,108 @@
+"""The account of a build: `index.json`, `stats.json` and `failures.jsonl` beside the shards.
+
+Nothing in them names a time, a host or a path of the machine: DVC hashes them with the shards.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tfrec_stage.errors import OutputError
+from tfrec_stage.files import write_file
+from tfrec_stage.shards.fingerprint import FORMAT_VERSION
+from tfrec_stage.shards.statistics import Statistics
+from tfrec_stage.shards.writer import WrittenShard
+
+INDEX_NAME: Final = "index.json"
+STATS_NAME: Final = "stats.json"
+FAILURES_NAME: Final = "failures.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """One shard as the index knows it."""
+
+    name: str
+    """Name of the file, in the same directory."""
+    records: int
+    """Number of records."""
+    size_bytes: int
+    """Length of the file."""
+    crc32c: str
+    """CRC32C of the file, eight hexadecimal digits."""
+    fingerprint: str
+    """Digest of everything that decided its bytes."""
+
+
+def shard_name(name: str, shard: int, num_shards: int) -> str:
+    """File name of a shard.
+
+    >>> shard_name("train", 0, 10)
+    'train-00000-of-00010'
+    """
+    return f"{name}-{shard:05d}-of-{num_shards:05d}"
+
+
+def shard_entry(shard: WrittenShard) -> ShardEntry:
+    """What the index keeps of a written shard."""
+    file = shard.file
+    return ShardEntry(shard.name, file.records, file.size_bytes, f"{file.crc32c:08x}", shard.fingerprint)
+
+
+def write_index(directory: Path, name: str, options: Mapping[str, Any], shards: Sequence[ShardEntry]) -> None:
+    """Write `index.json`."""
+    index = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "num_shards": len(shards),
+        "records": sum(shard.records for shard in shards),
+        "options": dict(options),
+        "shards": [asdict(shard) for shard in shards],
+    }
+    write_file(directory / INDEX_NAME, _pretty_json(index))
+
+
+def write_stats(directory: Path, statistics: Statistics, shards: Sequence[ShardEntry]) -> None:
+    """Write `stats.json`, which DVC shows as metrics."""
+    per_shard = {
+        "records_per_shard": [shard.records for shard in shards],
+        "bytes_per_shard": [shard.size_bytes for shard in shards],
+    }
+    write_file(directory / STATS_NAME, _pretty_json(statistics.as_dict() | per_shard))
+
+
+def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> None:
+    """Write `failures.jsonl`: the records as given, each with `error_msg` and `reason`; empty if none failed."""
+    lines = [msgspec.json.encode(failure) + b"\n" for failure in failures]
+    write_file(directory / FAILURES_NAME, b"".join(lines))
+
+
+def refuse_foreign_files(directory: Path, name: str) -> None:
+    """See to it that a directory holds nothing but an earlier build of the same name, which may be replaced.
+
+    Raises:
+        OutputError: it holds something else, or is no directory.
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise OutputError(
+            f"expected {directory} to be a directory or absent, but it is a file; name another output_dir"
+        )
+    ours = re.compile(rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}|{INDEX_NAME}|{STATS_NAME}|{FAILURES_NAME}")
+    foreign = sorted(entry.name for entry in directory.iterdir() if not ours.fullmatch(entry.name))
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise OutputError(
+            f"expected {directory} to hold shards of {name!r} alone, since it is replaced as a whole, "
+            f"but it holds {shown}; move them away, or name another output_dir (each split has its own)"
+        )
+
+
+def _pretty_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,69 @@
+"""What all tests share: TensorFlow as the judge, small real images, and the real data sets beside the checkout."""
+
+import io
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MakeDataset = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """TensorFlow, imported once."""
+    return pytest.importorskip("tensorflow")
+
+
+def encode_noise(number: int, width: int = 40, height: int = 30, image_format: str = "JPEG") -> bytes:
+    """A small image that is another one for each number."""
+    pixels = random.Random(number).randbytes(width * height // 4 * 3)
+    image = Image.frombytes("RGB", (width // 2, height // 2), pixels).resize((width, height))
+    buffer = io.BytesIO()
+    image.save(buffer, image_format)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """Makes image files and the records that name them; every fifth is a PNG."""
+
+    def make(count: int, root: Path = tmp_path) -> list[dict[str, Any]]:
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        return [_make_record(root / "images", number) for number in range(count)]
+
+    return make
+
+
+def _make_record(folder: Path, number: int) -> dict[str, Any]:
+    image_format = "PNG" if number % 5 == 4 else "JPEG"
+    path = folder / f"{number:04d}.{image_format.lower()}"
+    path.write_bytes(encode_noise(number, image_format=image_format))
+    edge = (number % 7 + 1) / 10
+    return {
+        "filename": str(path),
+        "id": str(number),
+        "class": {"label": number % 3, "text": f"class {number % 3}"},
+        "object": {"bbox": {"xmin": [0.0], "xmax": [edge], "ymin": [0.0], "ymax": [edge], "label": [number % 3]}},
+    }
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """The folder of a real data set, which lies beside the checkout; skips where it does not."""
+
+    def find(name: str) -> Path:
+        folder = ROOT.parent / "shared" / "data" / name
+        if not folder.is_dir():
+            pytest.skip(f"needs the real data set {name} in {folder}")
+        return folder
+
+    return find

@@ -1,0 +1,393 @@
+"""The main job, end to end, from Python."""
+
+import copy
+import json
+import os
+import random
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeDataset, encode_noise
+from tfrec_stage import create
+from tfrec_stage.errors import ConfigError, ManifestError, OutputError
+
+FULL_RECORD = {
+    "id": "0",
+    "extra": '{"a": 1}',
+    "class": {"label": 1, "text": "Indigo Bunting", "conf": 0.9},
+    "object": {
+        "count": 1,
+        "area": [0.49],
+        "id": ["1"],
+        "bbox": {
+            "xmin": [0.1],
+            "xmax": [0.8],
+            "ymin": [0.2],
+            "ymax": [0.9],
+            "label": [1],
+            "text": ["bird"],
+            "score": [0.8],
+            "conf": [0.9],
+        },
+        "parts": {"x": [0.2, 0.5], "y": [0.3, 0.6], "v": [2, 1], "score": [1.0, 1.0]},
+    },
+}
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file."""
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
+
+
+def read_examples(tf, directory: Path) -> list[dict]:
+    """All records of all shards, parsed by TensorFlow alone."""
+    dataset = tf.data.TFRecordDataset(sorted(str(path) for path in directory.glob("*-of-*")))
+    return [_as_dict(tf.train.Example.FromString(raw)) for raw in dataset.as_numpy_iterator()]
+
+
+def _as_dict(example) -> dict:
+    return {key: list(getattr(f, f.WhichOneof("kind")).value) for key, f in example.features.feature.items()}
+
+
+def build(dataset: list[dict], directory: Path, **options) -> list[dict]:
+    return create(dataset, "train", directory, **{"num_shards": 3, "num_threads": 2, **options})
+
+
+class TestRecords:
+    """What goes in comes out."""
+
+    def test_a_full_record_comes_back(self, tf, tmp_path: Path) -> None:
+        """Every value of the nested form comes back through tf.io.parse_single_example."""
+        image = tmp_path / "1.jpg"
+        image.write_bytes(encode_noise(1))
+        assert build([{**FULL_RECORD, "filename": str(image)}], tmp_path / "out", num_shards=1) == []
+        raw = next(tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001")).as_numpy_iterator())
+        scalar, many = tf.io.FixedLenFeature, tf.io.VarLenFeature
+        spec = {
+            **{f"image/{key}": scalar([], tf.string) for key in ("id", "filename", "encoded", "extra", "class/text")},
+            **{f"image/{key}": scalar([], tf.string) for key in ("colorspace", "format")},
+            **{f"image/{key}": scalar([], tf.int64) for key in ("height", "width", "channels", "class/label")},
+            "image/object/count": scalar([], tf.int64),
+            "image/class/conf": scalar([], tf.float32),
+            **{f"image/object/bbox/{key}": many(tf.float32) for key in ("xmin", "xmax", "ymin", "ymax")},
+            **{f"image/object/bbox/{key}": many(tf.float32) for key in ("score", "conf")},
+            "image/object/bbox/label": many(tf.int64),
+            "image/object/bbox/text": many(tf.string),
+            **{f"image/object/parts/{key}": many(tf.float32) for key in ("x", "y", "score")},
+            "image/object/parts/v": many(tf.int64),
+            "image/object/area": many(tf.float32),
+            "image/object/id": many(tf.string),
+        }
+        parsed = tf.io.parse_single_example(raw, spec)
+        got = {
+            key: (tf.sparse.to_dense(value) if isinstance(value, tf.sparse.SparseTensor) else value).numpy()
+            for key, value in parsed.items()
+        }
+        assert got["image/id"] == b"0"
+        assert got["image/filename"] == str(image).encode()
+        assert got["image/encoded"] == image.read_bytes()
+        assert (got["image/height"], got["image/width"], got["image/channels"]) == (30, 40, 3)
+        assert (got["image/format"], got["image/colorspace"]) == (b"JPEG", b"RGB")
+        assert (got["image/class/label"], got["image/class/text"]) == (1, b"Indigo Bunting")
+        assert got["image/class/conf"] == pytest.approx(0.9)
+        assert got["image/extra"] == b'{"a": 1}'
+        assert got["image/object/count"] == 1
+        boxes, parts = FULL_RECORD["object"]["bbox"], FULL_RECORD["object"]["parts"]
+        for key in ("xmin", "xmax", "ymin", "ymax", "score", "conf", "label"):
+            assert got[f"image/object/bbox/{key}"] == pytest.approx(boxes[key])
+        assert list(got["image/object/bbox/text"]) == [b"bird"]
+        assert list(got["image/object/id"]) == [b"1"]
+        assert got["image/object/area"] == pytest.approx([0.49])
+        for key in ("x", "y", "v", "score"):
+            assert got[f"image/object/parts/{key}"] == pytest.approx(parts[key])
+
+    def test_a_minimal_record_has_every_key(self, tf, tmp_path: Path) -> None:
+        """Only `filename` and `id` are required; all 27 keys are there, with a kind each, and the defaults."""
+        (tmp_path / "a.jpg").write_bytes(encode_noise(1))
+        build([{"filename": "a.jpg", "id": 5}], tmp_path / "out", num_shards=1, images_root=tmp_path)
+        raw = (tmp_path / "out" / "train-00000-of-00001").read_bytes()
+        example = tf.train.Example.FromString(raw[12:-4])
+        assert len(example.features.feature) == 27
+        assert all(feature.WhichOneof("kind") for feature in example.features.feature.values())
+        got = _as_dict(example)
+        assert got["image/filename"] == [b"a.jpg"]
+        assert got["image/class/label"] == [0]
+        assert got["image/class/text"] == [b""]
+        assert got["image/class/conf"] == [1.0]
+        assert got["image/extra"] == [b""]
+        assert got["image/object/count"] == [0]
+        assert got["image/object/bbox/xmin"] == []
+
+    def test_bytes_are_those_of_tensorflow(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Each record of a shard is what tf.train.Example would serialise deterministically."""
+        build(make_dataset(20), tmp_path / "out")
+        for path in (tmp_path / "out").glob("*-of-*"):
+            for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                assert tf.train.Example.FromString(raw).SerializeToString(deterministic=True) == raw
+
+    def test_object_detection_keys(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """`od_api_keys` adds the five keys of the Object Detection API."""
+        build(make_dataset(1), tmp_path / "out", od_api_keys=True)
+        (example,) = read_examples(tf, tmp_path / "out")
+        assert len(example) == 32
+        assert example["image/source_id"] == [b"0"]
+        assert example["image/key/sha256"] == [sha256(example["image/encoded"][0]).hexdigest().encode()]
+        assert example["image/object/class/label"] == example["image/object/bbox/label"] == [0]
+        assert example["image/object/is_crowd"] == []
+
+    def test_labels_may_be_digits(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """`"label": "1"` is taken as 1."""
+        (record,) = make_dataset(1)
+        build([record | {"class": {"label": "1"}}], tmp_path / "out")
+        assert read_examples(tf, tmp_path / "out")[0]["image/class/label"] == [1]
+
+    def test_extra_may_be_any_json(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A string is stored as it is, any other JSON value as its text."""
+        first, second = make_dataset(2)
+        build([first | {"extra": "plain"}, second | {"extra": {"b": [1], "a": "ä"}}], tmp_path / "out", shuffle=False)
+        extras = [example["image/extra"][0].decode() for example in read_examples(tf, tmp_path / "out")]
+        assert extras == ["plain", '{"a": "ä", "b": [1]}']
+
+    def test_bytes_in_the_record_are_encoded(self, tf, tmp_path: Path) -> None:
+        """With `encoded` no file is read."""
+        described = {"height": 30, "width": 40, "format": "JPEG", "colorspace": "RGB", "channels": 3}
+        record = {"filename": "nowhere.jpg", "id": "a", "encoded": encode_noise(1), **described}
+        assert build([record], tmp_path / "out") == []
+        assert read_examples(tf, tmp_path / "out")[0]["image/encoded"] == [encode_noise(1)]
+
+    def test_images_need_not_be_stored(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """`store_images=False` leaves `image/encoded` empty, and everything else as it is."""
+        dataset = make_dataset(5)
+        build(dataset, tmp_path / "with")
+        assert build(dataset, tmp_path / "without", store_images=False) == []
+        stored, named = (read_examples(tf, tmp_path / name) for name in ("with", "without"))
+        assert all(example["image/encoded"] == [b""] for example in named)
+        empty = {"image/encoded": [b""], "image/format": [b"x"]}
+        assert [example | empty for example in named] == [example | empty for example in stored]
+
+    def test_every_image_decodes(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """TensorFlow decodes every image to the stated size, PNG files included."""
+        build(make_dataset(10), tmp_path / "out")
+        for example in read_examples(tf, tmp_path / "out"):
+            shape = tf.io.decode_jpeg(example["image/encoded"][0], channels=3).shape
+            assert tuple(shape) == (example["image/height"][0], example["image/width"][0], 3)
+
+
+class TestSameBytes:
+    """The same records and identity options give the same bytes."""
+
+    @pytest.mark.parametrize("num_threads", [1, 2, 7])
+    @pytest.mark.parametrize("num_shards", [1, 3, 10])
+    def test_threads_do_not_matter(
+        self, tmp_path: Path, make_dataset: MakeDataset, num_threads: int, num_shards: int
+    ) -> None:
+        """Any number of threads with any number of shards gives the same files."""
+        dataset = make_dataset(40)
+        build(dataset, tmp_path / "one", num_shards=num_shards, num_threads=1)
+        build(dataset, tmp_path / "many", num_shards=num_shards, num_threads=num_threads)
+        assert digests(tmp_path / "many") == digests(tmp_path / "one")
+
+    def test_the_order_of_records_does_not_matter(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A shuffled dataset gives the same files."""
+        dataset = make_dataset(40)
+        build(dataset, tmp_path / "first")
+        build(random.Random(1).sample(dataset, len(dataset)), tmp_path / "second")
+        assert digests(tmp_path / "second") == digests(tmp_path / "first")
+
+    def test_process_and_directory_do_not_matter(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Other processes with other hash seeds, in other working directories, give the same files."""
+        for name in ("first", "second"):
+            workspace = tmp_path / name
+            workspace.mkdir()
+            dataset = make_dataset(20, workspace)
+            relative = [r | {"filename": os.path.relpath(r["filename"], workspace)} for r in dataset]
+            (workspace / "dataset.json").write_text(json.dumps(relative))
+            script = (
+                "import json; from tfrec_stage import create;"
+                "create(json.load(open('dataset.json')), 'train', 'out', 3, 2)"
+            )
+            environment = {**os.environ, "PYTHONHASHSEED": str(len(name))}
+            subprocess.run([sys.executable, "-c", script], cwd=workspace, env=environment, check=True, timeout=120)
+        assert digests(tmp_path / "second" / "out") == digests(tmp_path / "first" / "out")
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("seed", 1), ("shuffle", False), ("jpeg_quality", 50), ("od_api_keys", True), ("store_images", False)],
+    )
+    def test_identity_options_matter(
+        self, tmp_path: Path, make_dataset: MakeDataset, option: str, value: object
+    ) -> None:
+        """An identity option changes the shards, and every fingerprint of a shard that changes."""
+        dataset = make_dataset(30)
+        build(dataset, tmp_path / "before")
+        build(dataset, tmp_path / "after", **{option: value})
+        before, after = (json.loads((tmp_path / d / "index.json").read_text())["shards"] for d in ("before", "after"))
+        assert before != after
+        for old, new in zip(before, after, strict=True):
+            assert (old["crc32c"] == new["crc32c"]) or (old["fingerprint"] != new["fingerprint"])
+
+
+class TestFailures:
+    """A bad image is data: it comes back with its reason, and the others go on."""
+
+    def test_failed_records_come_back(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Each failed dict is a copy with `error_msg`; the rest is written; nothing that was given is changed."""
+        dataset = make_dataset(10)
+        dataset[3]["filename"] = str(tmp_path / "nowhere.jpg")
+        Path(dataset[5]["filename"]).write_bytes(b"<html>404</html>")
+        dataset[7]["object"]["bbox"]["xmax"].append(0.5)
+        given = copy.deepcopy(dataset)
+        failed = build(dataset, tmp_path / "out")
+        assert dataset == given
+        assert [record["reason"] for record in failed] == [
+            "image_missing",
+            "image_unknown_format",
+            "annotation_invalid",
+        ]
+        for record, number in zip(failed, (3, 5, 7), strict=True):
+            assert record == {**dataset[number], "error_msg": record["error_msg"], "reason": record["reason"]}
+            assert record is not dataset[number]
+        assert "xmax" in failed[2]["error_msg"]
+        assert sorted(int(e["image/id"][0]) for e in read_examples(tf, tmp_path / "out")) == [0, 1, 2, 4, 6, 8, 9]
+        stats = json.loads((tmp_path / "out" / "stats.json").read_text())
+        assert (stats["images"], stats["failed"], stats["failures"]["image_missing"]) == (7, 3, 1)
+
+    def test_failures_can_be_repaired_and_fed_back(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A list of failures is a dataset: repaired, it goes in as it came out."""
+        dataset = make_dataset(3)
+        image = Path(dataset[1]["filename"])
+        content = image.read_bytes()
+        image.unlink()
+        failed = build(dataset, tmp_path / "out")
+        image.write_bytes(content)
+        assert build(failed, tmp_path / "again") == []
+        build(dataset[1:2], tmp_path / "clean")
+        assert digests(tmp_path / "again") == digests(tmp_path / "clean")
+
+    def test_a_pinned_image_that_changed_fails(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """The sha256 of a record must be that of its image."""
+        first, second = make_dataset(2)
+        first["sha256"] = sha256(Path(first["filename"]).read_bytes()).hexdigest()
+        second["sha256"] = first["sha256"]
+        (failed,) = build([first, second], tmp_path / "out")
+        assert (failed["id"], failed["reason"]) == ("1", "image_changed")
+
+    def test_a_failed_image_changes_the_fingerprint(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A shard without one of its images is never taken for the whole one."""
+        dataset = make_dataset(2)
+        build(dataset, tmp_path / "whole", num_shards=1)
+        Path(dataset[0]["filename"]).unlink()
+        build(dataset, tmp_path / "less", num_shards=1)
+        whole, less = (json.loads((tmp_path / d / "index.json").read_text())["shards"][0] for d in ("whole", "less"))
+        assert whole["fingerprint"] != less["fingerprint"]
+
+    def test_all_may_fail(self, tmp_path: Path) -> None:
+        """Every image fails: the shards are there and empty."""
+        failed = build([{"filename": "nowhere", "id": str(number)} for number in range(4)], tmp_path / "out")
+        assert len(failed) == 4
+        assert all(path.stat().st_size == 0 for path in (tmp_path / "out").glob("*-of-*"))
+
+
+class TestRefusals:
+    """A bad manifest or option is an exception, and nothing is written."""
+
+    @pytest.mark.parametrize(
+        ("records", "message"),
+        [
+            pytest.param([], "has none", id="no records"),
+            pytest.param([{"filename": "a", "id": 1}, {"filename": "b", "id": "1"}], r"dataset\[0\] and dataset\[1\]"),
+            pytest.param([{"filename": "a", "id": "1", "objct": {}}], "did you mean `object`"),
+            pytest.param([{"id": "1"}], "has no `filename`"),
+            pytest.param([3], r"expected an object at `\$`, but got a number"),
+        ],
+    )
+    def test_bad_manifests(self, tmp_path: Path, records: list, message: str) -> None:
+        """Records of the wrong shape, double ids and empty sets are refused."""
+        with pytest.raises(ManifestError, match=message):
+            build(records, tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"num_shards": 0}, "num_shards: expected a whole number of at least 1, but got 0"),
+            ({"num_shards": 2.0}, "num_shards"),
+            ({"num_threads": 0}, "num_threads: expected at least 1, but got 0"),
+            ({"jpeg_quality": 101}, "encode.jpeg_quality"),
+            ({"verify": "no"}, "verify"),
+            ({"sed": 1}, "unknown option 'sed': did you mean 'seed'"),
+            ({"background": [0, 0]}, "background"),
+        ],
+    )
+    def test_bad_options(self, tmp_path: Path, options: dict, message: str) -> None:
+        """An option that is unknown or out of range names itself."""
+        with pytest.raises(ConfigError, match=message):
+            build([{"filename": "a", "id": "1"}], tmp_path / "out", **options)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_bad_names(self, tmp_path: Path) -> None:
+        """A name that would lead elsewhere is refused."""
+        with pytest.raises(ConfigError, match="name: expected a name without slashes"):
+            create([{"filename": "a", "id": "1"}], "../train", tmp_path / "out", 1, 1)
+
+
+class TestOutput:
+    """The output directory is replaced as a whole, and only where it is ours."""
+
+    def test_leftovers_do_not_survive(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """After a build with fewer shards nothing of the earlier one is left."""
+        build(make_dataset(10), tmp_path / "out", num_shards=5)
+        build(make_dataset(10), tmp_path / "out", num_shards=2)
+        names = {path.name for path in (tmp_path / "out").iterdir()}
+        accounts = {"index.json", "stats.json", "failures.jsonl"}
+        assert names == {"train-00000-of-00002", "train-00001-of-00002", *accounts}
+
+    @pytest.mark.parametrize("foreign", ["notes.txt", "val-00000-of-00002", "train.jpg"])
+    def test_foreign_files_are_never_removed(self, tmp_path: Path, make_dataset: MakeDataset, foreign: str) -> None:
+        """A directory that holds anything else is refused, named and left alone."""
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / foreign).write_text("mine")
+        with pytest.raises(OutputError, match=f"it holds {foreign}"):
+            build(make_dataset(3), tmp_path / "out")
+        assert (tmp_path / "out" / foreign).read_text() == "mine"
+
+    def test_a_file_in_the_place_is_refused(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A file where the directory should be is left alone."""
+        (tmp_path / "out").write_text("mine")
+        with pytest.raises(OutputError, match="to be a directory"):
+            build(make_dataset(3), tmp_path / "out")
+
+    def test_the_index_describes_the_files(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Sizes and checksums of the index are those of the files."""
+        from google_crc32c import value
+
+        build(make_dataset(12), tmp_path / "out")
+        index = json.loads((tmp_path / "out" / "index.json").read_text())
+        assert (index["name"], index["num_shards"], index["records"]) == ("train", 3, 12)
+        assert index["options"]["seed"] == 0
+        for shard in index["shards"]:
+            data = (tmp_path / "out" / shard["name"]).read_bytes()
+            assert (len(data), f"{value(data):08x}") == (shard["size_bytes"], shard["crc32c"])
+
+    def test_an_interrupted_build_leaves_the_previous_one(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Ctrl-C in the middle: the previous output stands and nothing lies beside it."""
+        build(make_dataset(10), tmp_path / "out")
+        before = digests(tmp_path / "out")
+
+        def interrupt(_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            build(make_dataset(30), tmp_path / "out", progress=interrupt)
+        assert digests(tmp_path / "out") == before
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
+
+    def test_listeners_hear_the_end(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """The last event counts every image, failures included."""
+        events = []
+        build(make_dataset(10), tmp_path / "out", progress=events.append)
+        assert (events[-1].name, events[-1].done, events[-1].total, events[-1].is_last) == ("train", 10, 10, True)
