@@ -160,14 +160,17 @@ class TestRecords:
         assert read_examples(tf, tmp_path / "out")[0]["image/encoded"] == [encode_noise(1)]
 
     def test_images_need_not_be_stored(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """`store_images=False` leaves `image/encoded` empty, and everything else as it is."""
+        """`store_images=False` leaves `image/encoded` empty and names the file's own format; the rest is as it is."""
         dataset = make_dataset(5)
         build(dataset, tmp_path / "with")
         assert build(dataset, tmp_path / "without", store_images=False) == []
         stored, named = (read_examples(tf, tmp_path / name) for name in ("with", "without"))
         assert all(example["image/encoded"] == [b""] for example in named)
-        empty = {"image/encoded": [b""], "image/format": [b"x"]}
-        assert [example | empty for example in named] == [example | empty for example in stored]
+        assert [e["image/format"] for e in named] == [
+            [b"PNG"] if e["image/filename"][0].endswith(b"png") else [b"JPEG"] for e in named
+        ]
+        same = {"image/encoded": [b""], "image/format": [b""]}
+        assert [example | same for example in named] == [example | same for example in stored]
 
     def test_every_image_decodes(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """TensorFlow decodes every image to the stated size, PNG files included."""

@@ -78,7 +78,7 @@ def test_a_new_directory_has_the_usual_rights(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     """A path that leads through a file is an error that names it."""
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot make .*file/out"), replaced_directory(tmp_path / "file" / "out"):
+    with pytest.raises(OutputError, match=r"cannot make .*file/out"), replaced_directory(tmp_path / "file" / "out"):
         pass
-    with pytest.raises(OutputError, match="cannot write .*file/a"):
+    with pytest.raises(OutputError, match=r"cannot write .*file/a"):
         write_file(tmp_path / "file" / "a", b"")

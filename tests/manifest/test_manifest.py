@@ -158,7 +158,11 @@ def test_python_values_may_stand_for_json() -> None:
         "class": {"label": np.int32(2), "conf": np.float32(0.5)},
         "object": {"bbox": {"xmin": np.array([0.25]), "xmax": (1,), "ymin": [0], "ymax": [1]}},
         "encoded": b"\xff\xd8",
-        **{"height": 1, "width": 1, "format": "JPEG", "colorspace": "RGB", "channels": 3},
+        "height": 1,
+        "width": 1,
+        "format": "JPEG",
+        "colorspace": "RGB",
+        "channels": 3,
     }
     (_, parsed), *_ = RecordList([record]).scan()
     assert (parsed.filename, parsed.id, parsed.class_.label, parsed.class_.conf) == ("a.jpg", "3", 2, 0.5)

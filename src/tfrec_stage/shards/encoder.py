@@ -1,6 +1,6 @@
 """The path of one image: record → file → proved JPEG → Example."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +70,8 @@ class Encoder:
                 f"{digest.hexdigest()}; import the annotations again, or restore the image",
             )
         image = encode_image(data, self.options, declared=_declared_size(record))
+        if not self.options.store_images:  # readers load the file itself
+            image = replace(image, format=image.source_format)
         return EncodedRecord(record, self._encode_record(record, image), digest.digest(), image)
 
     def _read(self, record: ImageRecord) -> bytes:
