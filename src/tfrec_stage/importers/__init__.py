@@ -1,0 +1,104 @@
+"""Annotations of the formats people have → image records.
+
+An importer is one file with one callable, `read`. It takes the labels first (they are small), then streams
+the records; images are never held. What all importers share is added here, once:
+
+    annotations ──read──▶ records ──keep──▶ those of one split ──pin──▶ with sha256, width, height
+
+`Importer` states the one rule for faults; `Problem` is what cannot become a record.
+"""
+
+import difflib
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from tfrec_stage.errors import ConfigError
+from tfrec_stage.importers.labels import read_labels, write_labels
+from tfrec_stage.importers.pins import pin
+from tfrec_stage.importers.splits import SplitOptions
+from tfrec_stage.importers.values import ImportedDataset, Importer, Label, Problem
+from tfrec_stage.records import ImageRecord
+
+__all__ = [
+    "IMPORTERS",
+    "ImportedDataset",
+    "Importer",
+    "Label",
+    "Problem",
+    "SplitOptions",
+    "find_importer",
+    "read_labels",
+    "write_labels",
+]
+
+IMPORTERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "coco": "tfrec_stage.importers.coco",
+        "csv": "tfrec_stage.importers.csv_boxes",
+        "datumaro": "tfrec_stage.importers.datumaro",
+        "image_folder": "tfrec_stage.importers.image_folder",
+        "voc": "tfrec_stage.importers.voc",
+        "yolo": "tfrec_stage.importers.yolo",
+    }
+)
+"""Name of each importer, and the module whose `read` it is; imported only when it is asked for."""
+
+
+def find_importer(
+    name: str, options: Mapping[str, Any] | None = None, *, keep: Callable[[ImageRecord], bool] | None = None
+) -> Importer:
+    """Give the importer of that name, with its options set and its records pinned.
+
+    Args:
+        name: a key of `IMPORTERS`.
+        options: keyword-only arguments of that importer's `read`, as a YAML file gives them.
+        keep: says which records to keep, before their images are read; problems always stay. For example
+            `functools.partial(SplitOptions({"train": 0.9, "val": 0.1}).belongs_to, "train")`.
+
+    Raises:
+        ConfigError: no such importer, no such option, or an option of another type.
+    """
+    if name not in IMPORTERS:
+        raise ConfigError(f"importer: expected one of {', '.join(sorted(IMPORTERS))}, but got {name!r}")
+    read = importlib.import_module(IMPORTERS[name]).read
+    checked = _check_options(name, read, dict(options or {}))
+    return partial(_import, partial(read, **checked), keep)
+
+
+def _import(
+    read: Importer,
+    keep: Callable[[ImageRecord], bool] | None,
+    annotations: tuple[Path, ...],
+    images: Path,
+    images_root: Path,
+) -> ImportedDataset:
+    dataset = read(annotations, images, images_root)
+    kept = (found for found in dataset.records if isinstance(found, Problem) or keep is None or keep(found))
+    pinned = (found if isinstance(found, Problem) else pin(found, images_root) for found in kept)
+    return ImportedDataset(dataset.labels, pinned)
+
+
+def _check_options(name: str, read: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(read).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    types = typing.get_type_hints(read)
+    return {option: _convert(name, option, value, known, types) for option, value in options.items()}
+
+
+def _convert(name: str, option: str, value: Any, known: list[str], types: Mapping[str, Any]) -> Any:
+    if option not in known:
+        near = difflib.get_close_matches(option, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it knows {', '.join(known) or 'none'}"
+        raise ConfigError(f"importer {name}: unknown option {option!r}{hint}")
+    try:
+        return msgspec.convert(value, types[option])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"importer {name}: option {option}: {error}") from None

@@ -1,0 +1,188 @@
+"""Tables with one box a row → image records.
+
+Source: the box files of OpenImages (https://storage.googleapis.com/openimages/web/download_v7.html), whose edges are
+normalised, and the tables of the TensorFlow Object Detection API's tutorials, whose edges are in pixels.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from tfrec_stage.errors import SourceError
+from tfrec_stage.importers.columns import EDGES, Row, Table
+from tfrec_stage.importers.folders import ImageFolder
+from tfrec_stage.importers.instances import Box, Instance, to_objects
+from tfrec_stage.importers.labels import number_labels, show_names
+from tfrec_stage.importers.pins import inspect_image
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.records import ImageRecord
+
+
+def read(
+    annotations: tuple[Path, ...],
+    images: Path,
+    images_root: Path,
+    *,
+    columns: dict[str, str] | None = None,
+    pixels: bool | None = None,
+    suffix: str | None = None,
+    extra: list[str] | None = None,
+    names: list[str] | None = None,
+    class_names: str | None = None,
+) -> ImportedDataset:
+    """Read CSV files with a header; those of OpenImages and of TensorFlow's tutorials are known by it.
+
+    Rows of one image make one record, and the image's cell is its id. A row with neither label nor edges is an image
+    without objects; an image in no row is not part of the data set. Where each image's rows stand together, rows are
+    streamed; otherwise they are all held in memory, and records are sorted by image.
+
+    Args:
+        annotations: the CSV files.
+        images: folder that the image's cell starts from.
+        images_root: folder that records' `filename` starts from.
+        columns: header of each role's column: image, label, xmin, xmax, ymin, ymax and, where there are any, width,
+            height and is_crowd; adds to what the header tells.
+        pixels: whether edges are in pixels, else normalised; by default they are in pixels if there is a width.
+        suffix: what turns the image's cell into a file name; by default ".jpg" for OpenImages, else nothing.
+        extra: headers of columns to keep in `extra`, as lists of texts that run parallel to the boxes; by default
+            OpenImages' flags.
+        names: all labels as the table writes them, in the order of their numbers; else those of `class_names` in the
+            order of their texts, else those found in alphabetical order.
+        class_names: CSV file without header: labels as the table writes them, and their texts.
+
+    Raises:
+        SourceError: a file cannot be read or lacks a column.
+        ConfigError: `columns` has an unknown role, or `names` has one name twice.
+    """
+    if not annotations:
+        raise SourceError("expected CSV files in `annotations`, but got none")
+    folder = ImageFolder(images, images_root)
+    tables = [Table.open(path, columns or {}, suffix, extra) for path in annotations]
+    overview = _Overview.of(_read_rows(tables))
+    texts = {} if class_names is None else _read_texts(Path(class_names))
+    ordered = names or sorted(texts, key=lambda key: (texts[key], key)) or None
+    labels = {
+        key: replace(label, text=texts.get(key, key)) for key, label in number_labels(overview.labels, ordered).items()
+    }
+    reader = _Reader(folder, labels, {table.path: table for table in tables}, pixels)
+    return ImportedDataset(tuple(labels.values()), reader.to_records(overview.group(_read_rows(tables))))
+
+
+def _read_rows(tables: Iterable[Table]) -> Iterator[Row]:
+    return (row for table in tables for row in table.read_rows())
+
+
+def _read_texts(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {cells[0]: cells[1] for cells in csv.reader(file) if cells}
+    except (OSError, UnicodeDecodeError, csv.Error, IndexError) as error:
+        raise SourceError(f"class_names: {path}: expected lines of label,text, but: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Overview:
+    """What has to be known of all rows before the first record."""
+
+    labels: frozenset[str]
+    """Labels as the table writes them."""
+    is_grouped: bool
+    """Whether the rows of each image stand together."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "_Overview":
+        labels: set[str] = set()
+        images: set[str] = set()
+        is_grouped = True
+        for image, group in groupby(rows, attrgetter("image")):
+            is_grouped = is_grouped and image not in images
+            images.add(image)
+            labels.update(row.label for row in group if row.label)
+        return cls(frozenset(labels), is_grouped)
+
+    def group(self, rows: Iterable[Row]) -> Iterator[tuple[str, Iterable[Row]]]:
+        """Give each image with its rows."""
+        return groupby(rows if self.is_grouped else sorted(rows, key=attrgetter("image")), attrgetter("image"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    folder: ImageFolder
+    labels: Mapping[str, Label]
+    """By their text in the table."""
+    tables: Mapping[Path, Table]
+    pixels: bool | None
+    """Whether edges are in pixels; None: where there is a width."""
+
+    def to_records(self, groups: Iterable[tuple[str, Iterable[Row]]]) -> Iterator[ImageRecord | Problem]:
+        for image, group in groups:
+            rows = list(group)
+            try:
+                yield self._to_record(image, rows)
+            except AnnotationError as error:
+                yield error.to_problem(rows[0].path)
+
+    def _to_record(self, image: str, rows: Sequence[Row]) -> ImageRecord:
+        if not image:
+            raise _fault(rows[0], "expected the name of an image, but its cell is empty")
+        table = self.tables[rows[0].path]
+        name = image + table.suffix
+        objects = [row for row in rows if row.has_object]
+        size = _find_size(rows)
+        if self._in_pixels(table):
+            size = size or inspect_image(self.folder.path / name).upright
+            if size is None and objects:
+                raise _fault(rows[0], "expected width and height in the table, or a readable image")
+        scale = size if size and self._in_pixels(table) else (1, 1)
+        width, height = size or (None, None)
+        return ImageRecord(
+            filename=self.folder.filename(name),
+            id=image,
+            object=to_objects([self._to_instance(row, *scale) for row in objects]),
+            extra={name: [row.extra[i] for row in objects] for i, name in enumerate(table.extra)} or "",
+            width=width,
+            height=height,
+        )
+
+    def _in_pixels(self, table: Table) -> bool:
+        return "width" in table.places if self.pixels is None else self.pixels
+
+    def _to_instance(self, row: Row, width: int, height: int) -> Instance:
+        if row.label not in self.labels:
+            raise _fault(row, f"expected one of the labels {show_names(self.labels)}, but got {row.label!r}")
+        xmin, xmax, ymin, ymax = (_read_number(row, edge) for edge in EDGES)
+        box = Box(xmin / width, xmax / width, ymin / height, ymax / height)
+        is_crowd = _read_number(row, "is_crowd") == 1 if "is_crowd" in row.cells else None
+        return Instance(self.labels[row.label], box, box.area, is_crowd=is_crowd)
+
+
+def _find_size(rows: Sequence[Row]) -> tuple[int, int] | None:
+    """Give the width and height that all rows of an image state, in pixels."""
+    first = rows[0]
+    if "width" not in first.cells or "height" not in first.cells:
+        return None
+    size = (int(_read_number(first, "width")), int(_read_number(first, "height")))
+    if min(size) < 1:
+        raise _fault(first, f"expected a width and a height of 1 or more, but got {size[0]}x{size[1]}")
+    for row in rows[1:]:
+        if any(row.cells.get(side) != first.cells[side] for side in ("width", "height")):
+            raise _fault(row, f"expected {size[0]}x{size[1]} pixels, as in line {first.line}, but got another size")
+    return size
+
+
+def _read_number(row: Row, role: str) -> float:
+    try:
+        number = float(row.cells[role])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise _fault(row, f"expected a number as {role}, but got {row.cells[role]!r}")
+    return number
+
+
+def _fault(row: Row, message: str) -> AnnotationError:
+    return AnnotationError(message, row.line, row.path)

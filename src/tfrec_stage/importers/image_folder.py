@@ -1,0 +1,60 @@
+"""Folders named after classes → image records."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from tfrec_stage.importers.folders import ImageFolder, is_utf8, walk_files
+from tfrec_stage.importers.labels import number_labels, show_names
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.records import ImageClass, ImageRecord
+
+
+def read(
+    annotations: tuple[Path, ...], images: Path, images_root: Path, *, names: list[str] | None = None
+) -> ImportedDataset:
+    """Read a folder for each class; nested ones are named by their path, such as "birds/finch".
+
+    Classes are numbered in alphabetical order. The path of an image below its top folder is the record's id.
+
+    Args:
+        annotations: the top folders of the classes, inside `images`; none: `images` is the one top folder.
+        images: folder of the images.
+        images_root: folder that records' `filename` starts from.
+        names: all class names in the order of their numbers; else those found, in alphabetical order.
+
+    Raises:
+        SourceError: a folder cannot be read.
+        ConfigError: `names` has one name twice.
+    """
+    folder = ImageFolder(images, images_root)
+    found = [(top, name) for top in annotations or (images,) for name in walk_files(top)]
+    classes = {_class_of(name) for _, name in found if is_utf8(name)} - {""}
+    labels = number_labels(classes, names)
+    return ImportedDataset(tuple(labels.values()), _to_records(found, folder, labels))
+
+
+def _class_of(name: str) -> str:
+    parent = PurePosixPath(name).parent.as_posix()
+    return "" if parent == "." else parent
+
+
+def _to_records(
+    found: list[tuple[Path, str]], folder: ImageFolder, labels: Mapping[str, Label]
+) -> Iterator[ImageRecord | Problem]:
+    for top, name in found:
+        try:
+            yield _to_record(top, name, folder, labels)
+        except AnnotationError as error:
+            yield error.to_problem(top / name)
+
+
+def _to_record(top: Path, name: str, folder: ImageFolder, labels: Mapping[str, Label]) -> ImageRecord:
+    label = labels.get(_class_of(name))
+    if label is None:
+        got = repr(_class_of(name)) if _class_of(name) else "no folder"
+        raise AnnotationError(f"expected a folder named after one of {show_names(labels)}, but got {got}")
+    return ImageRecord(
+        filename=folder.filename(str(top.absolute() / name)),
+        id=name,
+        class_=ImageClass(label=label.label, text=label.text),
+    )

@@ -1,0 +1,80 @@
+"""Annotated objects one by one → the parallel lists of a record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfrec_stage.importers.values import Label
+from tfrec_stage.records import Boxes, Objects, Parts
+
+Part = tuple[float, float, int]
+"""x and y, normalised, and the visibility: 0 not in the image, 1 occluded, 2 visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Edges of a box, normalised by the image's width and height."""
+
+    xmin: float
+    xmax: float
+    ymin: float
+    ymax: float
+
+    @property
+    def area(self) -> float:
+        """Area, normalised by width times height."""
+        return (self.xmax - self.xmin) * (self.ymax - self.ymin)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One annotated object."""
+
+    label: Label
+    """Its class."""
+    box: Box
+    """Where it is."""
+    area: float
+    """Area of its box or of its outline, normalised by width times height."""
+    id: str | None = None
+    """Identifier, in formats that have one."""
+    is_crowd: bool | None = None
+    """Whether the box covers a crowd, in formats that say so."""
+    parts: tuple[Part, ...] = ()
+    """Its parts (keypoints)."""
+
+
+def to_objects(instances: Sequence[Instance], parts_per_object: int = 0) -> Objects:
+    """Lay the instances side by side, in their order.
+
+    An instance with fewer parts than `parts_per_object` is filled up with parts that are not in the image (0,
+    0, 0), so that the lists of parts are `parts_per_object` times as long as those of the boxes.
+    """
+    if not instances:
+        return Objects()
+    return Objects(
+        count=len(instances),
+        area=[each.area for each in instances],
+        id=[each.id for each in instances if each.id is not None],
+        is_crowd=[int(each.is_crowd) for each in instances if each.is_crowd is not None],
+        bbox=_to_boxes(instances),
+        parts=_to_parts([part for each in instances for part in _fill(each.parts, parts_per_object)]),
+    )
+
+
+def _to_boxes(instances: Sequence[Instance]) -> Boxes:
+    return Boxes(
+        xmin=[each.box.xmin for each in instances],
+        xmax=[each.box.xmax for each in instances],
+        ymin=[each.box.ymin for each in instances],
+        ymax=[each.box.ymax for each in instances],
+        label=[each.label.label for each in instances],
+        text=[each.label.text for each in instances],
+    )
+
+
+def _to_parts(parts: Sequence[Part]) -> Parts:
+    return Parts(x=[x for x, _, _ in parts], y=[y for _, y, _ in parts], v=[v for _, _, v in parts])
+
+
+def _fill(parts: tuple[Part, ...], number: int) -> tuple[Part, ...]:
+    return parts + ((0.0, 0.0, 0),) * (number - len(parts))

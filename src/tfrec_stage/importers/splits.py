@@ -1,0 +1,88 @@
+"""Train, val and test by hash: an image's split depends on its own key alone; new images move no old one."""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, field
+
+from tfrec_stage.errors import ConfigError
+from tfrec_stage.records import ImageRecord
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How images are dealt to splits.
+
+    >>> SplitOptions({"train": 0.5, "val": 0.5}).split_of(ImageRecord(filename="a.jpg", id="a"))
+    'train'
+    """
+
+    fractions: dict[str, float] = field(default_factory=dict)
+    """Share of each split, in (0, 1], together 1; empty: every image belongs to every split."""
+    group_by: str | None = None
+    """Regular expression, searched in `filename`; its first group that took part (else the whole match) is
+    the key, and images with one key stay together, as the frames of one video should. None: the key is the
+    id."""
+    seed: int = 0
+    """Another seed deals another way."""
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.fractions)
+        try:
+            re.compile(self.group_by or "")
+        except re.error as error:
+            raise ConfigError(f"group_by: expected a regular expression, but got {self.group_by!r}: {error}") from None
+
+    def belongs_to(self, split: str, record: ImageRecord) -> bool:
+        """Say whether the record is one of that split.
+
+        Raises:
+            ConfigError: there is no such split, or `group_by` does not match.
+        """
+        if not self.fractions:
+            return True
+        if split not in self.fractions:
+            raise ConfigError(f"split: expected one of {', '.join(sorted(self.fractions))}, but got {split!r}")
+        return self.split_of(record) == split
+
+    def split_of(self, record: ImageRecord) -> str:
+        """Name the record's split.
+
+        In the order of their names, the splits are half-open intervals of [0, 2^64), as long as their
+        fractions.
+
+        Raises:
+            ConfigError: there are no fractions, or `group_by` does not match.
+        """
+        point, end = self._hash64(record), 0.0
+        names = sorted(self.fractions)
+        for name in names[:-1]:
+            end += self.fractions[name]
+            if point < int(end * 2**64):
+                return name
+        return names[-1]
+
+    def _hash64(self, record: ImageRecord) -> int:
+        # `person` keeps this apart from the hash that places records into shards: with one hash for both, all
+        # records of a split would crowd into the same few shards.
+        data = f"{self.seed}\0{self._key(record)}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=b"split").digest(), "big")
+
+    def _key(self, record: ImageRecord) -> str:
+        if self.group_by is None:
+            return str(record.id)
+        match = re.search(self.group_by, record.filename)
+        if match is None:  # a fallback would tear groups apart in silence, over train and test
+            raise ConfigError(
+                f"group_by: expected {self.group_by!r} to match every file name, but got {record.filename!r}"
+            )
+        return next((group for group in match.groups() if group is not None), match[0])
+
+
+def _check_fractions(fractions: dict[str, float]) -> None:
+    outside = {name: share for name, share in fractions.items() if not 0 < share <= 1}
+    if outside:
+        raise ConfigError(f"fractions: expected shares in (0, 1], but got {outside}")
+    total = math.fsum(fractions.values())
+    if fractions and not math.isclose(total, 1, abs_tol=1e-6):
+        raise ConfigError(f"fractions: expected a sum of 1, but got {total:g}: some images would be in no split")

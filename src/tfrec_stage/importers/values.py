@@ -1,0 +1,84 @@
+"""What importers give: labels, problems and a stream of image records."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tfrec_stage.records import ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One class: its contiguous number here, and what the annotations called it."""
+
+    label: int
+    """Number in shards and manifests, from 0, without gaps."""
+    text: str
+    """Name."""
+    source_id: int | str | None = None
+    """Number or key that the annotations use for it, for example COCO's category id."""
+    keypoints: tuple[str, ...] = ()
+    """Names of the parts of an object of this class, in the order of `object.parts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the annotations that could not become an image record."""
+
+    path: str
+    """File it was found in."""
+    message: str
+    """What was expected, what was found and what to do."""
+    line: int | None = None
+    """Line in that file, from 1, where the format has lines."""
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path}:{self.line}"
+        text = f"{where}: {self.message}"
+        return text.encode("utf-8", "backslashreplace").decode()  # a file's name may not be UTF-8
+
+
+class AnnotationError(ValueError):
+    """Raised while one image's annotations are read, and turned into its `Problem`; never leaves an importer."""
+
+    def __init__(self, message: str, line: int | None = None, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.path = path
+
+    def to_problem(self, path: str | Path) -> Problem:
+        """Give the problem, in that file unless the error names another."""
+        return Problem(str(self.path or path), str(self), self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDataset:
+    """What an importer gives: the labels at once, the records as a stream that can be walked once."""
+
+    labels: tuple[Label, ...]
+    """Classes in the order of their numbers."""
+    records: Iterator[ImageRecord | Problem] = field(repr=False)
+    """Image records and problems, in a deterministic order."""
+
+
+class Importer(Protocol):
+    """Annotations and a folder of images → labels and image records."""
+
+    def __call__(self, annotations: tuple[Path, ...], images: Path, images_root: Path) -> ImportedDataset:
+        """Read the annotations.
+
+        What the encoder will see for itself (an image that is missing, unreadable or damaged) stays a record
+        and fails there. What only an importer can see is yielded as a `Problem` in its place in the stream,
+        and the image it belongs to is left out as a whole: an image with one of its objects missing would
+        teach the opposite of what the annotator saw.
+
+        Args:
+            annotations: annotation files or folders; which, says each importer.
+            images: folder that the annotations' file names start from.
+            images_root: folder that records' `filename` starts from; an ancestor of `images`, or the same.
+
+        Raises:
+            SourceError: the annotations cannot be read at all.
+        """
+        ...

@@ -1,0 +1,196 @@
+"""Pascal VOC: one XML file an image → image records.
+
+Source: the annotations of the Pascal VOC development kit, as labelImg, CVAT and others write them, too.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from tfrec_stage.errors import SourceError
+from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
+from tfrec_stage.importers.instances import Box, Instance, to_objects
+from tfrec_stage.importers.labels import number_labels, show_names
+from tfrec_stage.importers.pins import inspect_image
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.importers.xml_tree import Element, parse_xml
+from tfrec_stage.records import ImageRecord
+
+
+def read(
+    annotations: tuple[Path, ...],
+    images: Path,
+    images_root: Path,
+    *,
+    names: list[str] | None = None,
+    image_set: str | None = None,
+) -> ImportedDataset:
+    """Read folders of XML files.
+
+    An XML file belongs to the image of its own name, whatever `<filename>` says; only where there is none, to
+    the image that `<filename>` names. Its own name is the record's id. `difficult`, `truncated` and `pose` go
+    into `extra`, as lists that run parallel to the boxes. Edges are divided by the width and the height as
+    they stand: the development kit counts pixels from 1, most tools from 0, and nothing in a file tells
+    which.
+
+    Args:
+        annotations: folders with the XML files, nested as the images are or flat.
+        images: folder of the images.
+        images_root: folder that records' `filename` starts from.
+        names: all class names in the order of their numbers; else those found, in alphabetical order.
+        image_set: a file such as ImageSets/Main/train.txt, each of whose lines begins with the name of an XML
+            file to read. Without it all are read, and an image that has none is a problem.
+
+    Raises:
+        SourceError: a folder or `image_set` cannot be read, or two XML files have one name.
+        ConfigError: `names` has one name twice.
+    """
+    if not annotations:
+        raise SourceError("expected folders of XML files in `annotations`, but got none")
+    folder = ImageFolder(images, images_root)
+    files = _find_files(annotations)
+    if image_set is not None:
+        files = _choose(files, Path(image_set))
+    labels = number_labels(_find_names(files.values()) if names is None else (), names)
+    images_by_name = _Images(folder, walk_files(images))
+    records = _to_records(files, images_by_name, labels, complete=image_set is None)
+    return ImportedDataset(tuple(labels.values()), records)
+
+
+def _find_files(annotations: tuple[Path, ...]) -> dict[str, Path]:
+    """Give the XML files by their names without suffix."""
+    files: dict[str, Path] = {}
+    for folder in annotations:
+        for name in walk_files(folder, {".xml"}):
+            path = files.setdefault(strip_suffix(name), folder / name)
+            if path != folder / name:
+                raise SourceError(f"expected each name once, but got {path} and {folder / name}")
+    return files
+
+
+def _choose(files: Mapping[str, Path], image_set: Path) -> dict[str, Path]:
+    """Give the files that a list names; one that is not there keeps the place where it was looked for."""
+    try:
+        lines = [line.split() for line in image_set.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"image_set: {image_set}: expected a list of names, but: {error}") from error
+    return {line[0]: files.get(line[0], Path(f"{line[0]}.xml")) for line in lines if line}
+
+
+def _find_names(files: Iterable[Path]) -> Iterator[str]:
+    for path in files:
+        try:
+            yield from (each.find_text("name") for each in parse_xml(path).find_all("object") if each.find_text("name"))
+        except (OSError, AnnotationError):
+            continue  # reported when its record is asked for
+
+
+class _Images:
+    """The images of a folder, and which XML file each belongs to."""
+
+    def __init__(self, folder: ImageFolder, names: Iterable[str]) -> None:
+        self.folder = folder
+        self._names = list(names)
+        self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self._names:
+            self._by_stem[strip_suffix(name)].append(name)
+        self._owners: dict[str, str] = {}
+
+    def claim(self, key: str, stated: str) -> str:
+        """Give the image of the XML file with that name; `stated` is its `<filename>`.
+
+        Raises:
+            AnnotationError: none or several can be meant, or another XML file has it.
+        """
+        name = self._find(key, stated)
+        owner = self._owners.setdefault(name, key)
+        if owner != key:
+            raise AnnotationError(f"expected an image of its own, but {name!r} belongs to {owner}.xml already")
+        return name
+
+    def find_unclaimed(self, keys: Collection[str]) -> Iterator[str]:
+        """Give the images that no XML file names, nor is named like."""
+        return (name for name in self._names if name not in self._owners and strip_suffix(name) not in keys)
+
+    def _find(self, key: str, stated: str) -> str:
+        named_alike = self._by_stem.get(key, [])
+        stated_name = str(PurePosixPath(key).parent / stated)
+        if len(named_alike) == 1:
+            return named_alike[0]
+        if stated and (not named_alike or stated_name in named_alike):
+            return stated_name  # if it is missing, the encoder will say so
+        raise AnnotationError(f"expected one image named {key}.*, or <filename>, but got {named_alike or 'neither'}")
+
+
+def _to_records(
+    files: Mapping[str, Path], images: _Images, labels: Mapping[str, Label], *, complete: bool
+) -> Iterator[ImageRecord | Problem]:
+    for key, path in files.items():
+        try:
+            yield _to_record(key, parse_xml(path), images, labels)
+        except OSError as error:
+            yield Problem(str(path), f"expected an annotation file, but: {error.strerror}")
+        except AnnotationError as error:
+            yield error.to_problem(path)
+    for name in images.find_unclaimed(files.keys()) if complete else ():
+        yield Problem(str(images.folder.path / name), f"expected annotations in {strip_suffix(name)}.xml, but got none")
+
+
+def _to_record(key: str, root: Element, images: _Images, labels: Mapping[str, Label]) -> ImageRecord:
+    name = images.claim(key, root.find_text("filename"))
+    found = root.find_all("object")
+    size = _find_size(root) or inspect_image(images.folder.path / name).upright
+    if size is None and found:
+        raise AnnotationError("expected <size> with width and height, or a readable image", root.line)
+    width, height = size or (None, None)
+    return ImageRecord(
+        filename=images.folder.filename(name),
+        id=key,
+        object=to_objects([_to_instance(each, labels, *size) for each in found if size]),
+        extra=_to_extra(found),
+        width=width,
+        height=height,
+    )
+
+
+def _find_size(root: Element) -> tuple[int, int] | None:
+    """Give the stated width and height; some tools write 0 for what they do not know."""
+    for size in root.find_all("size"):
+        width, height = (int(_read_number(size, tag)) for tag in ("width", "height"))
+        if width > 0 and height > 0:
+            return width, height
+    return None
+
+
+def _to_instance(element: Element, labels: Mapping[str, Label], width: int, height: int) -> Instance:
+    name, edges = element.find("name"), element.find("bndbox")
+    if name.text not in labels:
+        raise AnnotationError(f"expected one of the class names {show_names(labels)}, but got {name.text!r}", name.line)
+    xmin, xmax = (_read_number(edges, tag) / width for tag in ("xmin", "xmax"))
+    ymin, ymax = (_read_number(edges, tag) / height for tag in ("ymin", "ymax"))
+    box = Box(xmin, xmax, ymin, ymax)
+    return Instance(labels[name.text], box, box.area)
+
+
+def _to_extra(objects: list[Element]) -> dict[str, list[int] | list[str]]:
+    return {
+        "difficult": [_read_flag(each, "difficult") for each in objects],
+        "truncated": [_read_flag(each, "truncated") for each in objects],
+        "pose": [each.find_text("pose", "Unspecified") for each in objects],
+    }
+
+
+def _read_flag(element: Element, tag: str) -> int:
+    return int(_read_number(element, tag)) if element.find_text(tag) else 0
+
+
+def _read_number(element: Element, tag: str) -> float:
+    child = element.find(tag)
+    try:
+        number = float(child.text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise AnnotationError(f"expected a number in <{tag}>, but got {child.text!r}", child.line)
+    return number

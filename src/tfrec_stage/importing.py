@@ -1,0 +1,44 @@
+"""The other half of the story: annotations → manifest, labels and problems."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tfrec_stage.importers import ImportedDataset, Label, Problem, write_labels
+from tfrec_stage.manifest import write_manifest
+from tfrec_stage.records import ImageRecord
+
+LABELS_NAME: Final = "labels.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import gave."""
+
+    records: int
+    """Image records in the manifest."""
+    labels: tuple[Label, ...]
+    """Classes."""
+    problems: tuple[Problem, ...]
+    """What could not become a record."""
+
+
+def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
+    """Write the manifest, and `labels.json` beside it.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    problems: list[Problem] = []
+    records = write_manifest(manifest, _records(dataset.records, problems))
+    write_labels(manifest.with_name(LABELS_NAME), dataset.labels)
+    return ImportReport(records, dataset.labels, tuple(problems))
+
+
+def _records(found: Iterable[ImageRecord | Problem], problems: list[Problem]) -> Iterator[ImageRecord]:
+    for item in found:
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            yield item

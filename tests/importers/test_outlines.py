@@ -1,0 +1,80 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfrec_stage.importers.outlines import RunLengths, mask_area, polygon_area
+
+corners = st.tuples(st.integers(0, 100), st.integers(0, 100))
+
+
+@given(corners, corners)
+def test_a_rectangle_has_the_area_of_its_sides(first, second):
+    """The shoelace formula gives width times height for a rectangle, whichever way round it goes."""
+    (x0, y0), (x1, y1) = first, second
+    around = [x0, y0, x1, y0, x1, y1, x0, y1]
+    assert polygon_area(around) == abs(x1 - x0) * abs(y1 - y0)
+
+
+@pytest.mark.parametrize("points", [[], [1, 2], [1, 2, 3, 4]])
+def test_fewer_than_three_points_enclose_nothing(points):
+    """No point, one point and a line have no area."""
+    assert polygon_area(points) == 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "area"),
+    [
+        ([], 0),
+        ([200], 0),  # background only
+        ([0, 200], 200),  # foreground only
+        ([5, 3, 190, 2], 5),
+        (
+            "P137000]1NiN7j1",
+            18,
+        ),  # packed by pycocotools: a 3x3 square, a dot and a bar of 8 in a mask of 10x20
+        ("T6", 0),
+    ],
+)
+def test_a_mask_has_as_many_pixels_as_its_odd_runs(counts, area):
+    """Every second run is foreground, whether the runs are numbers or packed."""
+    assert mask_area(RunLengths(counts)) == area
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=30))
+def test_packed_runs_are_those_that_were_packed(runs):
+    """Packing run lengths into text changes no area."""
+    assert mask_area(RunLengths(pack(runs))) == sum(runs[1::2])
+
+
+@pytest.mark.parametrize(("text", "message"), [("5 3", "but got ' '"), ("P", "the last one is cut off")])
+def test_a_text_that_is_no_run_lengths_is_refused(text, message):
+    """A character outside the alphabet, or an end within a number, is an error."""
+    with pytest.raises(ValueError, match=message):
+        mask_area(RunLengths(text))
+
+
+def test_real_polygons_have_their_stated_area(tiny_coco):
+    """The polygons of real objects give the area that their annotation states."""
+    content = (tiny_coco / "annotations" / "instances_train2017.json").read_bytes()
+    objects = [each for each in json.loads(content)["annotations"] if not each["iscrowd"]]
+    areas = [sum(polygon_area(polygon) for polygon in each["segmentation"]) for each in objects]
+    assert areas == pytest.approx([each["area"] for each in objects])
+    assert len(areas) == 465
+
+
+def pack(runs):
+    """Write signed numbers five bits a character, and from the fourth on as a difference two places back."""
+    differences = [run - (runs[place - 2] if place > 2 else 0) for place, run in enumerate(runs)]
+    return "".join(pack_number(number) for number in differences)
+
+
+def pack_number(number):
+    text = ""
+    while True:
+        bits, number = number & 31, number >> 5
+        is_last = number == (-1 if bits & 16 else 0)
+        text += chr(48 + bits + (0 if is_last else 32))
+        if is_last:
+            return text

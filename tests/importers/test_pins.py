@@ -1,0 +1,110 @@
+import hashlib
+import os
+
+import pytest
+from PIL import ExifTags, Image
+
+from tfrec_stage.importers import Problem
+from tfrec_stage.importers.pins import ImageFacts, inspect_image, pin
+from tfrec_stage.records import ImageRecord
+
+
+def record(name="a.jpg", **fields):
+    return ImageRecord(filename=name, id="1", **fields)
+
+
+def test_a_record_gets_the_digest_and_the_size_of_its_image(draw, tmp_path):
+    """A record without a size gets that of the image, and the sha256 of the file."""
+    path = draw("a.jpg", (20, 10))
+    pinned = pin(record(), tmp_path)
+    assert (pinned.width, pinned.height) == (20, 10)
+    assert pinned.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("stated", "pinned"),
+    [
+        ((None, None), (10, 20)),  # nothing stated: the upright frame, as people see it
+        ((10, 20), (10, 20)),  # annotated upright
+        ((20, 10), (20, 10)),  # annotated on the raw frame: the record keeps saying so
+    ],
+)
+def test_a_rotated_image_may_be_annotated_either_way(draw, tmp_path, stated, pinned):
+    """The size of the raw frame and that of the upright one are both true; what is stated stays."""
+    draw("a.jpg", (20, 10), orientation=6)
+    result = pin(record(width=stated[0], height=stated[1]), tmp_path)
+    assert (result.width, result.height) == pinned
+
+
+@pytest.mark.parametrize("stated", [(20, 11), (10, 20)])
+def test_another_size_is_a_problem(draw, tmp_path, stated):
+    """A stated size that is neither frame's is a problem that names both sizes."""
+    draw("a.jpg", (20, 10), orientation=3)
+    problem = pin(record(width=stated[0], height=stated[1]), tmp_path)
+    assert isinstance(problem, Problem)
+    assert f"image 1 was annotated as {stated[0]}x{stated[1]} pixels, but the file has 20x10" in str(problem)
+
+
+@pytest.mark.parametrize("fields", [{"filename": "b\udcff.jpg", "id": "1"}, {"filename": "b.jpg", "id": "1\udcff"}])
+def test_a_name_that_is_no_utf8_is_a_problem(tmp_path, fields):
+    """A name that is not UTF-8 cannot be written into a manifest."""
+    problem = pin(ImageRecord(**fields), tmp_path)
+    assert "expected a name in UTF-8" in str(problem)
+    assert str(problem).encode()
+
+
+def test_a_missing_image_leaves_the_record_as_it_is(tmp_path):
+    """A missing file is the encoder's to report: the record goes on, unpinned."""
+    before = record(width=20, height=10)
+    assert pin(before, tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [b"<html>404</html>", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n" + bytes(9)])
+def test_a_file_that_is_no_image_is_pinned_without_a_size(tmp_path, content):
+    """What Pillow cannot read keeps its stated size and is pinned, for the encoder to report."""
+    (tmp_path / "a.jpg").write_bytes(content)
+    pinned = pin(record(width=20, height=10), tmp_path)
+    assert (pinned.sha256, pinned.width) == (hashlib.sha256(content).hexdigest(), 20)
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    """What is no regular file is never opened."""
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").mkdir()
+    assert inspect_image(tmp_path / "a.jpg") == inspect_image(tmp_path / "b.jpg") == ImageFacts()
+
+
+@pytest.mark.parametrize("name", ["a\0.jpg", "n" * 300, "dangling.jpg"])
+def test_an_impossible_name_is_no_error(tmp_path, name):
+    """A name that no file can have, or a link to nothing, is as a missing file."""
+    (tmp_path / "dangling.jpg").symlink_to("nowhere")
+    assert inspect_image(tmp_path / name) == ImageFacts()
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "jpg"])
+def test_every_format_gives_its_upright_size(draw, suffix):
+    """The upright size accounts for the rotation that the file asks for, in each format that can ask."""
+    facts = inspect_image(draw(f"a.{suffix}", (20, 10), orientation=8))
+    assert facts.upright == (10, 20)
+
+
+def test_pixels_are_not_decoded(draw):
+    """An image cut off behind its header still gives its size."""
+    path = draw("a.png", (200, 100))
+    path.write_bytes(path.read_bytes()[:45])
+    assert inspect_image(path).raw == (200, 100)
+
+
+def test_an_absurd_size_is_left_to_the_encoder(tmp_path):
+    """An image beyond Pillow's pixel limit has no size here, and no warning either."""
+    header = b"P6 100000 100000 255 "
+    (tmp_path / "a.ppm").write_bytes(header)
+    assert inspect_image(tmp_path / "a.ppm") == ImageFacts(hashlib.sha256(header).hexdigest())
+
+
+def test_a_broken_exif_block_is_no_error(tmp_path):
+    """EXIF data that cannot be read leaves the image without a size or upright, never with an exception."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif.tobytes()[:12])
+    assert inspect_image(tmp_path / "a.jpg").upright in {None, (20, 10)}

@@ -1,0 +1,256 @@
+import xml.etree.ElementTree as ET
+from types import GeneratorType
+
+import pytest
+
+from tfrec_stage.errors import ConfigError, SourceError
+from tfrec_stage.importers import find_importer, voc
+from tfrec_stage.records import Boxes
+
+SIZE = "<size><width>20</width><height>10</height><depth>3</depth></size>"
+
+
+def box(name="cat", edges=(5, 15, 2, 6), more=""):
+    tags = zip(("xmin", "xmax", "ymin", "ymax"), edges, strict=True)
+    inside = "".join(f"<{tag}>{value}</{tag}>" for tag, value in tags)
+    return f"<object>\n<name>{name}</name>{more}<bndbox>\n{inside}</bndbox></object>"
+
+
+@pytest.fixture
+def write_xml(tmp_path):
+    """Write an XML file below tmp_path/xml; its content goes into <annotation>."""
+
+    def write(name, *content, filename="a.png", size=SIZE):
+        path = tmp_path / "xml" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"<annotation>\n<filename>{filename}</filename>{size}{''.join(content)}</annotation>")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def read_all(tmp_path, sort_out):
+    def read(**options):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        return sort_out(voc.read((tmp_path / "xml",), tmp_path / "images", tmp_path, **options).records)
+
+    return read
+
+
+def test_a_box_becomes_normalised_edges(draw, write_xml, read_all):
+    """Edges in pixels are divided by the width and the height, as they stand."""
+    draw("images/a.png")
+    write_xml("a.xml", box(), box("dog", (0, 20, 0, 10)))
+    (record,), problems = read_all()
+    assert (record.id, record.filename, record.width, record.height) == ("a", "images/a.png", 20, 10)
+    assert record.object.bbox == Boxes(
+        xmin=[0.25, 0], xmax=[0.75, 1], ymin=[0.2, 0], ymax=[0.6, 1], label=[0, 1], text=["cat", "dog"]
+    )
+    assert record.object.area == [pytest.approx(0.2), 1]
+    assert not problems
+
+
+def test_flags_and_pose_are_kept_beside_the_boxes(draw, write_xml, read_all):
+    """`difficult`, `truncated` and `pose` go into extra, one entry an object, absent ones as 0 and Unspecified."""
+    draw("images/a.png")
+    write_xml("a.xml", box(more="<difficult>1</difficult><truncated>1</truncated><pose>Left</pose>"), box())
+    (record,), _ = read_all()
+    assert record.extra == {"difficult": [1, 0], "truncated": [1, 0], "pose": ["Left", "Unspecified"]}
+
+
+def test_parts_of_an_object_are_no_objects(draw, write_xml, read_all):
+    """Boxes of a person's parts, such as head and hand, are not boxes of the image."""
+    draw("images/a.png")
+    write_xml("a.xml", box(more=f"<part>{box('head')[8:-9]}</part>"))
+    (record,), _ = read_all()
+    assert record.object.bbox.text == ["cat"]
+
+
+def test_labels_are_numbered_by_name(draw, write_xml, tmp_path):
+    """Labels are the names found, in alphabetical order, or those that are stated, in theirs."""
+    write_xml("a.xml", box("dog"), box("cat"))
+    (tmp_path / "images").mkdir()
+    folders = (tmp_path / "xml",), tmp_path / "images", tmp_path
+    assert [label.text for label in voc.read(*folders).labels] == ["cat", "dog"]
+    assert [label.text for label in voc.read(*folders, names=["z", "dog", "cat"]).labels] == ["z", "dog", "cat"]
+    with pytest.raises(ConfigError, match="expected each name once"):
+        voc.read(*folders, names=["dog", "dog"])
+
+
+def test_a_class_that_is_not_stated_is_a_problem(draw, write_xml, read_all):
+    """With all names stated, another one is a typing error, reported with its line."""
+    draw("images/a.png")
+    path = write_xml("a.xml", box("cta"))
+    records, problems = read_all(names=["cat"])
+    assert not records
+    assert [str(each) for each in problems] == [f"{path}:3: expected one of the class names 'cat', but got 'cta'"]
+
+
+@pytest.mark.parametrize(
+    ("images", "stated", "found"),
+    [
+        (["a.png"], "a.png", "a.png"),
+        (["a.png"], "wrong.jpg", "a.png"),  # copied from another file
+        (["a.png", "b.png"], "b.png", "a.png"),  # the same, and the other image exists: its own name counts
+        (["a.png", "a.jpg"], "a.jpg", "a.jpg"),  # two of its own name: <filename> chooses
+        (["b.png"], "b.png", "b.png"),  # none of its own name
+        ([], "b.png", "b.png"),  # none at all: the encoder will say that it is missing
+    ],
+)
+def test_an_xml_finds_its_image(draw, write_xml, read_all, *, images, stated, found):
+    """An XML file belongs to the image of its own name, and else to the one that <filename> names."""
+    for name in images:
+        draw(f"images/{name}")
+    write_xml("a.xml", filename=stated)
+    records, _ = read_all()
+    assert [each.filename for each in records] == [f"images/{found}"]
+
+
+@pytest.mark.parametrize(("images", "but_got"), [(["a.jpg", "a.png"], "['a.jpg', 'a.png']"), ([], "neither")])
+def test_an_xml_without_one_image_is_a_problem(draw, write_xml, read_all, *, images, but_got):
+    """Two images of its name, or none and no <filename>, are a problem."""
+    for name in images:
+        draw(f"images/{name}")
+    write_xml("a.xml", filename="")
+    records, problems = read_all()
+    assert not records
+    assert problems[0].message == f"expected one image named a.*, or <filename>, but got {but_got}"
+
+
+def test_an_image_has_one_xml(draw, write_xml, read_all):
+    """Two XML files that name one image are a problem of the second."""
+    draw("images/c.png")
+    write_xml("a.xml", filename="c.png")
+    path = write_xml("b.xml", filename="c.png")
+    records, problems = read_all()
+    assert len(records) == 1
+    assert str(problems[0]) == f"{path}: expected an image of its own, but 'c.png' belongs to a.xml already"
+
+
+def test_an_image_without_xml_is_a_problem(draw, write_xml, read_all, tmp_path):
+    """An image that nobody annotated is not a background image but a problem, after all records."""
+    draw("images/a.png")
+    forgotten = draw("images/b.png")
+    write_xml("a.xml")
+    records, problems = read_all()
+    assert len(records) == 1
+    assert [str(each) for each in problems] == [f"{forgotten}: expected annotations in b.xml, but got none"]
+
+
+def test_an_image_of_a_broken_xml_is_reported_once(draw, write_xml, read_all):
+    """An XML file that cannot be read is the one problem of its image."""
+    draw("images/a.png")
+    path = write_xml("a.xml", "<object>\n")
+    _, problems = read_all()
+    assert [(each.path, each.line) for each in problems] == [(str(path), 3)]
+    assert problems[0].message == "expected XML, but: mismatched tag: line 3, column 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        ("<object><name>cat</name></object>", 2, "expected <bndbox> in <object>"),
+        (box(edges=("five", 15, 2, 6)), 4, "expected a number in <xmin>, but got 'five'"),
+        (box(edges=("nan", 15, 2, 6)), 4, "expected a number in <xmin>, but got 'nan'"),
+    ],
+)
+def test_a_malformed_object_is_a_problem(draw, write_xml, read_all, *, content, line, message):
+    """An object that lacks its box or has no numbers is reported with its line."""
+    draw("images/a.png")
+    path = write_xml("a.xml", content)
+    records, problems = read_all()
+    assert not records
+    assert [str(each) for each in problems] == [f"{path}:{line}: {message}"]
+
+
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])
+def test_a_missing_size_is_read_from_the_image(draw, write_xml, read_all, size):
+    """Without <size>, or with zeros in it, the image's own size counts."""
+    draw("images/a.png", (20, 10))
+    write_xml("a.xml", box(), size=size)
+    (record,), _ = read_all()
+    assert (record.width, record.object.bbox.xmin) == (20, [0.25])
+
+
+def test_a_size_that_nobody_knows_is_a_problem(write_xml, read_all):
+    """Without <size> and without an image, boxes cannot be normalised."""
+    write_xml("a.xml", box(), size="")
+    _, problems = read_all()
+    assert "expected <size> with width and height, or a readable image" in problems[0].message
+
+
+def test_entities_are_refused(tmp_path, read_all):
+    """A document that declares entities, which could grow without end, is a problem."""
+    (tmp_path / "xml").mkdir()
+    (tmp_path / "xml" / "a.xml").write_text('<!DOCTYPE a [\n<!ENTITY x "xx">]><annotation>&x;</annotation>')
+    _, problems = read_all()
+    assert (problems[0].line, problems[0].message) == (2, "expected no entities, but 'x' is declared")
+
+
+def test_a_list_chooses_the_images(draw, write_xml, read_all, tmp_path):
+    """With image_set, only its names are read, in its order; an image not in it is no problem."""
+    for name in "abc":
+        draw(f"images/{name}.png")
+        write_xml(f"{name}.xml")
+    (tmp_path / "train.txt").write_text("c 1\na -1\n\nz\n")
+    records, problems = read_all(image_set=str(tmp_path / "train.txt"))
+    assert [each.id for each in records] == ["c", "a"]
+    assert [str(each) for each in problems] == ["z.xml: expected an annotation file, but: No such file or directory"]
+
+
+def test_a_missing_folder_or_list_is_refused(tmp_path, write_xml):
+    """A folder or a list that is not there is an error that names it."""
+    write_xml("a.xml")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(SourceError, match="nowhere: expected a folder"):
+        voc.read((tmp_path / "nowhere",), tmp_path / "images", tmp_path)
+    with pytest.raises(SourceError, match="nowhere: expected a folder"):
+        voc.read((tmp_path / "xml",), tmp_path / "nowhere", tmp_path)
+    with pytest.raises(SourceError, match="image_set: nowhere: expected a list of names"):
+        voc.read((tmp_path / "xml",), tmp_path / "images", tmp_path, image_set="nowhere")
+
+
+def test_one_name_in_two_folders_is_refused(tmp_path, write_xml):
+    """Two XML files of one name would give two records one id."""
+    write_xml("one/a.xml")
+    write_xml("two/a.xml")
+    with pytest.raises(SourceError, match="expected each name once"):
+        voc.read((tmp_path / "xml/one", tmp_path / "xml/two"), tmp_path, tmp_path)
+
+
+def test_nested_folders_belong_together(draw, write_xml, read_all):
+    """XML files nested as the images are find them, and the folder is part of the id."""
+    draw("images/day/a.png")
+    draw("images/night/a.png")
+    write_xml("day/a.xml")
+    write_xml("night/a.xml")
+    records, problems = read_all()
+    assert [(each.id, each.filename) for each in records] == [
+        ("day/a", "images/day/a.png"),
+        ("night/a", "images/night/a.png"),
+    ]
+    assert not problems
+
+
+def test_records_are_streamed(draw, write_xml, tmp_path):
+    """Records are made one by one, as they are asked for."""
+    draw("images/a.png")
+    write_xml("a.xml")
+    assert isinstance(voc.read((tmp_path / "xml",), tmp_path / "images", tmp_path).records, GeneratorType)
+
+
+def test_real_boxes_give_back_their_pixels(raccoon_voc, sort_out):
+    """Real annotations: 200 images, 217 boxes, each the annotation's pixels to 0.01."""
+    dataset = find_importer("voc")((raccoon_voc / "annotations",), raccoon_voc / "images", raccoon_voc)
+    records, problems = sort_out(dataset.records)
+    assert not problems
+    assert [label.text for label in dataset.labels] == ["raccoon"]
+    assert (len(records), sum(each.object.size for each in records)) == (200, 217)
+    for record in records:
+        boxes, (w, h) = record.object.bbox, (record.width, record.height)
+        stated = ET.parse(raccoon_voc / "annotations" / f"{record.id}.xml").iter("bndbox")
+        expected = [[int(each.findtext(tag)) for tag in ("xmin", "xmax", "ymin", "ymax")] for each in stated]
+        edges = zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True)
+        pixels = [[x0 * w, x1 * w, y0 * h, y1 * h] for x0, x1, y0, y1 in edges]
+        assert pixels == [pytest.approx(each, abs=0.01) for each in expected]

@@ -1,0 +1,226 @@
+from types import GeneratorType
+
+import pytest
+
+from tfrec_stage.errors import SourceError
+from tfrec_stage.importers import Label, yolo
+from tfrec_stage.records import Boxes, ImageRecord, Parts
+
+
+@pytest.fixture
+def write_labels(tmp_path):
+    """Write a label file below tmp_path/labels/train."""
+
+    def write(name, *lines):
+        path = tmp_path / "labels" / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def read_all(tmp_path, sort_out):
+    def read(*annotations, names=("cat", "dog"), **options):
+        names = list(names) if isinstance(names, tuple) else names
+        (tmp_path / "labels" / "train").mkdir(parents=True, exist_ok=True)
+        images = tmp_path / "images" / "train"
+        images.mkdir(parents=True, exist_ok=True)
+        dataset = yolo.read(annotations, images, tmp_path, names=names, **options)
+        return sort_out(dataset.records)
+
+    return read
+
+
+def test_a_line_becomes_a_box(draw, write_labels, read_all):
+    """Centre and size become edges; YOLO's class number gives the label."""
+    draw("images/train/a.png")
+    write_labels("a.txt", "1 0.5 0.5 0.5 0.25", "0 0.25 0.5 0.5 1 ")
+    (record,), problems = read_all()
+    assert (record.id, record.filename) == ("a.png", "images/train/a.png")
+    assert record.object.bbox == Boxes(
+        xmin=[0.25, 0], xmax=[0.75, 0.5], ymin=[0.375, 0], ymax=[0.625, 1], label=[1, 0], text=["dog", "cat"]
+    )
+    assert record.object.area == [0.125, 0.5]
+    assert not problems
+
+
+@pytest.mark.parametrize("lines", [None, [], ["", "  "]])
+def test_an_image_without_lines_is_background(draw, write_labels, read_all, lines):
+    """An image whose label file is missing, empty or blank has no objects."""
+    draw("images/train/a.png")
+    if lines is not None:
+        write_labels("a.txt", *lines)
+    records, problems = read_all()
+    assert records == [ImageRecord(filename="images/train/a.png", id="a.png")]
+    assert not problems
+
+
+def test_an_outline_becomes_the_box_around_it(draw, write_labels, read_all):
+    """A line of points gives the box around them, and the area that they enclose."""
+    draw("images/train/a.png")
+    write_labels("a.txt", "0 0.25 0 0.75 0 0.75 0.5")
+    (record,), _ = read_all()
+    box = record.object.bbox
+    assert (box.xmin, box.xmax, box.ymin, box.ymax) == ([0.25], [0.75], [0], [0.5])
+    assert record.object.area == [0.125]
+
+
+@pytest.mark.parametrize(
+    ("kpt_shape", "points", "parts"),
+    [
+        ((2, 3), "0.25 0.5 2 0 0 0", Parts(x=[0.25, 0], y=[0.5, 0], v=[2, 0])),
+        ((2, 2), "0.25 0.5 0 0", Parts(x=[0.25, 0], y=[0.5, 0], v=[2, 0])),
+        ((1, 2), "-1 0.5", Parts(x=[-1], y=[0.5], v=[0])),
+    ],
+)
+def test_keypoints_become_parts(draw, write_labels, read_all, *, kpt_shape, points, parts):
+    """Keypoints become parts; without a visibility, those at the origin or outside are not in the image."""
+    draw("images/train/a.png")
+    write_labels("a.txt", f"0 0.5 0.5 0.5 0.5 {points}")
+    (record,), problems = read_all(kpt_shape=kpt_shape)
+    assert record.object.parts == parts
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("2 0.5 0.5 0.5 0.5", "expected a class number of 0, 1, but got 2"),
+        ("0.5 0.5 0.5 0.5 0.5", "expected a class number of 0, 1, but got 0.5"),
+        ("cat 0.5 0.5 0.5 0.5", "expected a class and numbers, but got 'cat 0.5 0.5 0.5 0.5'"),
+        ("0 nan 0.5 0.5 0.5", "expected a class and numbers, but got '0 nan 0.5 0.5 0.5'"),
+        ("0 0.5 0.5 0.5", "expected a class and 4 numbers, or 3 or more points, but got 3 numbers"),
+        ("0 0.5 0.5 0.5 0.5 0.9", "expected a class and 4 numbers, or 3 or more points, but got 5 numbers"),
+        ("0", "expected a class and 4 numbers, or 3 or more points, but got 0 numbers"),
+    ],
+)
+def test_a_malformed_line_takes_its_image_out(draw, write_labels, read_all, *, line, message):
+    """A malformed line is a problem with its file and line, and its image is left out; others go on."""
+    draw("images/train/a.png")
+    draw("images/train/b.png")
+    path = write_labels("a.txt", "0 0.5 0.5 0.5 0.5", line)
+    records, problems = read_all()
+    assert [each.id for each in records] == ["b.png"]
+    assert [str(each) for each in problems] == [f"{path}:2: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ("0.1 0.1", "expected a class and 10 numbers, as kpt_shape says, but got 6"),
+        ("0.1 0.1 2 0.1 0.1 3", "expected 0, 1 or 2 as visibility of a keypoint, but got 3"),
+    ],
+)
+def test_malformed_keypoints_take_their_image_out(draw, write_labels, read_all, *, points, message):
+    """Keypoints have to be as many as kpt_shape says, and their visibility 0, 1 or 2."""
+    draw("images/train/a.png")
+    write_labels("a.txt", f"0 0.5 0.5 0.5 0.5 {points}")
+    _, problems = read_all(kpt_shape=(2, 3))
+    assert [each.message for each in problems] == [message]
+
+
+def test_every_malformed_line_is_reported(draw, write_labels, read_all):
+    """All malformed lines of a file are reported at once."""
+    draw("images/train/a.png")
+    write_labels("a.txt", "x", "0 0.5 0.5 0.5 0.5", "y")
+    _, problems = read_all()
+    assert [each.line for each in problems] == [1, 3]
+
+
+def test_a_file_that_is_no_text_is_a_problem(draw, write_labels, read_all):
+    """A label file that is not UTF-8 is a problem of its image."""
+    draw("images/train/a.png")
+    write_labels("a.txt").write_bytes(b"\xff\xfe")
+    records, problems = read_all()
+    assert not records
+    assert "expected lines of text, but: 'utf-8'" in problems[0].message
+
+
+def test_labels_without_an_image_are_a_problem(draw, write_labels, read_all):
+    """A label file whose image is missing is reported after all records; labelImg's classes.txt is none."""
+    draw("images/train/a.png")
+    path = write_labels("b.txt", "0 0.5 0.5 0.5 0.5")
+    write_labels("classes.txt", "cat")
+    records, problems = read_all()
+    assert len(records) == 1
+    assert [each.path for each in problems] == [str(path)]
+
+
+@pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "\n  0: cat\n  1: dog"])
+def test_data_yaml_names_the_classes(draw, write_labels, tmp_path, names):
+    """Names are read from data.yaml, as a list or by number; its other keys do not matter."""
+    write_labels("a.txt")
+    draw("images/train/a.png")
+    data = tmp_path / "data.yaml"
+    data.write_text(f"path: ../datasets\ntrain: images/train\nnc: 2\nnames: {names}\n")
+    dataset = yolo.read((data,), tmp_path / "images" / "train", tmp_path)
+    assert dataset.labels == (Label(0, "cat", 0), Label(1, "dog", 1))
+
+
+def test_class_numbers_with_gaps_become_labels_without(draw, write_labels, read_all):
+    """Labels are contiguous also where YOLO's class numbers are not."""
+    draw("images/train/a.png")
+    write_labels("a.txt", "7 0.5 0.5 0.5 0.5")
+    (record,), _ = read_all(names={3: "cat", 7: "dog"})
+    assert (record.object.bbox.label, record.object.bbox.text) == ([1], ["dog"])
+
+
+def test_data_yaml_gives_kpt_shape(draw, write_labels, read_all, tmp_path):
+    """The shape of keypoints is read from data.yaml."""
+    draw("images/train/a.png")
+    write_labels("a.txt", "0 0.5 0.5 0.5 0.5 0.1 0.2 1")
+    (tmp_path / "data.yaml").write_text("names: [person]\nkpt_shape: [1, 3]\n")
+    (record,), _ = read_all(tmp_path / "data.yaml", names=None)
+    assert record.object.parts == Parts(x=[0.1], y=[0.2], v=[1])
+
+
+def test_the_folder_of_labels_can_be_named(draw, tmp_path, sort_out):
+    """Label files may lie anywhere, also beside the images."""
+    draw("data/a.png")
+    (tmp_path / "data" / "a.txt").write_text("0 0.5 0.5 0.5 0.5")
+    dataset = yolo.read((tmp_path / "data",), tmp_path / "data", tmp_path, names=["cat"])
+    records, _ = sort_out(dataset.records)
+    assert records[0].object.size == 1
+
+
+def test_the_last_folder_named_images_is_replaced(draw, tmp_path, sort_out):
+    """Only the last "images" of the path stands for "labels"."""
+    draw("images/set/images/a.png")
+    (tmp_path / "images" / "set" / "labels").mkdir()
+    (tmp_path / "images" / "set" / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5")
+    dataset = yolo.read((), tmp_path / "images" / "set" / "images", tmp_path, names=["cat"])
+    assert sort_out(dataset.records)[0][0].object.size == 1
+
+
+@pytest.mark.parametrize(
+    ("annotations", "images", "message"),
+    [
+        (["missing.yaml"], "images", r"missing\.yaml: expected data.yaml with `names`, but: "),
+        (["list.yaml"], "images", r"list\.yaml: expected data.yaml .* Expected `object`, got `array`"),
+        (["empty.yaml"], "images", "expected class names in data.yaml or in the option `names`"),
+        (["good.yaml", "empty.yaml"], "images", r"expected one data\.yaml, but got "),
+        (["good.yaml"], "images", "expected a folder of label files, but there is no .*labels"),
+        (["good.yaml"], "pictures", "expected 'images' in the path of the images"),
+        (["good.yaml", "images", "pictures"], "images", "expected one folder of label files, but got "),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path, annotations, images, message):
+    """A missing or malformed data.yaml, and a missing folder, are errors that name it."""
+    for name, content in {"list": "[]", "empty": "nc: 2", "good": "names: [cat]"}.items():
+        (tmp_path / f"{name}.yaml").write_text(content)
+    for name in ("images", "pictures"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(SourceError, match=message):
+        yolo.read(tuple(tmp_path / name for name in annotations), tmp_path / images, tmp_path)
+
+
+def test_records_are_streamed(draw, write_labels, tmp_path):
+    """Label files are read one by one, as records are asked for."""
+    draw("images/train/a.png")
+    path = write_labels("a.txt", "nonsense")
+    records = yolo.read((), tmp_path / "images" / "train", tmp_path, names=["cat"]).records
+    assert isinstance(records, GeneratorType)
+    path.write_text("0 0.5 0.5 0.5 0.5")
+    assert next(records).object.size == 1
