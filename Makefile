@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types floors pytest bench clean
+.PHONY: help setup demo test format lint types floors pytest bench renew clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup ## draw a small dataset and build it with dvc repro
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/python demo/tour.py
 
 test: setup format lint types floors pytest ## everything CI runs
@@ -41,6 +41,11 @@ pytest: setup ## run the tests; benchmarks run once, as plain tests
 
 bench: setup ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group $(PYTEST_ARGS)
+
+renew: setup ## after a change of the format: renew dvc.lock, the golden shards and the README's table
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dvc repro
+	$(BIN)/python -m tests.test_dvc
+	$(BIN)/python -m tests.test_readme
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks .hypothesis

@@ -1,0 +1,103 @@
+"""The door: Hydra in, one call, exit code out."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tfrec_stage.config import StageName, conf_directory, explain, parse_config, register_schema
+from tfrec_stage.errors import TfrecStageError
+from tfrec_stage.help import help_after, help_before
+
+EXIT_DONE: Final = 0
+EXIT_WRONG: Final = 1
+EXIT_INTERRUPTED: Final = 130
+EXIT_TERMINATED: Final = 143
+
+_FULL_ERROR: Final = "HYDRA_FULL_ERROR"
+
+
+def main() -> None:
+    """Run a stage as the command line says, and leave with its exit code."""
+    # Hydra then hands us its errors, to be told in one line; who sets the variable wants the traceback.
+    wants_traceback = os.environ.setdefault(_FULL_ERROR, "0") == "1"
+    os.environ[_FULL_ERROR] = "1"
+    job = _help if {"-h", "--help"} & set(sys.argv[1:]) else _run
+    sys.exit(job() if wants_traceback else _told_in_one_line(job))
+
+
+def _help() -> int:
+    overrides = [argument for argument in sys.argv[1:] if argument not in {"-h", "--help"}]
+    sys.argv[1:] = ["--cfg", "job", *overrides]
+    _say(help_before(conf_directory()))
+    code = _run()
+    _say(help_after())
+    return code
+
+
+def _run() -> int:
+    register_schema()
+    codes: list[int] = []
+    decorate = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")
+    with _sigterm_as_exception():
+        decorate(lambda composed: codes.append(_told_in_one_line(lambda: run_stage(composed))))()
+    return max(codes, default=EXIT_DONE)
+
+
+def run_stage(composed: DictConfig) -> int:
+    """Run the stage that the configuration names; its exit code."""
+    config = parse_config(composed)
+    # Late, so that --help and --cfg answer at once.
+    from tfrec_stage import stages  # noqa: PLC0415
+
+    return {StageName.manifest: stages.run_manifest, StageName.shards: stages.run_shards}[config.stage](config)
+
+
+def _told_in_one_line(job: Callable[[], int]) -> int:
+    try:
+        return job()
+    except TfrecStageError as error:
+        return _complain(str(error), EXIT_WRONG)
+    except (HydraException, OmegaConfBaseException) as error:
+        return _complain(explain(error), EXIT_WRONG)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the previous output is untouched", EXIT_INTERRUPTED)
+    except _TerminatedError:
+        return _complain("terminated; the previous output is untouched", EXIT_TERMINATED)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM, as an exception, so that everything is put away on the way out."""
+
+
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        raise _TerminatedError
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

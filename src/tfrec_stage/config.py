@@ -1,0 +1,185 @@
+"""What Hydra composes: the schema that nests the options, where conf/ is found, and errors in one line."""
+
+import re
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+from tfrec_stage.engine import EngineName, EngineOptions
+from tfrec_stage.errors import ConfigError
+from tfrec_stage.shards.encoder import EncodeOptions
+
+
+class StageName(Enum):
+    """Jobs of the entrypoint."""
+
+    manifest = "manifest"
+    """Annotations → manifest."""
+    shards = "shards"
+    """Manifest → TFRecord files."""
+
+
+@dataclass
+class SplitConfig:
+    """What params.yaml says of one split."""
+
+    num_shards: int = MISSING
+    """Number of shards."""
+
+
+@dataclass
+class ImporterConfig:
+    """What conf/importer/<name>.yaml says."""
+
+    name: str = MISSING
+    """Which importer."""
+    annotations: list[str] = MISSING
+    """Annotation files or folders."""
+    images: str = MISSING
+    """Folder that the annotations' file names start from."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further options of this importer."""
+    fractions: dict[str, float] = field(default_factory=dict)
+    """Share of each split, where one set of annotations is dealt to several; empty: it is one split's alone."""
+    group_by: str | None = None
+    """Regular expression in file names; images with the same match stay in one split."""
+    split_seed: int = 0
+    """Another seed deals images to splits another way."""
+
+
+@dataclass
+class StageConfig:
+    """The whole configuration."""
+
+    split: str = MISSING
+    stage: StageName = StageName.shards
+    manifest: str = MISSING
+    images_root: str = MISSING
+    output_dir: str = MISSING
+    num_shards: int = MISSING
+    num_threads: int = 4
+    engine: EngineName = EngineName.threads
+    progress: bool = True
+    max_failures: str = "0"
+    importer: ImporterConfig = field(default_factory=ImporterConfig)
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    splits: dict[str, SplitConfig] = field(default_factory=dict)
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """The runtime options of the engine."""
+        return EngineOptions(self.num_threads, self.engine)
+
+    def allowed_failures(self, images: int) -> int:
+        """How many of `images` may fail, from `max_failures`: a number, or a percentage rounded down.
+
+        >>> StageConfig(max_failures="0.5%").allowed_failures(1000)
+        5
+        """
+        number = self.max_failures.strip().removesuffix("%")
+        try:
+            limit = float(number) * images / 100 if self.max_failures.strip().endswith("%") else int(number)
+        except ValueError:
+            limit = -1
+        if not limit >= 0:
+            raise ConfigError(
+                f"max_failures: expected a number or a percentage such as 0.1%, but got {self.max_failures!r}"
+            )
+        return int(limit)
+
+
+_PARAMS_NAME: Final = "params"
+
+
+def register_schema() -> None:
+    """Make the schema known to Hydra; call it before Hydra composes."""
+    store = ConfigStore.instance()
+    store.store(name="stage_schema", node=StageConfig)
+    if not Path(f"{_PARAMS_NAME}.yaml").is_file():
+        # Only where the file is absent: a stored entry of a file's name would be taken for that file's schema.
+        store.store(name=_PARAMS_NAME, node={})
+
+
+def conf_directory() -> Path:
+    """The working directory's conf/, else the installed package's, else the source checkout's.
+
+    The working directory comes first because DVC runs queued experiments in a copy of the workspace, while the
+    package may lie in the original.
+    """
+    here = Path.cwd() / "conf"
+    if (here / "config.yaml").is_file() and Path(f"{_PARAMS_NAME}.yaml").is_file():
+        return here
+    package = Path(__file__).parent
+    return next(path for path in (package / "conf", package.parents[1] / "conf") if path.is_dir())
+
+
+def parse_config(composed: DictConfig) -> StageConfig:
+    """What Hydra composed, checked against the schema.
+
+    Raises:
+        ConfigError: a key is unknown, missing or of the wrong type.
+    """
+    try:
+        _refuse_unknown(composed, StageConfig, "")
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StageConfig), composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    assert isinstance(config, StageConfig)
+    return config
+
+
+def explain(error: Exception) -> str:
+    """One line for an error of Hydra or OmegaConf: the key, what is wrong with it, and what to do."""
+    cause, text = _innermost(error), str(error)
+    if (unknown := re.search(r"Could not override '([^']+)'", text)) and "not in" in str(cause):
+        return unknown_option(unknown[1])
+    if absent := re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':\s+((?:\t.+\s)+)", text):
+        return f"{absent[1]}: expected one of {', '.join(absent[3].split())}, but got {absent[2]!r}"
+    if isinstance(cause, InterpolationKeyError) and (key := re.search(r"key '(splits\..+)' not found", str(cause))):
+        return f"params.yaml has no {key[1]}; add it there, or give num_shards=N"
+    return _one_line(cause if isinstance(cause, OmegaConfBaseException) else error)
+
+
+def _one_line(error: BaseException) -> str:
+    message = " ".join(re.split(r"\s+full_key:|\s+See https?:", str(error))[0].split())
+    key = getattr(error, "full_key", None)
+    return f"{key}: {message}" if key and not message.startswith(key) else message
+
+
+def unknown_option(key: str) -> str:
+    """One line for an option that does not exist."""
+    near = get_close_matches(key, _known_keys(StageConfig, ""), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "python -m tfrec_stage --cfg job shows all"
+    return f"unknown option {key!r}: {hint}"
+
+
+def _refuse_unknown(node: DictConfig, schema: type, path: str) -> None:
+    """`+foo=1` adds a key past Hydra's own check."""
+    known = {option.name: option.type for option in fields(schema)}
+    for name in map(str, node):
+        if name not in known:
+            raise ConfigError(unknown_option(f"{path}{name}"))
+        nested = known[name]
+        if isinstance(nested, type) and is_dataclass(nested):
+            _refuse_unknown(node[name], nested, f"{path}{name}.")
+
+
+def _known_keys(schema: type, path: str) -> list[str]:
+    keys = []
+    for option in fields(schema):
+        keys.append(f"{path}{option.name}")
+        if isinstance(option.type, type) and is_dataclass(option.type):
+            keys += _known_keys(option.type, f"{path}{option.name}.")
+    return keys
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

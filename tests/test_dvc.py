@@ -1,0 +1,178 @@
+"""`dvc repro` in a temporary clone, as a user runs it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from tests.workspace import clone_project, commit, dvc, files_below, run, stage
+
+pytestmark = pytest.mark.dvc
+
+GOLDEN = Path(__file__).parent / "golden" / "demo_shards.json"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone after its first `dvc repro`; not to be changed."""
+    clone = clone_project(tmp_path_factory.mktemp("built"))
+    dvc("repro", directory=clone)
+    return clone
+
+
+@pytest.fixture
+def clone(built: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as one likes."""
+    return Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that a `dvc repro` ran."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def digests(clone: Path) -> dict[str, list[str]]:
+    """CRC32C of every shard by split, as the indexes have them."""
+    indexes = sorted((clone / "data" / "shards").glob("*/index.json"))
+    return {path.parent.name: [shard["crc32c"] for shard in json.loads(path.read_text())["shards"]] for path in indexes}
+
+
+def test_a_fresh_clone_builds_the_committed_bytes(built: Path) -> None:
+    """`dvc repro` in a fresh clone leaves dvc.lock unchanged: the same bytes on another machine."""
+    assert run(["git", "status", "--porcelain"], built).stdout == ""
+    assert "up to date" in dvc("status", directory=built)
+
+
+def test_the_demo_shards_are_the_golden_ones(built: Path) -> None:
+    """The shards of the demo are those of the golden file.
+
+    To renew it after a change of the format: `dvc repro`, then `python -m tests.test_dvc`.
+    """
+    assert digests(built) == json.loads(GOLDEN.read_text())
+
+
+def test_nothing_changed_runs_nothing(clone: Path) -> None:
+    """A second repro runs no stage."""
+    assert stages_run(dvc("repro", directory=clone)) == []
+
+
+def test_a_run_by_hand_is_up_to_date(clone: Path) -> None:
+    """A run by hand gives what `dvc repro` gives, and leaves no litter."""
+    before = files_below(clone / "data")
+    shutil.rmtree(clone / "data" / "shards" / "train")
+    stage("dataset=train", directory=clone)
+    assert "up to date" in dvc("status", directory=clone)
+    assert files_below(clone / "data") == before
+    assert run(["git", "status", "--porcelain", "--ignored", "-unormal"], clone).stdout.count("outputs/") == 0
+
+
+def test_a_parameter_of_one_split_runs_that_split(clone: Path) -> None:
+    """Another num_shards for train runs shards@train alone; back again, it comes from the run cache."""
+    edit(clone / "params.yaml", "num_shards: 10", "num_shards: 5")
+    assert stages_run(dvc("repro", directory=clone)) == ["shards@train"]
+    assert len(digests(clone)["train"]) == 5
+    edit(clone / "params.yaml", "num_shards: 5", "num_shards: 10")
+    output = dvc("repro", directory=clone)
+    assert "is cached - skipping run" in output
+    assert stages_run(output) == []
+    assert len(digests(clone)["train"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("num_threads: ${oc.env:TFREC_NUM_THREADS,4}", "num_threads: 1"),
+        ("engine: threads", "engine: threads # the default"),
+        ("progress: true", "progress: false"),
+        ("max_failures: 0", "max_failures: 7"),
+    ],
+)
+def test_runtime_options_run_nothing(clone: Path, old: str, new: str) -> None:
+    """Threads, engine, progress and the failures allowed are none of DVC's business."""
+    edit(clone / "conf" / "config.yaml", old, new)
+    assert "up to date" in dvc("status", directory=clone)
+
+
+def test_the_seed_runs_all_shards(clone: Path) -> None:
+    """Another seed runs the three shard stages and no manifest."""
+    edit(clone / "params.yaml", "seed: 0", "seed: 1")
+    assert stages_run(dvc("repro", directory=clone)) == ["shards@train", "shards@val", "shards@test"]
+    assert "encode.seed" in dvc("params", "diff", directory=clone)
+
+
+def test_one_changed_image_runs_its_split(clone: Path) -> None:
+    """An image with other bytes changes its manifest and one shard of its split."""
+    before = digests(clone)
+    image = next((clone / "data" / "raw" / "images" / "train").glob("*.jpg"))
+    pixels = Image.open(image).convert("RGB")
+    image.unlink()  # a hard link into DVC's cache is never written through
+    pixels.save(image, quality=50)
+    # The drawing stage would draw the image again: what is by hand is committed to DVC instead.
+    dvc("commit", "-f", "raw", directory=clone)
+    assert stages_run(dvc("repro", directory=clone)) == ["manifest@train", "shards@train"]
+    after = digests(clone)
+    assert sum(old != new for old, new in zip(before["train"], after["train"], strict=True)) == 1
+    assert (after["val"], after["test"]) == (before["val"], before["test"])
+
+
+def test_experiments(clone: Path) -> None:
+    """`dvc exp run -S` and the queue set parameters, and the comments of params.yaml survive."""
+    dvc("exp", "run", "-S", "encode.seed=1", directory=clone)
+    params = (clone / "params.yaml").read_text()
+    assert yaml.safe_load(params)["encode"]["seed"] == 1
+    assert "# order of records inside each shard" in params
+    seeded = digests(clone)
+    run(["git", "checkout", "-q", "--", "params.yaml", "dvc.lock"], clone)
+    dvc("checkout", directory=clone)
+    assert digests(clone) == json.loads(GOLDEN.read_text()) != seeded
+    dvc("exp", "run", "--queue", "-S", "encode.seed=2", directory=clone)
+    dvc("exp", "run", "--queue", "-S", "splits.train.num_shards=3", directory=clone)
+    dvc("queue", "start", directory=clone)
+    wait_for_queue(clone)
+    shown = dvc("exp", "show", "--csv", "--no-pager", directory=clone)
+    assert shown.count("Success") >= 2 or dvc("queue", "status", directory=clone).count("Success") == 2
+
+
+def wait_for_queue(clone: Path) -> None:
+    for _ in range(120):
+        status = dvc("queue", "status", directory=clone)
+        if "Queued" not in status and "Running" not in status:
+            return
+        run(["sleep", "1"], clone)
+    pytest.fail(status)
+
+
+def test_stats_are_metrics(built: Path) -> None:
+    """`dvc metrics show` shows how many images there are and how many failed."""
+    shown = json.loads(dvc("metrics", "show", "--json", directory=built).splitlines()[0])
+    train = shown[""]["data"]["data/shards/train/stats.json"]["data"]
+    assert (train["images"], train["failed"]) == (200, 0)
+
+
+def test_an_older_revision_comes_back(clone: Path) -> None:
+    """`dvc checkout` of an older revision brings its shards, and the newer one's again."""
+    old = digests(clone)
+    edit(clone / "params.yaml", "seed: 0", "seed: 3")
+    dvc("repro", directory=clone)
+    new = digests(clone)
+    commit(clone, "another seed")
+    run(["git", "checkout", "-q", "HEAD~"], clone)
+    dvc("checkout", directory=clone)
+    assert digests(clone) == old
+    run(["git", "checkout", "-q", "main"], clone)
+    dvc("checkout", directory=clone)
+    assert digests(clone) == new
+
+
+if __name__ == "__main__":
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(json.dumps(digests(Path()), indent=2) + "\n")

@@ -1,0 +1,80 @@
+"""The README is true: its tables are those of the code, its commands and Python blocks run."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.workspace import clone_project, run
+from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, Field
+
+README = (ROOT / "README.md").read_text()
+KEYS = re.compile(r"(?<=<!-- keys: begin -->\n).*(?=<!-- keys: end -->)", re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def key_table() -> str:
+    """The table of keys, as the schema has it; to renew it: `python -m tests.test_readme`."""
+    head = "| key | kind | what it is |\n|---|---|---|\n"
+    also = "| with `encode.od_api_keys: true` | | |\n"
+    return head + "".join(map(_row, FIELDS)) + also + "".join(map(_row, OD_API_FIELDS))
+
+
+def _row(field: Field) -> str:
+    kind = field.kind.name.lower()
+    return f"| {field.key} | {kind if field.is_scalar else f'{kind} list'} | {field.meaning} |\n"
+
+
+def test_the_table_of_keys_is_the_schema() -> None:
+    """Every key stands in the README with its kind and unit."""
+    assert KEYS.search(README)[0] == key_table()
+
+
+def test_python_blocks_run(tmp_path: Path) -> None:
+    """The Python blocks run, one after the other, as one program."""
+    program = "\n".join(blocks("python"))
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, text=True, capture_output=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("image_unknown_format - expected JPEG, ")
+
+
+@pytest.mark.dvc
+def test_console_blocks_run(tmp_path: Path) -> None:
+    """The commands run in a fresh clone, after `make demo` in the environment at hand."""
+    clone = clone_project(tmp_path)
+    stamp = f"{sys.prefix}/.installed"  # taken as up to date: the environment is that of this very test
+    demo = run(["make", "demo", f"VENV={sys.prefix}", f"BIN={sys.prefix}/bin", "-o", stamp], clone)
+    assert "train" in demo.stdout
+    assert "Look next at" in demo.stdout
+    assert run(["git", "status", "--porcelain"], clone).stdout == ""
+    for command in re.findall(r"^\$ (.*)$", "".join(blocks("console")), re.MULTILINE):
+        run(command.split(), clone)
+
+
+def test_make_lists_its_targets() -> None:
+    """`make` alone lists every target with a line of help, and the README names only targets that exist."""
+    listed = dict(re.findall(r"^  make (\S+) +(.+)$", run(["make"], ROOT).stdout, re.MULTILINE))
+    assert {"setup", "demo", "test", "format", "lint", "types", "floors", "pytest", "bench", "clean"} <= set(listed)
+    assert set(re.findall(r"\bmake ([a-z-]+)", "".join(blocks("sh")))) <= set(listed)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_no_machine_is_named() -> None:
+    """No tracked file names a path of a machine or the address of a package index."""
+    listed = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.splitlines()
+    for name in listed:
+        if name.endswith((".txt", ".lock", ".toml", ".cfg")) and (ROOT / name).is_file():
+            assert not re.search(r"(index-url|extra-index|https?://\S*simple)", (ROOT / name).read_text()), name
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(KEYS.sub(lambda _: key_table(), README))

@@ -1,0 +1,107 @@
+"""Real annotations all the way: COCO files → manifest → shards → TensorFlow's own parser and decoder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrec_stage.build import BuildRequest, build
+from tfrec_stage.importers import find_importer
+from tfrec_stage.importing import import_dataset
+from tfrec_stage.manifest import open_manifest
+
+
+def examples(tf, directory: Path) -> dict[str, dict[str, list]]:
+    """Every record by its image id, parsed by TensorFlow."""
+    parsed = {}
+    for path in sorted(directory.glob("*-of-*")):
+        for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            features = tf.train.Example.FromString(raw).features.feature
+            values = {key: list(getattr(f, f.WhichOneof("kind")).value) for key, f in features.items()}
+            parsed[values["image/id"][0].decode()] = values
+    return parsed
+
+
+@pytest.fixture
+def build_coco(shared_data: Callable[[str], Path], tmp_path: Path):
+    """Imports annotation files of tiny_coco and builds three shards; gives the report and the directory."""
+    root = shared_data("tiny_coco")
+
+    def make(split: str, *kinds: str):
+        files = tuple(root / "annotations" / f"{kind}_{split}2017.json" for kind in kinds)
+        dataset = find_importer("coco")(files, root / f"{split}2017", root)
+        imported = import_dataset(dataset, tmp_path / "manifest.jsonl")
+        assert imported.problems == ()
+        request = BuildRequest(split, tmp_path / "out", num_shards=3, images_root=root)
+        return build(open_manifest(tmp_path / "manifest.jsonl"), request), tmp_path / "out"
+
+    return make
+
+
+def annotations_of(root: Path, split: str, kind: str) -> dict[str, list[dict[str, Any]]]:
+    """Annotations by image id, as the COCO file has them."""
+    content = json.loads((root / "annotations" / f"{kind}_{split}2017.json").read_text())
+    by_image: dict[str, list[dict[str, Any]]] = {str(image["id"]): [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        by_image[str(annotation["image_id"])].append(annotation)
+    return by_image
+
+
+@pytest.mark.parametrize(
+    ("split", "kind", "objects", "with_keypoints"),
+    [
+        ("train", "instances", 470, 0),
+        ("val", "instances", 382, 0),
+        ("train", "person_keypoints", 99, 57),
+        ("val", "person_keypoints", 127, 46),
+    ],
+)
+def test_every_box_gives_back_the_annotations_pixels(
+    tf, build_coco, shared_data, split: str, kind: str, objects: int, with_keypoints: int
+) -> None:
+    """50 images, no failure; each box times the size is the annotation's to 0.01 pixel, and every image decodes."""
+    report, directory = build_coco(split, kind)
+    assert (report.statistics.images, report.failures) == (50, ())
+    assert report.statistics.boxes == objects
+    annotations = annotations_of(shared_data("tiny_coco"), split, kind)
+    visible = 0
+    for image_id, example in examples(tf, directory).items():
+        width, height = example["image/width"][0], example["image/height"][0]
+        assert tf.io.decode_jpeg(example["image/encoded"][0], channels=3).shape == (height, width, 3)
+        by_id = {str(annotation["id"]): annotation for annotation in annotations.pop(image_id)}
+        assert sorted(by_id) == sorted(name.decode() for name in example["image/object/id"])
+        for number, name in enumerate(example["image/object/id"]):
+            annotation = by_id[name.decode()]
+            assert pixels_of_box(example, number, width, height) == pytest.approx(annotation["bbox"], abs=0.01)
+            area = example["image/object/area"][number] * width * height
+            assert area == pytest.approx(annotation["area"], rel=1e-5)
+            if kind == "person_keypoints":
+                keypoints = pixels_of_parts(example, number, width, height)
+                assert keypoints == pytest.approx(annotation["keypoints"], abs=0.01)
+                visible += any(annotation["keypoints"][2::3])
+    assert annotations == {}
+    assert visible == with_keypoints
+
+
+def pixels_of_box(example: dict[str, list], number: int, width: int, height: int) -> list[float]:
+    """Left, top, width and height in pixels, as COCO writes a box."""
+    xmin, xmax, ymin, ymax = (example[f"image/object/bbox/{edge}"][number] for edge in ("xmin", "xmax", "ymin", "ymax"))
+    return [xmin * width, ymin * height, (xmax - xmin) * width, (ymax - ymin) * height]
+
+
+def pixels_of_parts(example: dict[str, list], number: int, width: int, height: int) -> list[float]:
+    """x, y and visibility of each of the 17 keypoints of an object, in pixels."""
+    part = slice(number * 17, (number + 1) * 17)
+    columns = (example[f"image/object/parts/{key}"][part] for key in ("x", "y", "v"))
+    return [value for x, y, v in zip(*columns, strict=True) for value in (x * width, y * height, v)]
+
+
+def test_instances_and_keypoints_are_one(tf, build_coco) -> None:
+    """Both files together: all instances, the persons among them with their keypoints."""
+    report, directory = build_coco("train", "instances", "person_keypoints")
+    assert report.statistics.boxes == 470
+    assert report.statistics.parts == 470 * 17
+    persons = sum(any(values["image/object/parts/v"]) for values in examples(tf, directory).values())
+    assert persons > 0

@@ -1,0 +1,127 @@
+"""Where Hydra and DVC meet: what DVC tracks is what decides the bytes, and the paths of both agree."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT
+from tfrec_stage.config import StageConfig, register_schema
+from tfrec_stage.engine import EngineOptions
+from tfrec_stage.shards.encoder import EncodeOptions
+
+SPLITS = ("train", "val", "test")
+RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures"}
+PER_STAGE = {"stage", "split", "importer", "encode", "splits"}
+"""Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
+CARRIERS = {"errors", "ordered_map", "files", "progress", "engine", "manifest", "image_file", "build", "importing"}
+"""Modules that carry bytes about and choose none."""
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def composed(split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Hydra composes for a split, resolved."""
+    monkeypatch.chdir(ROOT)
+    register_schema()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", [f"dataset={split}"]), resolve=True, enum_to_str=True)
+
+
+def tracked(stage: str) -> dict[str, Any]:
+    """Parameters of a stage by file: a list of keys, or None for the whole file."""
+    by_file: dict[str, Any] = {"params.yaml": []}
+    for entry in load("dvc.yaml")["stages"][stage]["params"]:
+        if isinstance(entry, str):
+            by_file["params.yaml"].append(entry)
+        else:
+            by_file |= entry
+    return by_file
+
+
+def paths(stage: str, key: str, split: str) -> set[str]:
+    """Dependencies or outputs of a stage for one split."""
+    return {path.replace("${item.split}", split) for path in load("dvc.yaml")["stages"][stage][key]}
+
+
+def test_identity_options_are_what_dvc_tracks() -> None:
+    """params.yaml's `encode` holds every identity option and nothing else, and the shards stage tracks it whole."""
+    assert set(load("params.yaml")["encode"]) == {option.name for option in fields(EncodeOptions)}
+    assert tracked("shards")["params.yaml"] == ["encode", "splits.${item.split}"]
+    assert set(load("params.yaml")) == {"encode", "splits"}
+
+
+def test_params_are_the_defaults() -> None:
+    """params.yaml repeats the defaults of the code, so that create() and a fresh clone give the same bytes."""
+    schema = OmegaConf.to_container(OmegaConf.structured(EncodeOptions), enum_to_str=True)
+    assert load("params.yaml")["encode"] == schema
+
+
+def test_no_runtime_option_is_tracked() -> None:
+    """Threads, engine, progress and the failures allowed re-run nothing."""
+    for stage in ("manifest", "shards"):
+        assert not RUNTIME & set(tracked(stage)["conf/config.yaml"])
+    assert not RUNTIME & set(load("params.yaml"))
+
+
+def test_every_other_key_of_the_configuration_is_tracked() -> None:
+    """Whatever is neither a runtime option nor tracked elsewhere is tracked in conf/config.yaml."""
+    keys = {option.name for option in fields(StageConfig)} - RUNTIME - PER_STAGE
+    assert keys == {key for stage in ("manifest", "shards") for key in tracked(stage)["conf/config.yaml"]} - {
+        "defaults"
+    }
+
+
+def test_params_are_plain_data() -> None:
+    """params.yaml has no interpolations and no number that YAML 1.1 and 1.2 read differently."""
+    text = (ROOT / "params.yaml").read_text().replace("no ${}", "")
+    assert "${" not in text
+    assert set(load("params.yaml")["splits"]) == set(SPLITS)
+    assert all(type(split["num_shards"]) is int for split in load("params.yaml")["splits"].values())
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_paths_agree(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Hydra composes is what dvc.yaml names as dependencies and outputs."""
+    config = composed(split, monkeypatch)
+    assert config["split"] == split
+    assert config["num_shards"] == load("params.yaml")["splits"][split]["num_shards"]
+    assert paths("shards", "outs", split) == {config["output_dir"]}
+    assert config["manifest"] in paths("shards", "deps", split)
+    assert paths("manifest", "outs", split) == {
+        config["manifest"],
+        str(Path(config["manifest"]).with_name("labels.json")),
+    }
+    inputs = {path for path in paths("manifest", "deps", split) if path.startswith("data/")}
+    assert inputs == {*config["importer"]["annotations"], config["importer"]["images"]}
+    assert f"{config['output_dir']}/stats.json" in load("dvc.yaml")["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "roots"),
+    [("shards", ["tfrec_stage.build"]), ("manifest", ["tfrec_stage.importing", "tfrec_stage.importers.coco"])],
+)
+def test_modules_that_decide_bytes_are_dependencies(stage: str, roots: list[str]) -> None:
+    """Every module that a stage's bytes depend on is a dependency in dvc.yaml, as a file."""
+    graph = grimp.build_graph("tfrec_stage")
+    modules = set(roots).union(*(graph.find_upstream_modules(root) for root in roots))
+    deciding = {name for name in modules if name.partition(".")[2].partition(".")[0] not in {"", *CARRIERS}}
+    listed = {path for path in paths(stage, "deps", "train") if path.startswith("src/")}
+    assert listed == {file for file in map(file_of, deciding) if not is_only_a_docstring(file)}
+
+
+def file_of(module: str) -> str:
+    path = Path("src", *module.split("."))
+    return str(path.with_suffix(".py") if (ROOT / path.with_suffix(".py")).is_file() else path / "__init__.py")
+
+
+def is_only_a_docstring(file: str) -> bool:
+    return len(ast.parse((ROOT / file).read_text()).body) == 1
