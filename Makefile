@@ -14,8 +14,9 @@ help: ## list the targets
 setup: $(STAMP) ## make the environment in .venv
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@echo "making the environment in $(VENV): a few minutes, 2.4 GB, most of it TensorFlow"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 demo: setup ## draw a small dataset and build it with dvc repro

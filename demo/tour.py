@@ -7,22 +7,23 @@ from rich.console import Console
 from rich.table import Table
 
 SHARDS = Path("data/shards")
+SPLITS = ("train", "val", "test")
 
 NEXT = """
 Look next at
-  [bold]data/shards/train/index.json[/]           what each shard holds: records, bytes, checksum, fingerprint
-  [bold]dvc metrics show[/]                       counts by label, failures by reason
-  [bold]dvc repro[/]                              nothing has changed: nothing runs
-  [bold]dvc exp run -S splits.train.num_shards=5[/]   only train is built again
-  [bold]python -m tfrec_stage --help[/]           every option
+  [bold]data/shards/train/index.json[/]                what each shard holds: records, bytes, checksum
+  [bold]dvc metrics show[/]                            counts by label, failures by reason
+  [bold]dvc repro[/]                                   nothing has changed: nothing runs
+  [bold]dvc exp run -S splits.train.num_shards=5[/]    only train is built again
+  [bold]python -m tfrec_stage --help[/]                every option
 The commands are in .venv/bin: [bold]source .venv/bin/activate[/]"""
 
 
 def main() -> None:
     """Print the table and the hints."""
     table = Table("split", "images", "objects", "parts", "failed", "shards", "MB", "where")
-    for index in sorted(SHARDS.glob("*/index.json")):
-        table.add_row(*_row(index.parent))
+    for split in SPLITS:
+        table.add_row(*_row(SHARDS / split))
     console = Console(width=100)
     console.print(table)
     console.print(NEXT)

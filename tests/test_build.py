@@ -371,7 +371,7 @@ class TestOutput:
         build(make_dataset(12), tmp_path / "out")
         index = json.loads((tmp_path / "out" / "index.json").read_text())
         assert (index["name"], index["num_shards"], index["records"]) == ("train", 3, 12)
-        assert index["options"]["seed"] == 0
+        assert index["options"]["encode"]["seed"] == 0
         for shard in index["shards"]:
             data = (tmp_path / "out" / shard["name"]).read_bytes()
             assert (len(data), f"{value(data):08x}") == (shard["size_bytes"], shard["crc32c"])

@@ -14,11 +14,11 @@ from omegaconf import OmegaConf
 from tests.conftest import ROOT
 from tfrec_stage.config import StageConfig, register_schema
 from tfrec_stage.engine import EngineOptions
-from tfrec_stage.shards.encoder import EncodeOptions
+from tfrec_stage.shards.encoder import Identity
 
 SPLITS = ("train", "val", "test")
 RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures"}
-PER_STAGE = {"stage", "split", "importer", "encode", "splits"}
+PER_STAGE = {"stage", "split", "importer", "encode", "annotations", "splits"}
 """Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
 CARRIERS = {"errors", "ordered_map", "files", "progress", "engine", "manifest", "image_file", "build", "importing"}
 """Modules that carry bytes about and choose none."""
@@ -53,16 +53,19 @@ def paths(stage: str, key: str, split: str) -> set[str]:
 
 
 def test_identity_options_are_what_dvc_tracks() -> None:
-    """params.yaml's `encode` holds every identity option and nothing else, and the shards stage tracks it whole."""
-    assert set(load("params.yaml")["encode"]) == {option.name for option in fields(EncodeOptions)}
-    assert tracked("shards")["params.yaml"] == ["encode", "splits.${item.split}"]
-    assert set(load("params.yaml")) == {"encode", "splits"}
+    """params.yaml holds every identity option and nothing else, and the shards stage tracks each group whole."""
+    params = load("params.yaml")
+    groups = {group.name: group.default_factory for group in fields(Identity)}
+    for name, options in groups.items():
+        assert set(params[name]) == {option.name for option in fields(options)}
+    assert set(tracked("shards")["params.yaml"]) == {*groups, "splits.${item.split}"}
+    assert set(params) == {*groups, "splits"}
 
 
 def test_params_are_the_defaults() -> None:
     """params.yaml repeats the defaults of the code, so that create() and a fresh clone give the same bytes."""
-    schema = OmegaConf.to_container(OmegaConf.structured(EncodeOptions), enum_to_str=True)
-    assert load("params.yaml")["encode"] == schema
+    schema = OmegaConf.to_container(OmegaConf.structured(Identity), enum_to_str=True)
+    assert {group: load("params.yaml")[group] for group in schema} == schema
 
 
 def test_no_runtime_option_is_tracked() -> None:

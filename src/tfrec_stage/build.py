@@ -18,8 +18,8 @@ from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import Progress, ProgressListener, silence
 from tfrec_stage.shards.catalogue import Catalogue, read_catalogue
-from tfrec_stage.shards.encoder import EncodeOptions, Encoder
-from tfrec_stage.shards.fingerprint import identity_options
+from tfrec_stage.shards.encoder import Encoder, Identity
+from tfrec_stage.shards.fingerprint import plain_identity
 from tfrec_stage.shards.index import (
     ShardEntry,
     refuse_foreign_files,
@@ -44,7 +44,7 @@ class BuildRequest:
     """Directory of the shards; replaced as a whole."""
     num_shards: int
     """Number of shards, at least 1."""
-    options: EncodeOptions = field(default_factory=EncodeOptions)
+    identity: Identity = field(default_factory=Identity)
     """Identity options: they decide the bytes."""
     images_root: Path = Path()
     """Where relative file names start from."""
@@ -85,7 +85,7 @@ def build(source: RecordSource, request: BuildRequest, listener: ProgressListene
     """
     refuse_foreign_files(request.output_directory, request.name)
     catalogue = read_catalogue(source)
-    plan = make_plan(catalogue.id_hashes, request.num_shards, request.options)
+    plan = make_plan(catalogue.id_hashes, request.num_shards, request.identity.encode)
     with replaced_directory(request.output_directory) as directory:
         tasks = list(_tasks(source, catalogue, plan, request, directory))
         tick = _Clock(request.name, len(plan), listener)
@@ -118,7 +118,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         store_images: False leaves `image/encoded` empty; readers then load `image/filename`.
         images_root: where relative file names start from; the working directory by default.
         progress: told how far the work has come.
-        **options: the other fields of `EncodeOptions`, for example `seed=1` or `verify="structure"`.
+        **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
 
     Returns:
         A copy of each record that failed, with `error_msg` and `reason`.
@@ -132,7 +132,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         name=dataset_name,
         output_directory=Path(output_directory),
         num_shards=num_shards,
-        options=_parse_options(shuffle=shuffle, store_images=store_images, **options),
+        identity=_parse_identity(shuffle=shuffle, store_images=store_images, **options),
         images_root=Path(images_root),
         engine=EngineOptions(num_threads=num_threads),
     )
@@ -142,7 +142,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
 def _tasks(
     source: RecordSource, catalogue: Catalogue, plan: Plan, request: BuildRequest, directory: Path
 ) -> Iterator[ShardTask]:
-    encoder = Encoder(request.options, request.images_root)
+    encoder = Encoder(request.identity, request.images_root)
     for number, records in enumerate(plan.shards):
         yield ShardTask(
             path=directory / shard_name(request.name, number, request.num_shards),
@@ -161,7 +161,7 @@ def _write_account(
     for shard in written:
         statistics += shard.statistics
     failures = tuple(_failed_records(source, written))
-    write_index(directory, request.name, identity_options(request.options), shards)
+    write_index(directory, request.name, plain_identity(request.identity), shards)
     write_stats(directory, statistics, shards)
     write_failures(directory, failures)
     return BuildReport(shards, statistics, failures)
@@ -184,14 +184,17 @@ class _Clock:
         self._listener(self._event(done=done, elapsed_s=monotonic() - self._begin_s))
 
 
-def _parse_options(**options: Any) -> EncodeOptions:
-    known = [option.name for option in fields(EncodeOptions)]
+def _parse_identity(**options: Any) -> Identity:
+    groups = {group: [option.name for option in fields(default)] for group, default in vars(Identity()).items()}
+    known = [name for names in groups.values() for name in names]
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"unknown option {name!r}: {hint}")
+    plain = msgspec.to_builtins(options)
+    nested = {group: {name: plain[name] for name in names if name in plain} for group, names in groups.items()}
     try:
-        return msgspec.convert(msgspec.to_builtins(options), EncodeOptions)
+        return msgspec.convert(nested, Identity)
     except msgspec.ValidationError as error:
         raise ConfigError(f"options: {error}") from error

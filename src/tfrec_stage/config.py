@@ -11,9 +11,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.shards.encoder import EncodeOptions
+from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 
 class StageName(Enum):
@@ -69,7 +70,13 @@ class StageConfig:
     max_failures: str = "0"
     importer: ImporterConfig = field(default_factory=ImporterConfig)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+    annotations: AnnotationPolicy = field(default_factory=AnnotationPolicy)
     splits: dict[str, SplitConfig] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> Identity:
+        """What decides the bytes: the groups of params.yaml."""
+        return Identity(self.encode, self.annotations)
 
     @property
     def engine_options(self) -> EngineOptions:

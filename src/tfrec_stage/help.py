@@ -20,7 +20,8 @@ Image datasets into sharded TFRecord files: a Hydra-configured stage of a DVC pi
 
 _AFTER = """
 Exit codes: 0 done; 1 a wrong option or input, nothing is written; 3 more failed images than max_failures;
-130 interrupted. `encode` and `splits` come from params.yaml: they change the bytes of shards, and DVC tracks them."""
+130 interrupted. `encode`, `annotations` and `splits` come from params.yaml: they change the bytes of shards, and
+DVC tracks them."""
 
 
 def help_before(conf: Path) -> str:

@@ -43,7 +43,7 @@ def run_shards(config: StageConfig) -> int:
         name=config.split,
         output_directory=Path(config.output_dir),
         num_shards=config.num_shards,
-        options=config.encode,
+        identity=config.identity,
         images_root=Path(config.images_root),
         engine=config.engine_options,
     )

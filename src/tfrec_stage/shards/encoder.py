@@ -1,11 +1,12 @@
 """The path of one image: record → file → proved JPEG → Example."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrec_stage.annotations import check_annotations
+from tfrec_stage.annotations import AnnotationPolicy, settle_annotations
 from tfrec_stage.codecs.image import EncodedImage, ImagePolicy, encode_image
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.errors import RecordError
@@ -19,11 +20,23 @@ class EncodeOptions(PlanOptions, ImagePolicy, SchemaOptions):
     """Every identity option of encoding in one flat group, each kept beside the code that obeys it."""
 
 
+@dataclass
+class Identity:
+    """Everything that decides the bytes of shards, besides the records: the groups of params.yaml."""
+
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    """Order, images and keys."""
+    annotations: AnnotationPolicy = field(default_factory=AnnotationPolicy)
+    """What to do with annotations out of bounds."""
+
+
 class EncodedRecord(NamedTuple):
     """One image on its way into a shard."""
 
     record: ImageRecord
-    """What was encoded."""
+    """What was encoded, mended where the policy says so."""
+    mended: Counter[str]
+    """What was mended."""
     payload: tuple[bytes, bytes, bytes]
     """Pieces of the Example: head, image, tail."""
     source_digest: bytes
@@ -44,13 +57,13 @@ class FailedRecord(NamedTuple):
 class Encoder:
     """Image record → Example. Pure but for reading the image; safe to call from many threads, and to pickle."""
 
-    def __init__(self, options: EncodeOptions, images_root: Path) -> None:
-        self.options = options
+    def __init__(self, identity: Identity, images_root: Path) -> None:
+        self.identity = identity
         self._images_root = images_root
-        self._encode_record = RecordEncoder(options).encode
+        self._encode_record = RecordEncoder(identity.encode).encode
 
-    def __reduce__(self) -> tuple[type["Encoder"], tuple[EncodeOptions, Path]]:
-        return Encoder, (self.options, self._images_root)
+    def __reduce__(self) -> tuple[type["Encoder"], tuple[Identity, Path]]:
+        return Encoder, (self.identity, self._images_root)
 
     def __call__(self, record: ImageRecord) -> EncodedRecord | FailedRecord:
         """Encode one record; what is wrong with it comes back as a value, since the other images go on."""
@@ -60,7 +73,6 @@ class Encoder:
             return FailedRecord(error.reason, str(error))
 
     def _encode(self, record: ImageRecord) -> EncodedRecord:
-        check_annotations(record)
         data = self._read(record) if record.encoded is None else record.encoded
         digest = sha256(data)
         if record.sha256 not in (None, digest.hexdigest()):
@@ -69,10 +81,12 @@ class Encoder:
                 f"expected an image with sha256 {record.sha256}, as the manifest pins it, but {record.filename} has "
                 f"{digest.hexdigest()}; import the annotations again, or restore the image",
             )
-        image = encode_image(data, self.options, declared=_declared_size(record))
-        if not self.options.store_images:  # readers load the file itself
+        options = self.identity.encode
+        image = encode_image(data, options, declared=_declared_size(record))
+        if not options.store_images:  # readers load the file itself
             image = replace(image, format=image.source_format)
-        return EncodedRecord(record, self._encode_record(record, image), digest.digest(), image)
+        record, mended = settle_annotations(record, self.identity.annotations, image.width, image.height)
+        return EncodedRecord(record, mended, self._encode_record(record, image), digest.digest(), image)
 
     def _read(self, record: ImageRecord) -> bytes:
         return read_image_file(self._images_root / record.filename)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from PIL import features
 
-from tfrec_stage.shards.encoder import EncodedRecord, EncodeOptions, FailedRecord
+from tfrec_stage.shards.encoder import EncodedRecord, FailedRecord, Identity
 
 FORMAT_VERSION: Final = 1
 """Raised whenever the same input and options give other bytes than before."""
@@ -25,8 +25,8 @@ _SEEN_IN_ORDER: Final = ("seed", "shuffle")
 class ShardFingerprint:
     """Grows record by record."""
 
-    def __init__(self, options: EncodeOptions) -> None:
-        self._digest = sha256(_header(options))
+    def __init__(self, identity: Identity) -> None:
+        self._digest = sha256(_header(identity))
         self._reencoded = False
 
     def add(self, record_digest: bytes, outcome: EncodedRecord | FailedRecord) -> None:
@@ -47,9 +47,10 @@ class ShardFingerprint:
         return digest.hexdigest()
 
 
-def identity_options(options: EncodeOptions) -> dict[str, Any]:
-    """The options as plain values, for JSON."""
-    return {name: value.name if isinstance(value, Enum) else value for name, value in asdict(options).items()}
+def plain_identity(identity: Identity) -> dict[str, Any]:
+    """The options as plain values, for JSON, in the groups of params.yaml."""
+    groups = asdict(identity).items()
+    return {group: {name: _plain(value) for name, value in options.items()} for group, options in groups}
 
 
 @cache
@@ -60,6 +61,12 @@ def pixel_codec() -> str:
     return f"pillow {features.version_module('pil')}, {library} {version}"
 
 
-def _header(options: EncodeOptions) -> bytes:
-    values = {name: value for name, value in identity_options(options).items() if name not in _SEEN_IN_ORDER}
-    return json.dumps([FORMAT_VERSION, values], sort_keys=True).encode()
+def _header(identity: Identity) -> bytes:
+    groups = plain_identity(identity)
+    for name in _SEEN_IN_ORDER:
+        del groups["encode"][name]
+    return json.dumps([FORMAT_VERSION, groups], sort_keys=True).encode()
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, Enum) else value

@@ -28,6 +28,8 @@ class Statistics:
     """Boxes by label."""
     notes: Counter[str] = field(default_factory=Counter)
     """Images by what was done to them, for example `reencoded`."""
+    mended: Counter[str] = field(default_factory=Counter)
+    """Annotations mended, by what was done, for example `boxes_clipped`."""
     failed: int = 0
     """Images that failed."""
     failures: Counter[str] = field(default_factory=Counter)
@@ -51,6 +53,7 @@ class Statistics:
             self.image_labels[int(record.class_.label)] += 1
         self.object_labels.update(map(int, objects.bbox.label))
         self.notes.update(encoded.image.notes)
+        self.mended += encoded.mended
 
     def __iadd__(self, other: "Statistics") -> "Statistics":
         for column in fields(self):

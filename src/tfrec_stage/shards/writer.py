@@ -67,7 +67,7 @@ def write_shard(task: ShardTask, encode_all: OrderedMap = map) -> WrittenShard:
         OutputError: the file cannot be written.
     """
     outcomes = encode_all(task.encoder, task.source.read(task.positions))
-    fingerprint, statistics, failures = ShardFingerprint(task.encoder.options), Statistics(), []
+    fingerprint, statistics, failures = ShardFingerprint(task.encoder.identity), Statistics(), []
     with ShardFile(task.path) as file:
         for position, digest, outcome in zip(task.positions, split_digests(task.digests), outcomes, strict=True):
             fingerprint.add(digest, outcome)

@@ -1,0 +1,93 @@
+"""What a record's annotations say: checked against each other and against the image, and settled by policy.
+
+Judged per image, so that one bent annotation fails one image and not the build. Nearly all records are plain, which
+takes a few comparisons to see; only the others are walked value by value, and told every fault at once.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from tfrec_stage.annotations.faults import degenerate_faults, range_faults, value_faults
+from tfrec_stage.annotations.mending import clip_objects, drop_degenerate, snap_rounding
+from tfrec_stage.annotations.screen import is_plain
+from tfrec_stage.errors import RecordError
+from tfrec_stage.records import ImageRecord
+
+
+class OutOfRange(Enum):
+    """What becomes of coordinates outside [0, 1]."""
+
+    error = "error"
+    """The image fails."""
+    clip = "clip"
+    """Boxes are clipped to the image, parts outside become invisible (v = 0)."""
+
+
+class DegenerateBoxes(Enum):
+    """What becomes of boxes without area, and of reversed ones."""
+
+    error = "error"
+    """The image fails."""
+    keep = "keep"
+    """They are stored as they are."""
+    drop = "drop"
+    """The object goes, with its parts."""
+
+
+@dataclass
+class AnnotationPolicy:
+    """What to do with annotations that are out of bounds. Identity options: they change the bytes of shards."""
+
+    out_of_range: OutOfRange = OutOfRange.error
+    """Coordinates outside [0, 1]. What sticks out by a twentieth of a pixel is rounding, and is moved to the edge."""
+    degenerate_boxes: DegenerateBoxes = DegenerateBoxes.error
+    """Boxes with no area, or reversed."""
+
+
+class Settled(NamedTuple):
+    """Annotations that may be stored."""
+
+    record: ImageRecord
+    """The record; the same object where nothing was done."""
+    mended: Counter[str]
+    """How many values or boxes were mended, by what was done; see `mending.MENDED`."""
+
+
+_NOTHING: Counter[str] = Counter()
+
+
+def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int, height: int) -> Settled:
+    """Annotations that may be stored, mended where the policy says so.
+
+    Args:
+        record: as it was read.
+        policy: what to do with boxes out of bounds.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+
+    Raises:
+        RecordError: they contradict each other or the image; the message names every fault with its path.
+    """
+    if is_plain(record):
+        return Settled(record, _NOTHING)
+    _raise_if_any(value_faults(record))
+    mended: Counter[str] = Counter()
+    objects = snap_rounding(record.object, width, height, mended)
+    if policy.out_of_range is OutOfRange.clip:
+        objects = clip_objects(objects, mended)
+    else:
+        _raise_if_any(range_faults(objects))
+    if policy.degenerate_boxes is DegenerateBoxes.drop:
+        objects = drop_degenerate(objects, mended)
+    elif policy.degenerate_boxes is DegenerateBoxes.error:
+        _raise_if_any(degenerate_faults(objects.bbox))
+    return Settled(replace(record, object=objects), +mended)
+
+
+def _raise_if_any(faults: list[str]) -> None:
+    if faults:
+        raise RecordError("annotation_invalid", "; ".join(faults))

@@ -1,0 +1,106 @@
+"""Annotations brought into bounds, as the policy says; whatever is done is counted."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from operator import ne
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
+
+from tfrec_stage.records import Boxes, Objects, Parts
+
+T = TypeVar("T")
+
+ROUNDING_PX: Final = 0.05
+"""How far a coordinate may stick out of the image, in pixels, by rounding alone: COCO writes two decimals."""
+
+MENDED: Final = frozenset(
+    {
+        "rounding_snapped",  # coordinates that stuck out by no more than rounding, moved to the edge
+        "boxes_clipped",  # boxes cut at the edge of the image
+        "areas_clipped",  # areas larger than the image, made the image's
+        "parts_hidden",  # parts outside the image, made invisible
+        "boxes_dropped",  # objects whose box had no area or was reversed, gone with their parts
+    }
+)
+"""What mending counts."""
+
+
+def snap_rounding(objects: Objects, width: int, height: int, mended: Counter[str]) -> Objects:
+    """Move coordinates that stick out by no more than rounding to the edge."""
+    snap_x, snap_y = (partial(_snap, ROUNDING_PX / size, mended) for size in (width, height))
+    boxes, parts = objects.bbox, objects.parts
+    return replace(
+        objects,
+        bbox=replace(
+            boxes, xmin=snap_x(boxes.xmin), xmax=snap_x(boxes.xmax), ymin=snap_y(boxes.ymin), ymax=snap_y(boxes.ymax)
+        ),
+        parts=replace(parts, x=snap_x(parts.x), y=snap_y(parts.y)),
+        area=_snap(ROUNDING_PX / width + ROUNDING_PX / height, mended, objects.area),
+    )
+
+
+def clip_objects(objects: Objects, mended: Counter[str]) -> Objects:
+    """Cut boxes at the edge of the image and hide parts outside of it."""
+    boxes = objects.bbox
+    edges = [boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax]
+    clipped = [[_clip(value) for value in edge] for edge in edges]
+    mended["boxes_clipped"] += sum(map(ne, zip(*edges, strict=True), zip(*clipped, strict=True)))
+    mended["areas_clipped"] += sum(area > 1 for area in objects.area)
+    xmin, xmax, ymin, ymax = clipped
+    return replace(
+        objects,
+        bbox=replace(boxes, xmin=xmin, xmax=xmax, ymin=ymin, ymax=ymax),
+        parts=_hide_outside(objects.parts, mended),
+        area=[min(area, 1.0) for area in objects.area],
+    )
+
+
+def drop_degenerate(objects: Objects, mended: Counter[str]) -> Objects:
+    """Remove objects whose box has no area or is reversed, with everything that is theirs."""
+    boxes = objects.bbox
+    edges = zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True)
+    keep = [xmin < xmax and ymin < ymax for xmin, xmax, ymin, ymax in edges]
+    if all(keep):
+        return objects
+    mended["boxes_dropped"] += keep.count(False)
+    kept = partial(_select, keep)
+    return Objects(
+        count=sum(keep),
+        area=kept(objects.area),
+        id=kept(objects.id),
+        is_crowd=kept(objects.is_crowd),
+        bbox=Boxes(**{name: kept(getattr(boxes, name)) for name in Boxes.__struct_fields__}),
+        parts=Parts(**{name: kept(getattr(objects.parts, name)) for name in Parts.__struct_fields__}),
+    )
+
+
+def _snap(tolerance: float, mended: Counter[str], values: list[float]) -> list[float]:
+    snapped = [_clip(value) if -tolerance <= value <= 1 + tolerance else value for value in values]
+    mended["rounding_snapped"] += sum(map(ne, values, snapped))
+    return snapped
+
+
+def _hide_outside(parts: Parts, mended: Counter[str]) -> Parts:
+    """By the format's definition a part that is not in the image has v = 0; its position is then (0, 0), as in COCO."""
+    inside = [0 <= x <= 1 and 0 <= y <= 1 for x, y in zip(parts.x, parts.y, strict=True)]
+    mended["parts_hidden"] += inside.count(False)
+    if not parts.v:  # without visibility a part cannot be hidden: it stays, at the edge
+        return replace(parts, x=[_clip(x) for x in parts.x], y=[_clip(y) for y in parts.y])
+    return replace(
+        parts,
+        x=[x if seen else 0.0 for x, seen in zip(parts.x, inside, strict=True)],
+        y=[y if seen else 0.0 for y, seen in zip(parts.y, inside, strict=True)],
+        v=[v if seen else 0 for v, seen in zip(parts.v, inside, strict=True)],
+    )
+
+
+def _select(keep: Sequence[bool], values: list[T]) -> list[T]:
+    """What belongs to the kept objects of a list with one entry an object, or several (parts)."""
+    each = len(values) // len(keep)
+    return [value for index, value in enumerate(values) if keep[index // each]] if each else []
+
+
+def _clip(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
