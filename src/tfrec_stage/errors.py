@@ -5,6 +5,7 @@
     ├── ManifestError          the list of image records is wrong as a whole; nothing is written
     ├── SourceError            an importer cannot read its annotations at all
     ├── OutputError            the output directory cannot be made or must not be replaced
+    ├── EngineError            a task cannot be run to its end, whatever it was given
     ├── ShardError             a shard file is not what its format or its index says
     └── RecordError            one image record cannot be encoded; caught, and kept as a failure
 
@@ -32,6 +33,10 @@ class SourceError(TfrecStageError):
 
 class OutputError(TfrecStageError):
     """The output directory cannot be written or holds files that are not ours to replace."""
+
+
+class EngineError(TfrecStageError):
+    """A task killed its worker process twice; the text names the shard."""
 
 
 class ShardError(TfrecStageError):

@@ -1,0 +1,42 @@
+"""Who does the work: the same tasks on threads or on worker processes.
+
+The unit of work is one shard: a function of a small task, idempotent, that writes its own file and returns little. The
+driver keeps a bounded window of futures, gives results as they come and stops everything at the first error.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from tfrec_stage.engine.options import EngineName, EngineOptions
+from tfrec_stage.engine.processes import run_in_processes
+from tfrec_stage.engine.threads import run_in_threads
+from tfrec_stage.ordered_map import OrderedMap
+
+__all__ = ["EngineName", "EngineOptions", "run_tasks"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_ENGINES: Final = {EngineName.threads: run_in_threads, EngineName.processes: run_in_processes}
+
+
+def run_tasks(
+    work: Callable[[Task, OrderedMap], Result],
+    tasks: Sequence[Task],
+    options: EngineOptions,
+    tick: Callable[[int], None] = lambda _: None,
+) -> Iterator[Result]:
+    """Results of all tasks, as they come.
+
+    Args:
+        work: does one task; it takes the images through the `map` it is given. For processes it can be pickled, as
+            can tasks and results.
+        tasks: what to do.
+        options: how many at a time, and as what.
+        tick: told, a few times a second, how many images are finished.
+
+    Raises:
+        Exception: the first that a task raised; the others are stopped before it is passed on.
+        EngineError: a task killed its worker process twice.
+    """
+    return _ENGINES[options.engine](work, tasks, options.num_threads, tick)
