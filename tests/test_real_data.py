@@ -1,11 +1,13 @@
-"""Real annotations all the way: COCO files → manifest → shards → TensorFlow's own parser and decoder."""
+"""Real annotations all the way: COCO and VOC files → manifest → shards → TensorFlow's own parser and decoder."""
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tfrec_stage.build import BuildRequest, build
 from tfrec_stage.importers import find_importer
@@ -105,3 +107,31 @@ def test_instances_and_keypoints_are_one(tf, build_coco) -> None:
     assert report.statistics.parts == 470 * 17
     persons = sum(any(values["image/object/parts/v"]) for values in examples(tf, directory).values())
     assert persons > 0
+
+
+def test_every_raccoon_gives_back_its_pixels(tf, shared_data, tmp_path: Path) -> None:
+    """200 images with 217 boxes; each box times the size is its XML's to 0.01 pixel; three gray images become RGB."""
+    root = shared_data("raccoon_voc")
+    dataset = find_importer("voc")((root / "annotations",), root / "images", root)
+    imported = import_dataset(dataset, tmp_path / "manifest.jsonl")
+    assert (imported.records, imported.problems) == (200, ())
+    request = BuildRequest("train", tmp_path / "out", num_shards=4, images_root=root)
+    report = build(open_manifest(tmp_path / "manifest.jsonl"), request)
+    assert (report.statistics.images, report.statistics.boxes, report.failures) == (200, 217, ())
+    assert (dict(report.statistics.notes), dict(report.statistics.mended)) == ({"reencoded": 3}, {})
+    gray = 0
+    for name, example in examples(tf, tmp_path / "out").items():
+        width, height = example["image/width"][0], example["image/height"][0]
+        path = root / "images" / f"{name}.jpg"
+        with Image.open(path) as image:
+            gray += image.mode == "L"
+            assert (example["image/encoded"][0] == path.read_bytes()) == (image.mode == "RGB")
+        assert tf.io.decode_jpeg(example["image/encoded"][0], channels=3).shape == (height, width, 3)
+        stated = list(ET.parse(root / "annotations" / f"{name}.xml").iter("bndbox"))
+        assert example["image/object/count"] == [len(stated)]
+        assert example["image/object/bbox/text"] == [b"raccoon"] * len(stated)
+        for number, box in enumerate(stated):
+            left, top, right, bottom = (float(box.findtext(edge)) for edge in ("xmin", "ymin", "xmax", "ymax"))
+            expected = [left, top, right - left, bottom - top]
+            assert pixels_of_box(example, number, width, height) == pytest.approx(expected, abs=0.01)
+    assert gray == 3

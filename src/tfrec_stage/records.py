@@ -56,7 +56,7 @@ class Boxes(_Shape, frozen=True):
     """Confidence of each label."""
 
     def __post_init__(self) -> None:
-        if any(type(label) is str for label in self.label):
+        if str in map(type, self.label):
             msgspec.structs.force_setattr(self, "label", [_parse_label(label) for label in self.label])
 
 
@@ -90,7 +90,7 @@ class Objects(_Shape, frozen=True):
     """Parts, also called keypoints."""
 
     def __post_init__(self) -> None:
-        if any(type(name) is not str for name in self.id):
+        if int in map(type, self.id):
             msgspec.structs.force_setattr(self, "id", [str(name) for name in self.id])
 
     @property

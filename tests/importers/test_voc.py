@@ -51,6 +51,14 @@ def test_a_box_becomes_normalised_edges(draw, write_xml, read_all):
     assert not problems
 
 
+def test_a_reversed_box_has_no_area(draw, write_xml, read_all):
+    """Reversed edges stay as annotated, for the policy to judge, and enclose nothing: a negative area would fail."""
+    draw("images/a.png")
+    write_xml("a.xml", box(edges=(15, 5, 2, 6)))
+    ((record,), _) = read_all()
+    assert (record.object.bbox.xmin, record.object.bbox.xmax, record.object.area) == ([0.75], [0.25], [0])
+
+
 def test_flags_and_pose_are_kept_beside_the_boxes(draw, write_xml, read_all):
     """`difficult`, `truncated` and `pose` go into extra, one entry an object, absent ones as 0 and Unspecified."""
     draw("images/a.png")

@@ -24,7 +24,7 @@ class OutOfRange(Enum):
     error = "error"
     """The image fails."""
     clip = "clip"
-    """Boxes are clipped to the image, parts outside become invisible (v = 0)."""
+    """Boxes are cut at the edge of the image, parts outside it become invisible (v = 0)."""
 
 
 class DegenerateBoxes(Enum):
@@ -57,7 +57,7 @@ class Settled(NamedTuple):
     """How many values or boxes were mended, by what was done; see `mending.MENDED`."""
 
 
-_NOTHING: Counter[str] = Counter()
+_NOTHING: Counter[str] = Counter()  # shared, and never added to
 
 
 def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int, height: int) -> Settled:
@@ -72,22 +72,20 @@ def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int
     Raises:
         RecordError: they contradict each other or the image; the message names every fault with its path.
     """
-    if is_plain(record):
+    if is_plain(record) and record.width in (None, width) and record.height in (None, height):
         return Settled(record, _NOTHING)
-    _raise_if_any(value_faults(record))
     mended: Counter[str] = Counter()
     objects = snap_rounding(record.object, width, height, mended)
-    if policy.out_of_range is OutOfRange.clip:
+    faults = value_faults(record, width, height)
+    if policy.out_of_range is OutOfRange.error:
+        faults += range_faults(objects)
+    elif not faults:
         objects = clip_objects(objects, mended)
-    else:
-        _raise_if_any(range_faults(objects))
-    if policy.degenerate_boxes is DegenerateBoxes.drop:
-        objects = drop_degenerate(objects, mended)
-    elif policy.degenerate_boxes is DegenerateBoxes.error:
-        _raise_if_any(degenerate_faults(objects.bbox))
-    return Settled(replace(record, object=objects), +mended)
-
-
-def _raise_if_any(faults: list[str]) -> None:
+    if policy.degenerate_boxes is DegenerateBoxes.error:
+        faults += degenerate_faults(objects.bbox)
     if faults:
         raise RecordError("annotation_invalid", "; ".join(faults))
+    if policy.degenerate_boxes is DegenerateBoxes.drop:
+        objects = drop_degenerate(objects, mended)
+    mended = +mended
+    return Settled(replace(record, object=objects) if mended else record, mended)

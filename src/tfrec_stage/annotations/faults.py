@@ -11,16 +11,22 @@ T = TypeVar("T")
 
 PIXELS_FROM: Final = 2.0
 """A coordinate from here on can only be one in pixels."""
+SHOWN: Final = 5
+"""How many faults of one list are shown; of the others their number is told."""
 _EDGES: Final = ("xmin", "xmax", "ymin", "ymax")
 
 
-def value_faults(record: ImageRecord) -> list[str]:
-    """Lists of the wrong length, and values that mean nothing whatever the policy."""
-    objects = record.object
+def value_faults(record: ImageRecord, width: int, height: int) -> list[str]:
+    """What means nothing whatever the policy: sizes, lengths, numbers and texts; width and height are the image's."""
+    objects, of_image = record.object, record.class_
     return list(
         chain(
-            _each("$.class.label", [int(record.class_.label)], lambda label: label < 0, "0 or more", indexed=False),
-            _each("$.class.conf", [record.class_.conf], _is_not_finite, "a finite number", indexed=False),
+            _one("$.width", record.width, lambda value: value not in (None, width), f"{width}, the image's"),
+            _one("$.height", record.height, lambda value: value not in (None, height), f"{height}, the image's"),
+            _one("$.id", str(record.id), _is_not_utf8, "text in UTF-8"),
+            _one("$.class.label", int(of_image.label), _is_negative, "0 or more"),
+            _one("$.class.text", of_image.text, _is_not_utf8, "text in UTF-8"),
+            _one("$.class.conf", of_image.conf, _is_not_finite, "a finite number"),
             _length_faults(objects),
             _object_faults(objects),
             _box_faults(objects.bbox),
@@ -31,13 +37,14 @@ def value_faults(record: ImageRecord) -> list[str]:
 
 def range_faults(objects: Objects) -> list[str]:
     """Coordinates and areas outside [0, 1]."""
-    columns = {f"$.object.bbox.{edge}": getattr(objects.bbox, edge) for edge in _EDGES}
-    columns |= {"$.object.parts.x": _in_image(objects.parts, objects.parts.x)}
-    columns |= {"$.object.parts.y": _in_image(objects.parts, objects.parts.y), "$.object.area": objects.area}
+    boxes, parts = objects.bbox, objects.parts
+    columns = {f"$.object.bbox.{edge}": getattr(boxes, edge) for edge in _EDGES}
+    columns |= {"$.object.parts.x": in_image(parts, parts.x), "$.object.parts.y": in_image(parts, parts.y)}
+    columns |= {"$.object.area": [max(area, 0.0) for area in objects.area]}
     faults = [
         fault for path, values in columns.items() for fault in _each(path, values, _is_outside, "a number in [0, 1]")
     ]
-    if any(value >= PIXELS_FROM for values in columns.values() for value in values):
+    if any(math.isfinite(value) and value >= PIXELS_FROM for values in columns.values() for value in values):
         faults.append(
             "these look like pixels: divide x by the image's width, y by its height and area by width times height"
         )
@@ -46,19 +53,22 @@ def range_faults(objects: Objects) -> list[str]:
 
 def degenerate_faults(boxes: Boxes) -> list[str]:
     """Boxes that are reversed or have no area."""
-    return list(
-        chain(
-            _order_faults("xmin", boxes.xmin, "xmax", boxes.xmax),
-            _order_faults("ymin", boxes.ymin, "ymax", boxes.ymax),
-        )
-    )
+    return [*_order_faults(boxes, "xmin", "xmax"), *_order_faults(boxes, "ymin", "ymax")]
 
 
-def _order_faults(low_name: str, low: Sequence[float], high_name: str, high: Sequence[float]) -> Iterator[str]:
-    for index, (least, most) in enumerate(zip(low, high, strict=True)):
-        if least >= most:
-            what = "is reversed" if least > most else "has no area"
-            yield f"$.object.bbox: box {index} {what}: {low_name} is {least}, {high_name} is {most}"
+def in_image(parts: Parts, values: list[float]) -> list[float]:
+    """Positions with 0 for parts that are not in the image (v = 0), as theirs mean nothing."""
+    return [value if v else 0.0 for value, v in zip(values, parts.v, strict=False)] if parts.v else values
+
+
+def _order_faults(boxes: Boxes, low: str, high: str) -> Iterator[str]:
+    edges = list(zip(getattr(boxes, low), getattr(boxes, high), strict=False))
+    return _each(f"$.object.bbox.{low}", edges, lambda pair: pair[0] >= pair[1], f"less than {high}", _show_degenerate)
+
+
+def _show_degenerate(edges: tuple[float, float]) -> str:
+    low, high = edges
+    return f"{low} and {high}: the box is reversed" if low > high else f"{low} and {high}: the box has no area"
 
 
 def _length_faults(objects: Objects) -> Iterator[str]:
@@ -93,13 +103,15 @@ def _part_length_faults(parts: Parts, count: int) -> Iterator[str]:
 
 def _object_faults(objects: Objects) -> Iterator[str]:
     yield from _each("$.object.area", objects.area, lambda area: not 0 <= area < math.inf, "a finite number from 0")
+    yield from _each("$.object.id", [str(name) for name in objects.id], _is_not_utf8, "text in UTF-8")
     yield from _each("$.object.is_crowd", objects.is_crowd, lambda value: value not in (0, 1), "0 or 1")
 
 
 def _box_faults(boxes: Boxes) -> Iterator[str]:
     for name in (*_EDGES, "score", "conf"):
         yield from _each(f"$.object.bbox.{name}", getattr(boxes, name), _is_not_finite, "a finite number")
-    yield from _each("$.object.bbox.label", [int(label) for label in boxes.label], lambda label: label < 0, "0 or more")
+    yield from _each("$.object.bbox.label", [int(label) for label in boxes.label], _is_negative, "0 or more")
+    yield from _each("$.object.bbox.text", boxes.text, _is_not_utf8, "text in UTF-8")
 
 
 def _part_faults(parts: Parts) -> Iterator[str]:
@@ -108,17 +120,23 @@ def _part_faults(parts: Parts) -> Iterator[str]:
     yield from _each("$.object.parts.v", parts.v, lambda value: value not in (0, 1, 2), "0, 1 or 2")
 
 
+def _one(path: str, value: T, is_fault: Callable[[T], bool], expected: str) -> Iterator[str]:
+    if is_fault(value):
+        yield f"{path}: expected {expected}, but got {value!r}"
+
+
 def _each(
-    path: str, values: Sequence[T], is_fault: Callable[[T], bool], expected: str, *, indexed: bool = True
+    path: str,
+    values: Sequence[T],
+    is_fault: Callable[[T], bool],
+    expected: str,
+    show: Callable[[T], str] = repr,
 ) -> Iterator[str]:
-    for index, value in enumerate(values):
-        if is_fault(value):
-            yield f"{path}{f'[{index}]' if indexed else ''}: expected {expected}, but got {value}"
-
-
-def _in_image(parts: Parts, values: list[float]) -> list[float]:
-    """Positions with 0 for parts that are not in the image (v = 0), as theirs mean nothing."""
-    return [value if v else 0.0 for value, v in zip(values, parts.v, strict=True)] if parts.v else values
+    faulty = [index for index, value in enumerate(values) if is_fault(value)]
+    for index in faulty[:SHOWN]:
+        yield f"{path}[{index}]: expected {expected}, but got {show(values[index])}"
+    if len(faulty) > SHOWN:
+        yield f"{path}: {len(faulty) - SHOWN} more like these"
 
 
 def _is_not_finite(value: float) -> bool:
@@ -126,4 +144,12 @@ def _is_not_finite(value: float) -> bool:
 
 
 def _is_outside(value: float) -> bool:
-    return not 0 <= value <= 1
+    return math.isfinite(value) and not 0 <= value <= 1
+
+
+def _is_negative(value: int) -> bool:
+    return value < 0
+
+
+def _is_not_utf8(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,16 +1,18 @@
 """Annotations brought into bounds, as the policy says; whatever is done is counted."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import ne
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
+from tfrec_stage.annotations.faults import in_image
 from tfrec_stage.records import Boxes, Objects, Parts
 
 T = TypeVar("T")
+Snap = Callable[[list[float]], list[float]]
 
 ROUNDING_PX: Final = 0.05
 """How far a coordinate may stick out of the image, in pixels, by rounding alone: COCO writes two decimals."""
@@ -21,6 +23,7 @@ MENDED: Final = frozenset(
         "boxes_clipped",  # boxes cut at the edge of the image
         "areas_clipped",  # areas larger than the image, made the image's
         "parts_hidden",  # parts outside the image, made invisible
+        "parts_clipped",  # parts outside the image that have no visibility, moved to the edge
         "boxes_dropped",  # objects whose box had no area or was reversed, gone with their parts
     }
 )
@@ -36,13 +39,13 @@ def snap_rounding(objects: Objects, width: int, height: int, mended: Counter[str
         bbox=replace(
             boxes, xmin=snap_x(boxes.xmin), xmax=snap_x(boxes.xmax), ymin=snap_y(boxes.ymin), ymax=snap_y(boxes.ymax)
         ),
-        parts=replace(parts, x=snap_x(parts.x), y=snap_y(parts.y)),
+        parts=replace(parts, x=_snap_seen(parts, parts.x, snap_x), y=_snap_seen(parts, parts.y, snap_y)),
         area=_snap(ROUNDING_PX / width + ROUNDING_PX / height, mended, objects.area),
     )
 
 
 def clip_objects(objects: Objects, mended: Counter[str]) -> Objects:
-    """Cut boxes at the edge of the image and hide parts outside of it."""
+    """Cut boxes at the edge of the image, hide parts outside it, and leave no area larger than it."""
     boxes = objects.bbox
     edges = [boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax]
     clipped = [[_clip(value) for value in edge] for edge in edges]
@@ -52,7 +55,7 @@ def clip_objects(objects: Objects, mended: Counter[str]) -> Objects:
     return replace(
         objects,
         bbox=replace(boxes, xmin=xmin, xmax=xmax, ymin=ymin, ymax=ymax),
-        parts=_hide_outside(objects.parts, mended),
+        parts=_clip_parts(objects.parts, mended),
         area=[min(area, 1.0) for area in objects.area],
     )
 
@@ -82,17 +85,28 @@ def _snap(tolerance: float, mended: Counter[str], values: list[float]) -> list[f
     return snapped
 
 
-def _hide_outside(parts: Parts, mended: Counter[str]) -> Parts:
-    """By the format's definition a part that is not in the image has v = 0; its position is then (0, 0), as in COCO."""
-    inside = [0 <= x <= 1 and 0 <= y <= 1 for x, y in zip(parts.x, parts.y, strict=True)]
-    mended["parts_hidden"] += inside.count(False)
-    if not parts.v:  # without visibility a part cannot be hidden: it stays, at the edge
+def _snap_seen(parts: Parts, values: list[float], snap: Snap) -> list[float]:
+    """Positions of parts that are not in the image (v = 0) mean nothing: they stay as they are."""
+    snapped = snap(in_image(parts, values))
+    return [new if v else old for new, old, v in zip(snapped, values, parts.v, strict=False)] if parts.v else snapped
+
+
+def _clip_parts(parts: Parts, mended: Counter[str]) -> Parts:
+    """By the format's definition a part that is not in the image has v = 0; its position is then (0, 0), as in COCO.
+
+    Without visibilities no part can be hidden: it is moved to the edge.
+    """
+    outside = [not (0 <= x <= 1 and 0 <= y <= 1) for x, y in zip(parts.x, parts.y, strict=True)]
+    if not parts.v:
+        mended["parts_clipped"] += sum(outside)
         return replace(parts, x=[_clip(x) for x in parts.x], y=[_clip(y) for y in parts.y])
+    hidden = [v != 0 and is_outside for v, is_outside in zip(parts.v, outside, strict=True)]
+    mended["parts_hidden"] += sum(hidden)
     return replace(
         parts,
-        x=[x if seen else 0.0 for x, seen in zip(parts.x, inside, strict=True)],
-        y=[y if seen else 0.0 for y, seen in zip(parts.y, inside, strict=True)],
-        v=[v if seen else 0 for v, seen in zip(parts.v, inside, strict=True)],
+        x=[0.0 if is_hidden else x for x, is_hidden in zip(parts.x, hidden, strict=True)],
+        y=[0.0 if is_hidden else y for y, is_hidden in zip(parts.y, hidden, strict=True)],
+        v=[0 if is_hidden else v for v, is_hidden in zip(parts.v, hidden, strict=True)],
     )
 
 

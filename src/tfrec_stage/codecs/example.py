@@ -74,20 +74,24 @@ def encode_entry(key: bytes, kind: Kind, values: Values) -> bytes:
     Raises:
         OverflowError, struct.error: a number does not fit a float of 32 or an integer of 64 bits.
     """
-    body = _LISTS[kind](values)
-    feature = _KIND_TAGS[kind] + encode_varint(len(body)) + body
-    entry = key + encode_varint(len(feature)) + feature
-    return _FIELD_1 + encode_varint(len(entry)) + entry
+    data = LIST_DATA[kind](values)
+    return entry_head(key, kind, len(data)) + data
 
 
 def encode_entry_before(key: bytes, size_bytes: int) -> bytes:
     """The entry of one bytes value up to the value itself, so that an image of `size_bytes` need not be copied."""
     value = _FIELD_1 + encode_varint(size_bytes)
-    list_size = len(value) + size_bytes
-    feature = _KIND_TAGS[Kind.BYTES] + encode_varint(list_size)
-    feature_size = len(feature) + list_size
+    return entry_head(key, Kind.BYTES, len(value) + size_bytes) + value
+
+
+def entry_head(key: bytes, kind: Kind, size_bytes: int) -> bytes:
+    """What stands in an entry before the `size_bytes` of its list's data; the same for all lists of that size."""
+    packing = _FIELD_1 + encode_varint(size_bytes) if kind is not Kind.BYTES and size_bytes else b""
+    list_size = len(packing) + size_bytes
+    feature = _KIND_TAGS[kind] + encode_varint(list_size) + packing
+    feature_size = len(feature) + size_bytes
     entry = key + encode_varint(feature_size)
-    return _FIELD_1 + encode_varint(len(entry) + feature_size) + entry + feature + value
+    return _FIELD_1 + encode_varint(len(entry) + feature_size) + entry + feature
 
 
 def encode_varint(number: int) -> bytes:
@@ -103,27 +107,25 @@ def encode_varint(number: int) -> bytes:
     return bytes(groups)
 
 
-def _bytes_list(values: Sequence[bytes]) -> bytes:
+def _bytes_data(values: Sequence[bytes]) -> bytes:
     return b"".join([_FIELD_1 + encode_varint(len(value)) + value for value in values])
 
 
-def _float_list(values: Sequence[float]) -> bytes:
-    return _packed(struct.pack(f"<{len(values)}f", *values))
+def _float_data(values: Sequence[float]) -> bytes:
+    return struct.pack(f"<{len(values)}f", *values)
 
 
-def _int64_list(values: Sequence[int]) -> bytes:
-    return _packed(b"".join([encode_varint(value) for value in values]))
+def _int64_data(values: Sequence[int]) -> bytes:
+    return b"".join([encode_varint(value) for value in values])
 
 
-def _packed(numbers: bytes) -> bytes:
-    return _FIELD_1 + encode_varint(len(numbers)) + numbers if numbers else b""
-
-
-_LISTS: Final[dict[Kind, Callable[[Any], bytes]]] = {
-    Kind.BYTES: _bytes_list,
-    Kind.FLOAT: _float_list,
-    Kind.INT64: _int64_list,
+LIST_DATA: Final[dict[Kind, Callable[[Any], bytes]]] = {
+    Kind.BYTES: _bytes_data,
+    Kind.FLOAT: _float_data,
+    Kind.INT64: _int64_data,
 }
+"""What a list of each kind holds: values with their lengths, or packed numbers."""
+
 _KIND_TAGS: Final = {kind: bytes((kind << 3 | _BYTES,)) for kind in Kind}
 
 

@@ -52,7 +52,7 @@ class Orientation:
         if declared == stored:
             return UPRIGHT
         expected = _show(upright) if upright == stored else f"{_show(upright)} upright or {_show(stored)} as stored"
-        message = f"expected width x height of the image, {expected}, but the record says {_show(declared)}"
+        message = f"$.width, $.height: expected those of the image, {expected}, but the record says {_show(declared)}"
         raise RecordError("annotation_invalid", message)
 
     def is_ambiguous(self, stored: Size, declared: Size | None) -> bool:

@@ -6,16 +6,17 @@ Readers break otherwise (`FixedLenFeature`, DALI, PyTorch readers).
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, cast
 
 from tfrec_stage.codecs.example import (
+    LIST_DATA,
     Kind,
     Values,
-    encode_entry,
     encode_entry_before,
+    entry_head,
     example_header,
     key_field,
 )
@@ -24,6 +25,10 @@ from tfrec_stage.errors import RecordError
 from tfrec_stage.records import ImageRecord
 
 IMAGE_KEY: Final = "image/encoded"
+KEPT_SIZES: Final = 1024
+"""Lists of fewer bytes have what stands before them kept; larger ones are rare and of many sizes."""
+
+_UNSTORABLE: Final = (ValueError, OverflowError, RecursionError, struct.error)
 
 
 @dataclass
@@ -213,8 +218,8 @@ class RecordEncoder:
 
     def __init__(self, options: SchemaOptions) -> None:
         fields = sorted(fields_of(options), key=lambda field: field.key)
-        self._before = [_prepare(field) for field in fields if field.key < IMAGE_KEY]
-        self._after = [_prepare(field) for field in fields if field.key > IMAGE_KEY]
+        self._before = _Entries(field for field in fields if field.key < IMAGE_KEY)
+        self._after = _Entries(field for field in fields if field.key > IMAGE_KEY)
         self._image_key = key_field(IMAGE_KEY)
         self._stores_images = options.store_images
 
@@ -224,22 +229,32 @@ class RecordEncoder:
         Raises:
             RecordError: a text is not valid Unicode or a number does not fit its kind.
         """
-        try:
-            before = _encode_entries(self._before, record, image)
-            after = _encode_entries(self._after, record, image)
-        except (ValueError, OverflowError, struct.error) as error:
-            raise RecordError("annotation_invalid", f"a value cannot be stored: {error}") from error
+        before, after = self._before.encode(record, image), self._after.encode(record, image)
         data = image.data if self._stores_images else b""
         before += encode_entry_before(self._image_key, len(data))
         return example_header(len(before) + len(data) + len(after)) + before, data, after
 
 
-_Prepared = tuple[bytes, Kind, Callable[[ImageRecord, EncodedImage], Values]]
+class _Entries:
+    """Entries of some fields, one after the other.
 
+    What stands before a list depends on its size alone and takes longer to make than the list, so it is kept.
+    """
 
-def _prepare(field: Field) -> _Prepared:
-    return key_field(field.key), field.kind, field.values
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self._fields = [(field, LIST_DATA[field.kind], key_field(field.key), dict[int, bytes]()) for field in fields]
 
-
-def _encode_entries(fields: list[_Prepared], record: ImageRecord, image: EncodedImage) -> bytes:
-    return b"".join([encode_entry(key, kind, values(record, image)) for key, kind, values in fields])
+    def encode(self, record: ImageRecord, image: EncodedImage) -> bytes:
+        pieces: list[bytes] = []
+        for field, to_data, key, heads in self._fields:
+            try:
+                data = to_data(field.values(record, image))
+            except _UNSTORABLE as error:
+                raise RecordError("annotation_invalid", f"{field.key}: this value cannot be stored: {error}") from error
+            head = heads.get(len(data))
+            if head is None:
+                head = entry_head(key, field.kind, len(data))
+                if len(data) < KEPT_SIZES:
+                    heads[len(data)] = head
+            pieces += (head, data)
+        return b"".join(pieces)

@@ -35,6 +35,7 @@ __all__ = [
     "Problem",
     "SplitOptions",
     "find_importer",
+    "known_options",
     "read_labels",
     "write_labels",
 ]
@@ -68,9 +69,20 @@ def find_importer(
     """
     if name not in IMPORTERS:
         raise ConfigError(f"importer: expected one of {', '.join(sorted(IMPORTERS))}, but got {name!r}")
-    read = importlib.import_module(IMPORTERS[name]).read
+    read = _find_read(name)
     checked = _check_options(name, read, dict(options or {}))
     return partial(_import, partial(read, **checked), keep)
+
+
+def known_options(name: str) -> list[str]:
+    """Names of the options of an importer, in its own order."""
+    parameters = inspect.signature(_find_read(name)).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _find_read(name: str) -> Callable[..., ImportedDataset]:
+    read: Callable[..., ImportedDataset] = importlib.import_module(IMPORTERS[name]).read
+    return read
 
 
 def _import(
@@ -87,9 +99,7 @@ def _import(
 
 
 def _check_options(name: str, read: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = inspect.signature(read).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    types = typing.get_type_hints(read)
+    known, types = known_options(name), typing.get_type_hints(read)
     return {option: _convert(name, option, value, known, types) for option, value in options.items()}
 
 

@@ -77,7 +77,7 @@ class _Annotation(msgspec.Struct, gc=False):
     def __post_init__(self) -> None:
         """Settle the area and let go of the outline: outlines are most of the file."""
         if self.area is None:
-            self.area = _outline_area(self.segmentation) or self.bbox[2] * self.bbox[3]
+            self.area = _outline_area(self.segmentation) or max(self.bbox[2], 0) * max(self.bbox[3], 0)
         self.segmentation = _NO_OUTLINE
 
 

@@ -21,8 +21,8 @@ class Box:
 
     @property
     def area(self) -> float:
-        """Area, normalised by width times height."""
-        return (self.xmax - self.xmin) * (self.ymax - self.ymin)
+        """Area, normalised by width times height; 0 where the edges are reversed."""
+        return max(self.xmax - self.xmin, 0.0) * max(self.ymax - self.ymin, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

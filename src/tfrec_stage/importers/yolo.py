@@ -96,7 +96,7 @@ def _find_labels_folder(folders: list[Path], images: Path) -> Path:
 
 
 def _replace_last(path: Path, old: str, new: str) -> Path:
-    parts = path.absolute().parts
+    parts = path.parts if old in path.parts else path.absolute().parts
     if old not in parts:
         raise SourceError(f"expected {old!r} in the path of the images, or a folder in `annotations`, but got {path}")
     place = len(parts) - 1 - parts[::-1].index(old)

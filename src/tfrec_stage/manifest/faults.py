@@ -10,7 +10,7 @@ from tfrec_stage.manifest.shape import shape_faults
 
 MAX_FAULTS: Final = 20
 
-UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
+UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding a record may raise."""
 
 

@@ -1,6 +1,7 @@
 """One JSON array of records: the classic form, held in memory."""
 
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ class JsonArray:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        content = path.read_bytes()
+        self._digest = sha256(content).hexdigest()
         try:
-            self._records = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
+            self._records = msgspec.json.decode(content, type=list[msgspec.Raw])
         except UNDECODABLE as error:
             raise ManifestError(f"expected a JSON array of image records in {path}, but {error}") from error
+
+    def __reduce__(self) -> tuple[type["JsonArray"], tuple[Path]]:
+        """Worker processes read the file themselves."""
+        return JsonArray, (self._path,)
 
     def scan(self) -> Iterator[tuple[int, ImageRecord]]:
         """See `RecordSource`."""
@@ -40,6 +47,10 @@ class JsonArray:
     def original(self, position: int) -> dict[str, Any]:
         """See `RecordSource`."""
         return dict(msgspec.json.decode(self._records[position]))
+
+    def digest(self) -> str:
+        """See `RecordSource`."""
+        return self._digest
 
     def where(self, position: int) -> str:
         """See `RecordSource`."""

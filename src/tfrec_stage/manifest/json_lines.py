@@ -1,6 +1,7 @@
 """One record a line: streamed, so that a manifest may be larger than memory."""
 
 from collections.abc import Iterable, Iterator
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,6 +49,11 @@ class JsonLines:
         with self._path.open("rb") as file:
             file.seek(position)
             return dict(msgspec.json.decode(file.readline()))
+
+    def digest(self) -> str:
+        """See `RecordSource`."""
+        with self._path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
 
     def where(self, position: int) -> str:
         """See `RecordSource`; counts lines, so only for messages."""

@@ -1,12 +1,12 @@
 """Dicts from Python, as `create()` takes them."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tfrec_stage.manifest.faults import Faults
+from tfrec_stage.manifest.plain import to_builtins
 from tfrec_stage.manifest.shape import shape_faults
 from tfrec_stage.records import ImageRecord
 
@@ -38,26 +38,17 @@ class RecordList:
         """See `RecordSource`."""
         return dict(self._dataset[position])
 
+    def digest(self) -> None:
+        """See `RecordSource`: Python's values may be anything, so their records are always read."""
+
     def where(self, position: int) -> str:
         """See `RecordSource`."""
         return f"dataset[{position}]"
 
     def _convert(self, position: int) -> ImageRecord:
-        return msgspec.convert(_to_builtins(self._dataset[position]), ImageRecord, builtin_types=(bytes,))
+        return msgspec.convert(to_builtins(self._dataset[position]), ImageRecord, builtin_types=(bytes,))
 
     def _explain(self, position: int, error: Exception) -> list[str]:
         if isinstance(error, TypeError):
             return [str(error)]
-        return shape_faults(_to_builtins(self._dataset[position])) or [str(error)]
-
-
-def _to_builtins(record: Any) -> Any:
-    return msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # NumPy's scalars and arrays, without importing NumPy
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"expected JSON-like values, but got a {type(value).__name__}: {value!r:.100}")
+        return shape_faults(to_builtins(self._dataset[position])) or [str(error)]

@@ -25,6 +25,10 @@ class RecordSource(Protocol):
         """The record as it was given, in a copy."""
         ...
 
+    def digest(self) -> str | None:
+        """Digest of the whole source, by which it is known again without reading its records; None if it has none."""
+        ...
+
     def where(self, position: int) -> str:
         """What people call that position: `line 12`."""
         ...

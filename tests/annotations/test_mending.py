@@ -1,0 +1,140 @@
+"""Annotations out of bounds are mended as the policy says, and whatever is done is counted."""
+
+from pathlib import Path
+
+import pytest
+
+from tfrec_stage.annotations import AnnotationPolicy, DegenerateBoxes, OutOfRange, mending, settle_annotations
+from tfrec_stage.annotations.mending import MENDED
+from tfrec_stage.errors import RecordError
+
+SIZE = (100, 50)
+"""Width and height of the image: a twentieth of a pixel is 0.0005 wide and 0.001 high."""
+CLIP = AnnotationPolicy(out_of_range=OutOfRange.clip)
+DROP = AnnotationPolicy(degenerate_boxes=DegenerateBoxes.drop)
+KEEP = AnnotationPolicy(degenerate_boxes=DegenerateBoxes.keep)
+
+
+def settle(record, policy=AnnotationPolicy()):  # noqa: B008 - never changed
+    record, mended = settle_annotations(record, policy, *SIZE)
+    return record.object, dict(mended)
+
+
+class TestRounding:
+    """What sticks out by a twentieth of a pixel is rounding: moved to the edge under every policy, and counted."""
+
+    @pytest.mark.parametrize("policy", [AnnotationPolicy(), CLIP, DROP, KEEP], ids=["error", "clip", "drop", "keep"])
+    def test_edges_are_moved_to_the_image(self, make_record, policy):
+        """0.0005 is a twentieth of a pixel of 100, 0.001 one of 50."""
+        record = make_record(
+            object__bbox__xmin=[-0.0005, 0.5], object__bbox__xmax=[0.3, 1.0005], object__bbox__ymax=[0.4, 1.001]
+        )
+        objects, mended = settle(record, policy)
+        assert (objects.bbox.xmin, objects.bbox.xmax, objects.bbox.ymax) == ([0, 0.5], [0.3, 1], [0.4, 1])
+        assert mended == {"rounding_snapped": 3}
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [("object__bbox__xmin", [-0.0006, 0.5]), ("object__bbox__ymax", [0.4, 1.0011]), ("object__area", [1.002, 0.1])],
+    )
+    def test_more_is_no_rounding(self, make_record, path, value):
+        """What sticks out by more fails."""
+        with pytest.raises(RecordError, match=r"expected a number in \[0, 1\]"):
+            settle(make_record(**{path: value}))
+
+    def test_parts_and_areas_too(self, make_record):
+        """Parts snap as boxes do; an area by as much as both its sides may."""
+        record = make_record(object__parts__x=[-0.0005, 1.0005, 0, 0], object__area=[1.0015, 0.1])
+        objects, mended = settle(record)
+        assert (objects.parts.x, objects.area) == ([0, 1, 0, 0], [1, 0.1])
+        assert mended == {"rounding_snapped": 3}
+
+    def test_inside_nothing_is_rounded(self, make_record):
+        """Only what sticks out is moved: 0.9999 stays."""
+        record = make_record(object__bbox__xmax=[0.3, 0.9999])
+        assert settle_annotations(record, CLIP, *SIZE).record is record
+
+
+class TestClip:
+    """`out_of_range: clip`."""
+
+    def test_boxes_are_cut_at_the_edge(self, make_record):
+        """A box that sticks out on two sides counts once; its area stays, for nobody knows what part was outside."""
+        record = make_record(object__bbox__xmin=[-0.5, 0.5], object__bbox__ymax=[1.5, 0.9])
+        objects, mended = settle(record, CLIP)
+        assert (objects.bbox.xmin, objects.bbox.ymax, objects.area) == ([0, 0.5], [1, 0.9], [0.04, 0.09])
+        assert mended == {"boxes_clipped": 1}
+
+    def test_areas_are_at_most_the_image(self, make_record):
+        """An area larger than the image becomes the image's."""
+        assert settle(make_record(object__area=[3.0, 0.1]), CLIP)[1] == {"areas_clipped": 1}
+
+    def test_parts_outside_are_hidden(self, make_record):
+        """A part outside the image is not in the image: v = 0 at (0, 0), as COCO writes it."""
+        record = make_record(object__parts__x=[0.1, 1.2, 0.5, 0.6])
+        objects, mended = settle(record, CLIP)
+        assert (objects.parts.x, objects.parts.y) == ([0.1, 0, 0.5, 0.6], [0.3, 0, 0.7, 0.8])
+        assert objects.parts.v == [2, 0, 2, 1]
+        assert mended == {"parts_hidden": 1}
+
+    def test_parts_without_visibility_go_to_the_edge(self, make_record):
+        """Where no part has a visibility, none can be hidden."""
+        record = make_record(object__parts__x=[0.1, 1.2, 0.5, 0.6], object__parts__v=[])
+        objects, mended = settle(record, CLIP)
+        assert (objects.parts.x, objects.parts.v) == ([0.1, 1, 0.5, 0.6], [])
+        assert mended == {"parts_clipped": 1}
+
+    @pytest.mark.parametrize("policy", [AnnotationPolicy(), CLIP], ids=["error", "clip"])
+    @pytest.mark.parametrize("x", [-1.0, -0.0001, 300.0])
+    def test_parts_that_are_not_in_the_image_may_be_anywhere(self, make_record, policy, x):
+        """With v = 0 a position means nothing: it is neither a fault nor mended."""
+        record = make_record(object__parts__x=[0.1, x, 0.5, 0.6], object__parts__v=[2, 0, 2, 1])
+        assert settle_annotations(record, policy, *SIZE).record is record
+
+    def test_a_box_outside_the_image_has_no_area_left(self, make_record):
+        """Clipped to nothing, it is degenerate: an error, unless the policy drops it."""
+        record = make_record(object__bbox__xmin=[1.2, 0.5], object__bbox__xmax=[1.4, 0.8])
+        with pytest.raises(RecordError, match=r"xmin\[0\]: expected less than xmax, but got 1.0 and 1.0: .* no area"):
+            settle(record, CLIP)
+        both = AnnotationPolicy(OutOfRange.clip, DegenerateBoxes.drop)
+        objects, mended = settle(record, both)
+        assert (objects.count, mended) == (1, {"boxes_clipped": 1, "boxes_dropped": 1})
+
+
+class TestDegenerate:
+    """`degenerate_boxes: keep | drop`."""
+
+    def test_dropping_takes_everything_of_the_object(self, make_record):
+        """Every parallel list loses the object's entry, the lists of parts all of its parts."""
+        objects, mended = settle(make_record(object__bbox__xmax=[0.1, 0.8]), DROP)
+        expected = {"count": 1, "area": [0.09], "id": ["q"], "is_crowd": [1]}
+        assert {name: getattr(objects, name) for name in expected} == expected
+        boxes = {"xmin": [0.5], "xmax": [0.8], "ymin": [0.6], "ymax": [0.9], "label": [2], "text": ["finch"]}
+        boxes |= {"score": [0.8], "conf": [1.0]}
+        assert {name: getattr(objects.bbox, name) for name in objects.bbox.__struct_fields__} == boxes
+        parts = {"x": [0.5, 0.6], "y": [0.7, 0.8], "v": [2, 1], "score": [0.3, 0.4]}
+        assert {name: getattr(objects.parts, name) for name in objects.parts.__struct_fields__} == parts
+        assert mended == {"boxes_dropped": 1}
+
+    def test_all_objects_may_go(self, make_record):
+        """An image whose boxes are all degenerate stays, without objects."""
+        objects, mended = settle(make_record(object__bbox__ymax=[0.1, 0.1]), DROP)
+        assert (objects.count, objects.bbox.xmin, objects.parts.x, mended) == (0, [], [], {"boxes_dropped": 2})
+
+    def test_lists_that_are_absent_stay_absent(self, make_record):
+        """What the record does not have is not made up."""
+        boxes = {"xmin": [0.1, 0.5], "xmax": [0.1, 0.8], "ymin": [0.2, 0.6], "ymax": [0.4, 0.9]}
+        objects, _ = settle(make_record(object={"bbox": boxes}), DROP)
+        assert (objects.bbox.label, objects.area, objects.parts.x, objects.count) == ([], [], [], 1)
+
+    @pytest.mark.parametrize("xmax", [0.1, 0.05])
+    def test_kept_boxes_are_as_they_were(self, make_record, xmax):
+        """`keep` stores them, and counts nothing, for nothing was done."""
+        record = make_record(object__bbox__xmax=[xmax, 0.8])
+        assert settle_annotations(record, KEEP, *SIZE) == (record, {})
+
+
+def test_what_is_counted_is_listed():
+    """Statistics count by these codes, so that they are listed and stable."""
+    source = Path(mending.__file__).read_text()
+    assert all(source.count(f'"{code}"') == 2 for code in MENDED)
