@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,23 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone after its first `dvc repro`; not to be changed."""
+    from tests.workspace import clone_project, dvc
+
+    clone = clone_project(tmp_path_factory.mktemp("built"))
+    dvc("repro", directory=clone)
+    return clone
+
+
+@pytest.fixture
+def clone(built: Path, tmp_path: Path) -> Path:
+    """A copy of it, hard links included and everything committed, to do with as one likes."""
+    from tests.workspace import commit
+
+    subprocess.run(["cp", "-a", built, tmp_path / "clone"], check=True)
+    commit(tmp_path / "clone", "built")
+    return tmp_path / "clone"

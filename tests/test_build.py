@@ -13,7 +13,11 @@ import pytest
 
 from tests.conftest import MakeDataset, encode_noise
 from tfrec_stage import create
+from tfrec_stage.build import BuildRequest
+from tfrec_stage.build import build as run_build
+from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError, ManifestError, OutputError
+from tfrec_stage.manifest import open_manifest
 
 FULL_RECORD = {
     "id": "0",
@@ -394,3 +398,18 @@ class TestOutput:
         events = []
         build(make_dataset(10), tmp_path / "out", progress=events.append)
         assert (events[-1].name, events[-1].done, events[-1].total, events[-1].is_last) == ("train", 10, 10, True)
+
+
+def test_processes_give_the_same_bytes(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    """Worker processes write what threads write, failures included."""
+    dataset = make_dataset(30)
+    Path(dataset[4]["filename"]).unlink()
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(record) + "\n" for record in dataset))
+    reports = {}
+    for engine in EngineName:
+        options = EngineOptions(num_threads=2, engine=engine)
+        request = BuildRequest("train", tmp_path / engine.name, num_shards=5, engine=options)
+        reports[engine] = run_build(open_manifest(manifest), request)
+    assert digests(tmp_path / "processes") == digests(tmp_path / "threads")
+    assert reports[EngineName.processes] == reports[EngineName.threads]

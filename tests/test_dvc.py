@@ -6,38 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from PIL import Image
 
-from tests.workspace import clone_project, commit, dvc, files_below, run, stage
+from tests.workspace import commit, dvc, edit, files_below, run, stage, stages_run
 
 pytestmark = pytest.mark.dvc
 
 GOLDEN = Path(__file__).parent / "golden" / "demo_shards.json"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone after its first `dvc repro`; not to be changed."""
-    clone = clone_project(tmp_path_factory.mktemp("built"))
-    dvc("repro", directory=clone)
-    return clone
-
-
-@pytest.fixture
-def clone(built: Path, tmp_path: Path) -> Path:
-    """A copy of it, to do with as one likes."""
-    return Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def stages_run(output: str) -> list[str]:
-    """Names of the stages that a `dvc repro` ran."""
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
 def digests(clone: Path) -> dict[str, list[str]]:
@@ -91,7 +65,7 @@ def test_a_parameter_of_one_split_runs_that_split(clone: Path) -> None:
     ("old", "new"),
     [
         ("num_threads: ${oc.env:TFREC_NUM_THREADS,4}", "num_threads: 1"),
-        ("engine: threads", "engine: threads # the default"),
+        ("engine: threads", "engine: processes"),
         ("progress: true", "progress: false"),
         ("max_failures: 0", "max_failures: 7"),
     ],
@@ -107,21 +81,6 @@ def test_the_seed_runs_all_shards(clone: Path) -> None:
     edit(clone / "params.yaml", "seed: 0", "seed: 1")
     assert stages_run(dvc("repro", directory=clone)) == ["shards@train", "shards@val", "shards@test"]
     assert "encode.seed" in dvc("params", "diff", directory=clone)
-
-
-def test_one_changed_image_runs_its_split(clone: Path) -> None:
-    """An image with other bytes changes its manifest and one shard of its split."""
-    before = digests(clone)
-    image = next((clone / "data" / "raw" / "images" / "train").glob("*.jpg"))
-    pixels = Image.open(image).convert("RGB")
-    image.unlink()  # a hard link into DVC's cache is never written through
-    pixels.save(image, quality=50)
-    # The drawing stage would draw the image again: what is by hand is committed to DVC instead.
-    dvc("commit", "-f", "raw", directory=clone)
-    assert stages_run(dvc("repro", directory=clone)) == ["manifest@train", "shards@train"]
-    after = digests(clone)
-    assert sum(old != new for old, new in zip(before["train"], after["train"], strict=True)) == 1
-    assert (after["val"], after["test"]) == (before["val"], before["test"])
 
 
 def test_experiments(clone: Path) -> None:

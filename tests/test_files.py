@@ -1,12 +1,13 @@
 """Files and directories that appear whole or not at all."""
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
 from tfrec_stage.errors import OutputError
-from tfrec_stage.files import atomic_writer, replaced_directory, write_file
+from tfrec_stage.files import atomic_writer, link_file, replaced_directory, write_file
 
 
 def names(directory: Path) -> list[str]:
@@ -82,3 +83,56 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(OutputError, match=r"cannot write .*file/a"):
         write_file(tmp_path / "file" / "a", b"")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """A directory left behind is removed by the next; one that a living process holds is not."""
+    dead, alive = tmp_path / ".out[1].dead.partial", tmp_path / ".out[1].alive.partial"
+    dead.mkdir()
+    alive.mkdir()
+    held = os.open(alive, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with replaced_directory(tmp_path / "out[1]"):
+        pass
+    os.close(held)
+    assert names(tmp_path) == [alive.name, "out[1]"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, can_exchange: bool) -> None:
+    """Two replacements of one directory, one inside the other: both end well, the last stays, whole."""
+    if not can_exchange:
+        monkeypatch.setattr("tfrec_stage.files._exchange", lambda *_: False)
+    path = tmp_path / "out"
+    if is_there:
+        path.mkdir()
+    with replaced_directory(path) as outer:
+        (outer / "outer").touch()
+        with replaced_directory(path) as inner:
+            (inner / "inner").touch()
+        assert names(path) == ["inner"]
+    assert names(path) == ["outer"]
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool) -> None:
+    """A file gets a second name, by a copy where links are not allowed; a missing file is told as such."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not can_link:
+        monkeypatch.setattr(os, "link", refuse)
+    content = os.urandom(3_000_000)
+    (tmp_path / "a").write_bytes(content)
+    link_file(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == content
+    assert (tmp_path / "a").samefile(tmp_path / "b") == can_link
+    with pytest.raises(FileNotFoundError):
+        link_file(tmp_path / "missing", tmp_path / "c")
+    with pytest.raises(OutputError, match="c: File exists"):
+        (tmp_path / "c").write_bytes(b"mine")
+        link_file(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"mine"

@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.workspace import clone_project, run
 from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, Field
+from tfrec_stage.errors import REASONS
+from tfrec_stage.importers import IMPORTERS, known_options
 
 README = (ROOT / "README.md").read_text()
 KEYS = re.compile(r"(?<=<!-- keys: begin -->\n).*(?=<!-- keys: end -->)", re.DOTALL)
@@ -35,6 +37,19 @@ def _row(field: Field) -> str:
 def test_the_table_of_keys_is_the_schema() -> None:
     """Every key stands in the README with its kind and unit."""
     assert KEYS.search(README)[0] == key_table()
+
+
+def test_every_importer_is_listed_with_its_options() -> None:
+    """The table of importers has each with the options that it knows, in its own order."""
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*?) ?\|$", README.partition("### Importers")[2], re.MULTILINE)
+    listed = {name: re.findall(r"`(\w+)`", options) for name, options in rows}
+    assert listed == {name: known_options(name) for name in IMPORTERS}
+
+
+def test_every_reason_is_listed() -> None:
+    """Each reason of a failure stands in the table of what comes back, once."""
+    table = README.partition("its `reason` |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"\| `(\w+)` \|$", table, re.MULTILINE)) == sorted(REASONS)
 
 
 def test_python_blocks_run(tmp_path: Path) -> None:

@@ -17,10 +17,22 @@ from tfrec_stage.engine import EngineOptions
 from tfrec_stage.shards.encoder import Identity
 
 SPLITS = ("train", "val", "test")
-RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures"}
+RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures", "store_dir"}
 PER_STAGE = {"stage", "split", "importer", "encode", "annotations", "splits"}
 """Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
-CARRIERS = {"errors", "ordered_map", "files", "progress", "engine", "manifest", "image_file", "build", "importing"}
+CARRIERS = {
+    "errors",
+    "ordered_map",
+    "files",
+    "progress",
+    "engine",
+    "manifest",
+    "image_file",
+    "build",
+    "making",
+    "request",
+    "importing",
+}
 """Modules that carry bytes about and choose none."""
 
 

@@ -31,17 +31,17 @@ def clone_project(directory: Path) -> Path:
 
 
 def commit(directory: Path, message: str) -> None:
-    """Commit everything."""
+    """Commit everything, be it nothing."""
     run(["git", "add", "-A"], directory)
-    run(["git", "commit", "-qm", message], directory)
+    run(["git", "commit", "--allow-empty", "-qm", message], directory)
 
 
-def run(command: list[str], directory: Path, expect: int | None = 0, **environment: str) -> subprocess.CompletedProcess:
+def run(command: list[str], directory: Path, expect: int | None = 0, **variables: str) -> subprocess.CompletedProcess:
     """Run a command in a directory; its exit code must be `expect`."""
     done = subprocess.run(
         command,
         cwd=directory,
-        env=_environment(environment),
+        env=environment(**variables),
         text=True,
         capture_output=True,
         timeout=TIMEOUT_S,
@@ -51,9 +51,9 @@ def run(command: list[str], directory: Path, expect: int | None = 0, **environme
     return done
 
 
-def stage(*overrides: str, directory: Path, expect: int | None = 0, **environment: str) -> subprocess.CompletedProcess:
+def stage(*overrides: str, directory: Path, expect: int | None = 0, **variables: str) -> subprocess.CompletedProcess:
     """Run `python -m tfrec_stage` in a directory."""
-    return run([sys.executable, "-m", "tfrec_stage", *overrides], directory, expect, **environment)
+    return run([sys.executable, "-m", "tfrec_stage", *overrides], directory, expect, **variables)
 
 
 def dvc(*arguments: str, directory: Path, expect: int | None = 0) -> str:
@@ -62,12 +62,25 @@ def dvc(*arguments: str, directory: Path, expect: int | None = 0) -> str:
     return done.stdout + done.stderr
 
 
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that a `dvc repro` ran."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text in a file, as an editor does."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def files_below(directory: Path) -> set[str]:
     """Names of all files, relative."""
     return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
 
 
-def _environment(more: dict[str, str]) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
+    """What commands are run with: nothing of ours that would change what they do."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HYDRA_", "TFREC_", "DVC_"))}
     beside_python = str(Path(sys.executable).parent)  # where `python` of dvc.yaml's commands is found
     identity = {

@@ -13,7 +13,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from tfrec_stage.config import StageName, conf_directory, explain, parse_config, register_schema
+from tfrec_stage.config import (
+    StageName,
+    conf_directory,
+    explain,
+    manifests_by_split,
+    parse_config,
+    register_schema,
+)
 from tfrec_stage.errors import TfrecStageError
 from tfrec_stage.help import help_after, help_before
 
@@ -58,6 +65,8 @@ def run_stage(composed: DictConfig) -> int:
     # Late, so that --help and --cfg answer at once.
     from tfrec_stage import stages  # noqa: PLC0415
 
+    if config.stage is StageName.verify:
+        return stages.run_verify(manifests_by_split(composed))
     return {StageName.manifest: stages.run_manifest, StageName.shards: stages.run_shards}[config.stage](config)
 
 
@@ -68,6 +77,9 @@ def _told_in_one_line(job: Callable[[], int]) -> int:
         return _complain(str(error), EXIT_WRONG)
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(explain(error), EXIT_WRONG)
+    except BrokenPipeError:  # whoever reads our words has heard enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_WRONG
     except KeyboardInterrupt:
         return _complain("interrupted; the previous output is untouched", EXIT_INTERRUPTED)
     except _TerminatedError:

@@ -1,6 +1,8 @@
 """What Hydra composes: the schema that nests the options, where conf/ is found, and errors in one line."""
 
+import math
 import re
+from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -24,6 +26,8 @@ class StageName(Enum):
     """Annotations → manifest."""
     shards = "shards"
     """Manifest → TFRecord files."""
+    verify = "verify"
+    """Manifests of all splits → warnings of what two of them share."""
 
 
 @dataclass
@@ -64,6 +68,7 @@ class StageConfig:
     images_root: str = MISSING
     output_dir: str = MISSING
     num_shards: int = MISSING
+    store_dir: str | None = None
     num_threads: int = 4
     engine: EngineName = EngineName.threads
     progress: bool = True
@@ -89,16 +94,17 @@ class StageConfig:
         >>> StageConfig(max_failures="0.5%").allowed_failures(1000)
         5
         """
-        number = self.max_failures.strip().removesuffix("%")
+        text = self.max_failures.strip()
+        is_share, number = text.endswith("%"), text.removesuffix("%")
         try:
-            limit = float(number) * images / 100 if self.max_failures.strip().endswith("%") else int(number)
+            limit = float(number) if is_share else int(number)
         except ValueError:
             limit = -1
-        if not limit >= 0:
+        if not 0 <= limit < math.inf:
             raise ConfigError(
                 f"max_failures: expected a number or a percentage such as 0.1%, but got {self.max_failures!r}"
             )
-        return int(limit)
+        return int(limit * images / 100) if is_share else int(limit)
 
 
 _PARAMS_NAME: Final = "params"
@@ -107,10 +113,18 @@ _PARAMS_NAME: Final = "params"
 def register_schema() -> None:
     """Make the schema known to Hydra; call it before Hydra composes."""
     store = ConfigStore.instance()
-    store.store(name="stage_schema", node=StageConfig)
+    store.store(name="stage_schema", node=_schema())
     if not Path(f"{_PARAMS_NAME}.yaml").is_file():
         # Only where the file is absent: a stored entry of a file's name would be taken for that file's schema.
         store.store(name=_PARAMS_NAME, node={})
+
+
+def _schema() -> DictConfig:
+    schema: DictConfig = OmegaConf.structured(StageConfig)
+    # Their keys are the user's, or checked by the importer: without this Hydra refuses any that no file has.
+    OmegaConf.set_struct(schema.importer.fractions, False)
+    OmegaConf.set_struct(schema.importer.options, False)
+    return schema
 
 
 def conf_directory() -> Path:
@@ -139,6 +153,25 @@ def parse_config(composed: DictConfig) -> StageConfig:
         raise ConfigError(explain(error)) from error
     assert isinstance(config, StageConfig)
     return config
+
+
+def manifests_by_split(composed: DictConfig) -> dict[str, Path]:
+    """Where the manifest of each split is, by the order of params.yaml: `manifest` with that split in place of `split`.
+
+    Raises:
+        ConfigError: `manifest` does not depend on `split`.
+    """
+    config = deepcopy(composed)
+    names = list(dict.fromkeys([*composed.get("splits", {}), composed.split]))
+    manifests = {}
+    for config.split in names:
+        manifests[str(config.split)] = Path(config.manifest)
+    if len(set(manifests.values())) < len(names):
+        raise ConfigError(
+            "manifest: expected a path with ${split} in it, as stage=verify reads those of all splits, "
+            f"but got {composed.manifest}"
+        )
+    return manifests
 
 
 def explain(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final
 
 from tfrec_stage.build import BuildReport, BuildRequest, build
+from tfrec_stage.checks import check_splits
 from tfrec_stage.config import ImporterConfig, StageConfig
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.importers import SplitOptions, find_importer
@@ -24,16 +25,24 @@ EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
 EXAMPLES: Final = 3
 """How many failures of each reason are shown."""
+PROBLEMS: Final = 20
+"""How many problems of an import are shown."""
+OVERLAPS: Final = 20
+"""How many ids and images that two splits share are shown."""
 
 
 def run_manifest(config: StageConfig) -> int:
     """Annotations → manifest and labels."""
     importer, manifest = config.importer, Path(config.manifest)
+    config.allowed_failures(0)  # a bad value is told before the work, not after
     read = find_importer(importer.name, importer.options, keep=_keep(importer, config.split))
     dataset = read(tuple(map(Path, importer.annotations)), Path(importer.images), Path(config.images_root))
     report = import_dataset(dataset, manifest)
     _say(f"{config.split}: {report.records:,} image records with {len(report.labels):,} labels in {manifest}")
-    return _judge(config, report.records, [("problem", str(problem)) for problem in report.problems], "problems")
+    records, problems = report.records, report.problems
+    code = _judge(config, len(problems), records + len(problems), f"problems beside {records:,} image records")
+    _show_first(problems[:PROBLEMS], len(problems))
+    return code
 
 
 def run_shards(config: StageConfig) -> int:
@@ -45,13 +54,36 @@ def run_shards(config: StageConfig) -> int:
         num_shards=config.num_shards,
         identity=config.identity,
         images_root=Path(config.images_root),
+        store_directory=None if config.store_dir is None else Path(config.store_dir),
         engine=config.engine_options,
     )
-    config.allowed_failures(0)  # a bad value is told before the work, not after
+    config.allowed_failures(0)  # as above
     with _listener(config.progress) as listener:
         report = build(_open(Path(config.manifest)), request, listener)
     _say(_summary(config, report, monotonic() - begin_s))
-    return _judge(config, report.statistics.images + len(report.failures), _reasons(report), "images")
+    failed, total = len(report.failures), report.statistics.images + len(report.failures)
+    code = _judge(config, failed, total, f"of {total:,} images failed")
+    for reason, messages in sorted(_by_reason(report).items()):
+        _complain(f"  {reason}: {len(messages):,}")
+        for message in messages[:EXAMPLES]:
+            _complain(f"    {message}")
+    return code
+
+
+def run_verify(manifests: Mapping[str, Path]) -> int:
+    """Manifests of all splits → warnings of what two of them share."""
+    absent = [split for split, path in manifests.items() if not path.exists()]
+    for split in absent:
+        _complain(f"{split}: there is no {manifests[split]}, so it is not compared")
+    found = {split: open_manifest(path) for split, path in manifests.items() if split not in absent}
+    check = check_splits(found, OVERLAPS)
+    if check.unpinned:
+        _complain(f"{check.unpinned:,} of {check.records:,} records have no sha256: compared by their ids alone")
+    if check.count:
+        _complain(f"warning: {check.count:,} ids or images are in two splits")
+        _show_first(check.overlaps, check.count)
+    _say(f"{', '.join(found) or 'no split'}: {check.records:,} records compared, {check.count:,} in two splits")
+    return EXIT_DONE
 
 
 def _open(manifest: Path) -> RecordSource:
@@ -69,35 +101,37 @@ def _keep(importer: ImporterConfig, split: str) -> Callable[[ImageRecord], bool]
 
 
 def _summary(config: StageConfig, report: BuildReport, elapsed_s: float) -> str:
-    images = report.statistics.images
+    shards = len(report.shards)
     size_mb = sum(shard.size_bytes for shard in report.shards) / 1e6
     return (
-        f"{config.split}: {images:,} images in {len(report.shards):,} shards, {size_mb:,.1f} MB: {config.output_dir} "
-        f"({elapsed_s:.1f} s, {images / max(elapsed_s, 1e-9):,.0f} images/s)"
+        f"{config.split}: {report.statistics.images:,} images in {shards:,} shards ({len(report.built):,} built, "
+        f"{shards - len(report.built):,} unchanged), {size_mb:,.1f} MB, {elapsed_s:.1f} s: {config.output_dir}"
     )
 
 
-def _reasons(report: BuildReport) -> list[tuple[str, str]]:
-    return [(failure["reason"], f"{failure['id']}: {failure['error_msg']}") for failure in report.failures]
+def _by_reason(report: BuildReport) -> Mapping[str, list[str]]:
+    messages: dict[str, list[str]] = defaultdict(list)
+    for failure in report.failures:
+        messages[failure["reason"]].append(f"{failure['id']}: {failure['error_msg']}")
+    return messages
 
 
-def _judge(config: StageConfig, total: int, failures: Sequence[tuple[str, str]], what: str) -> int:
-    """Say what failed, by reason; the exit code."""
-    if not failures:
+def _judge(config: StageConfig, failed: int, total: int, what: str) -> int:
+    """Say how many failed and whether that is allowed; the exit code."""
+    if not failed:
         return EXIT_DONE
-    allowed = config.allowed_failures(total)
-    verdict = (
-        "as max_failures allows" if len(failures) <= allowed else f"more than max_failures={config.max_failures} allows"
-    )
-    _complain(f"{config.split}: {len(failures):,} of {total:,} {what} failed, {verdict}")
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for reason, message in failures:
-        by_reason[reason].append(message)
-    for reason, messages in sorted(by_reason.items()):
-        _complain(f"  {reason}: {len(messages):,}")
-        for message in messages[:EXAMPLES]:
-            _complain(f"    {message}")
-    return EXIT_DONE if len(failures) <= allowed else EXIT_FAILURES
+    is_allowed = failed <= config.allowed_failures(total)
+    verdict = "as max_failures allows" if is_allowed else f"more than max_failures={config.max_failures} allows"
+    _complain(f"{config.split}: {failed:,} {what}, {verdict}")
+    return EXIT_DONE if is_allowed else EXIT_FAILURES
+
+
+def _show_first(shown: Sequence[object], count: int) -> None:
+    """The first of `count` findings, and how many more there are."""
+    for finding in shown:
+        _complain(f"  {finding}")
+    if count > len(shown):
+        _complain(f"  … and {count - len(shown):,} more")
 
 
 @contextmanager

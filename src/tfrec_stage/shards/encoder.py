@@ -82,11 +82,25 @@ class Encoder:
                 f"{digest.hexdigest()}; import the annotations again, or restore the image",
             )
         options = self.identity.encode
-        image = encode_image(data, options, declared=_declared_size(record))
+        try:
+            image = encode_image(data, options, declared=_declared_size(record))
+        except RecordError as error:
+            raise self._with_other_faults(error, record) from None
         if not options.store_images:  # readers load the file itself
             image = replace(image, format=image.source_format)
         record, mended = settle_annotations(record, self.identity.annotations, image.width, image.height)
         return EncodedRecord(record, mended, self._encode_record(record, image), digest.digest(), image)
+
+    def _with_other_faults(self, error: RecordError, record: ImageRecord) -> RecordError:
+        """A declared size that is not the image's, told together with whatever else the annotations have wrong."""
+        size = _declared_size(record)
+        if error.reason != "annotation_invalid" or size is None:
+            return error
+        try:
+            settle_annotations(record, self.identity.annotations, *size)
+        except RecordError as more:
+            return RecordError(error.reason, f"{error}; {more}")
+        return error
 
     def _read(self, record: ImageRecord) -> bytes:
         return read_image_file(self._images_root / record.filename)

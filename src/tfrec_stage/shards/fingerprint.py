@@ -1,56 +1,82 @@
-"""Digest of everything that decides the bytes of one shard, and of nothing else.
+"""Digests of everything that decides bytes, and of nothing else: of one record (its key) and of one shard.
 
-In it: the format version, the identity options, each record's content and each image's, in their order; and, where
-pixels were encoded anew, the versions of Pillow and its libjpeg. Not in it: threads, paths of the machine, the names
-and the number of shards, and seed and shuffle, which show in the order.
+In a key: the format version, the identity options, the record's content and its image's. In a fingerprint: the keys in
+their order and, where pixels were encoded anew, the versions of Pillow and its libjpeg. In neither: threads, paths of
+the machine, the names and the number of shards, and seed and shuffle, which show in the order.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import Enum
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
 from PIL import features
 
-from tfrec_stage.shards.encoder import EncodedRecord, FailedRecord, Identity
+from tfrec_stage.records import ImageRecord
+from tfrec_stage.shards.encoder import Identity
 
 FORMAT_VERSION: Final = 1
 """Raised whenever the same input and options give other bytes than before."""
 
+KEY_SIZE: Final = 16
+"""Bytes of a key."""
+
 _SEEN_IN_ORDER: Final = ("seed", "shuffle")
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class ShardFingerprint:
-    """Grows record by record."""
+class KeyMaker:
+    """Keys of records under some identity options."""
 
     def __init__(self, identity: Identity) -> None:
-        self._digest = sha256(_header(identity))
-        self._reencoded = False
+        self._identity = identity_digest(identity)
 
-    def add(self, record_digest: bytes, outcome: EncodedRecord | FailedRecord) -> None:
-        """Take in the next record and what became of it."""
-        self._digest.update(record_digest)
-        if isinstance(outcome, FailedRecord):
-            # Without its image the shard is another one: it must not be taken for the shard after the repair.
-            self._digest.update(b"failed")
-            return
-        self._digest.update(outcome.source_digest)
-        self._reencoded |= outcome.image.is_reencoded
+    def key(self, record: ImageRecord) -> bytes:
+        """Digest of options and content; of the image too where the record pins or holds it (`has_image`)."""
+        return sha256(self._identity + _content(record)).digest()[:KEY_SIZE]
 
-    def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
-        digest = self._digest.copy()
-        if self._reencoded:
-            digest.update(pixel_codec().encode())
-        return digest.hexdigest()
+
+def has_image(record: ImageRecord) -> bool:
+    """Whether the record itself tells which bytes its image has."""
+    return record.sha256 is not None or record.encoded is not None
+
+
+def key_with_image(key: bytes, image_digest: bytes) -> bytes:
+    """Key of a record that does not pin its image, together with that image's SHA-256."""
+    return sha256(key + image_digest).digest()[:KEY_SIZE]
+
+
+def key_of_failure(key: bytes) -> bytes:
+    """What stands for a record that failed: without it the shard is another one, not the shard after the repair."""
+    return sha256(key + b"failed").digest()[:KEY_SIZE]
+
+
+def shard_fingerprint(keys: bytes, codec: str | None = None) -> str:
+    """Digest of a shard, given its keys one after the other; 64 hexadecimal digits."""
+    return sha256(keys + (codec or "").encode()).hexdigest()
+
+
+def split_keys(keys: bytes) -> Iterator[bytes]:
+    """Keys that stand one after the other, one by one."""
+    return (keys[start : start + KEY_SIZE] for start in range(0, len(keys), KEY_SIZE))
 
 
 def plain_identity(identity: Identity) -> dict[str, Any]:
     """The options as plain values, for JSON, in the groups of params.yaml."""
     groups = asdict(identity).items()
     return {group: {name: _plain(value) for name, value in options.items()} for group, options in groups}
+
+
+def identity_digest(identity: Identity) -> bytes:
+    """Digest of the format version and the options, but for those that show in the order of records."""
+    groups = plain_identity(identity)
+    for name in _SEEN_IN_ORDER:
+        del groups["encode"][name]
+    return sha256(json.dumps([FORMAT_VERSION, groups], sort_keys=True).encode()).digest()
 
 
 @cache
@@ -61,11 +87,14 @@ def pixel_codec() -> str:
     return f"pillow {features.version_module('pil')}, {library} {version}"
 
 
-def _header(identity: Identity) -> bytes:
-    groups = plain_identity(identity)
-    for name in _SEEN_IN_ORDER:
-        del groups["encode"][name]
-    return json.dumps([FORMAT_VERSION, groups], sort_keys=True).encode()
+def _content(record: ImageRecord) -> bytes:
+    """What the record says, however it was written: the order of keys, spaces and defaults do not matter."""
+    if record.error_msg is not None or record.reason is not None:
+        record = msgspec.structs.replace(record, error_msg=None, reason=None)
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # a lone surrogate: no JSON, but the record shall fail alone, where it is encoded
+        return repr(record).encode(errors="backslashreplace")
 
 
 def _plain(value: Any) -> Any:

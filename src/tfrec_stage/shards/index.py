@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from tfrec_stage.errors import OutputError
 from tfrec_stage.files import write_file
+from tfrec_stage.manifest.plain import encode_line
+from tfrec_stage.shards.account import ShardAccount
 from tfrec_stage.shards.fingerprint import FORMAT_VERSION
 from tfrec_stage.shards.statistics import Statistics
-from tfrec_stage.shards.writer import WrittenShard
 
 INDEX_NAME: Final = "index.json"
 STATS_NAME: Final = "stats.json"
@@ -48,10 +47,9 @@ def shard_name(name: str, shard: int, num_shards: int) -> str:
     return f"{name}-{shard:05d}-of-{num_shards:05d}"
 
 
-def shard_entry(shard: WrittenShard) -> ShardEntry:
-    """What the index keeps of a written shard."""
-    file = shard.file
-    return ShardEntry(shard.name, file.records, file.size_bytes, f"{file.crc32c:08x}", shard.fingerprint)
+def shard_entry(name: str, account: ShardAccount) -> ShardEntry:
+    """What the index keeps of a finished shard."""
+    return ShardEntry(name, account.records, account.size_bytes, f"{account.crc32c:08x}", account.fingerprint)
 
 
 def write_index(directory: Path, name: str, options: Mapping[str, Any], shards: Sequence[ShardEntry]) -> None:
@@ -78,8 +76,7 @@ def write_stats(directory: Path, statistics: Statistics, shards: Sequence[ShardE
 
 def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> None:
     """Write `failures.jsonl`: the records as given, each with `error_msg` and `reason`; empty if none failed."""
-    lines = [msgspec.json.encode(failure) + b"\n" for failure in failures]
-    write_file(directory / FAILURES_NAME, b"".join(lines))
+    write_file(directory / FAILURES_NAME, b"".join(map(encode_line, failures)))
 
 
 def refuse_foreign_files(directory: Path, name: str) -> None:

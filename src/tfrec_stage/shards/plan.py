@@ -97,4 +97,8 @@ def _next_with_room(shards: "Sequence[array[int]]", home: int, cap: int) -> "arr
 
 def _order(shard: "array[int]", id_hashes: "array[int]", seed: int) -> "array[int]":
     prefix = b"%d:" % seed
-    return array("Q", sorted(shard, key=lambda record: hash64(prefix + id_hashes[record].to_bytes(8, "big"))))
+
+    def place(record: int) -> bytes:  # bytes sort as the numbers they spell
+        return blake2b(prefix + id_hashes[record].to_bytes(8, "big"), digest_size=8).digest()
+
+    return array("Q", sorted(shard, key=place))

@@ -45,13 +45,25 @@ class ShardFile:
     ) -> None:
         os.close(self._fd)
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far: where the next frame begins."""
+        return self._size
+
     def append(self, payload: Sequence[bytes]) -> None:
         """Write one record.
 
         Raises:
             OutputError: it cannot be written, for example because the disk is full.
         """
-        frame = encode_frame(*payload)
+        self.append_frame(encode_frame(*payload))
+
+    def append_frame(self, frame: Sequence[bytes]) -> None:
+        """Write one record that is framed already.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         size = sum(map(len, frame))
         try:
             written = os.writev(self._fd, frame)

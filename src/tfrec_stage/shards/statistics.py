@@ -4,15 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tfrec_stage.records import ImageClass
-from tfrec_stage.shards.encoder import EncodedRecord, FailedRecord
-
-_NO_CLASS = ImageClass()
+from tfrec_stage.shards.account import RecordEntry
 
 
 @dataclass(slots=True)
 class Statistics:
-    """Counts over image records. The same for every thread count and machine."""
+    """Counts over image records. The same for every thread count and machine, and however a shard came about."""
 
     images: int = 0
     """Images encoded."""
@@ -35,25 +32,24 @@ class Statistics:
     failures: Counter[str] = field(default_factory=Counter)
     """Images that failed, by reason."""
 
-    def add(self, outcome: EncodedRecord | FailedRecord) -> None:
+    def add(self, entry: RecordEntry) -> None:
         """Count one record."""
-        if isinstance(outcome, FailedRecord):
-            self.failed += 1
-            self.failures[outcome.reason] += 1
-        else:
-            self._add_encoded(outcome)
-
-    def _add_encoded(self, encoded: EncodedRecord) -> None:
-        record, objects = encoded.record, encoded.record.object
         self.images += 1
-        self.image_bytes += len(encoded.payload[1])
-        self.boxes += len(objects.bbox.xmin)
-        self.parts += len(objects.parts.x)
-        if record.class_ != _NO_CLASS:
-            self.image_labels[int(record.class_.label)] += 1
-        self.object_labels.update(map(int, objects.bbox.label))
-        self.notes.update(encoded.image.notes)
-        self.mended += encoded.mended
+        self.image_bytes += entry.image_bytes
+        self.boxes += entry.boxes
+        self.parts += entry.parts
+        if entry.image_label is not None:
+            self.image_labels[entry.image_label] += 1
+        for label in entry.object_labels:
+            self.object_labels[label] += 1
+        for note in entry.notes:
+            self.notes[note] += 1
+        self.mended += Counter(entry.mended) if entry.mended else _NOTHING
+
+    def add_failure(self, reason: str) -> None:
+        """Count one image that failed."""
+        self.failed += 1
+        self.failures[reason] += 1
 
     def __iadd__(self, other: "Statistics") -> "Statistics":
         for column in fields(self):
@@ -64,6 +60,20 @@ class Statistics:
         """Plain values with sorted keys, for JSON."""
         return {column.name: _plain(getattr(self, column.name)) for column in fields(self)}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Statistics":
+        """What `as_dict` gave, taken back."""
+        return cls(**{name: _counter(name, value) for name, value in values.items()})
+
+
+_NOTHING: Counter[str] = Counter()
+
 
 def _plain(value: Any) -> Any:
     return {str(key): value[key] for key in sorted(value)} if isinstance(value, Counter) else value
+
+
+def _counter(name: str, value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return Counter({int(key): count for key, count in value.items()} if name.endswith("_labels") else value)

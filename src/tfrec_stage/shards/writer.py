@@ -1,36 +1,62 @@
 """One shard: records → file, and the account of what was written.
 
-The unit of work of every engine: a task says where to read, the result says little; no record travels.
+The unit of work of every engine: a task says where to read, the result says little; no record travels. A record whose
+key an earlier version of the shard has is copied from there, checksum compared on the way; the others are encoded.
 """
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.ordered_map import OrderedMap
-from tfrec_stage.shards.catalogue import split_digests
-from tfrec_stage.shards.encoder import Encoder, FailedRecord
-from tfrec_stage.shards.fingerprint import ShardFingerprint
+from tfrec_stage.records import ImageClass, ImageRecord
+from tfrec_stage.shards.account import RecordEntry, ShardAccount
+from tfrec_stage.shards.encoder import EncodedRecord, Encoder, FailedRecord
+from tfrec_stage.shards.fingerprint import (
+    has_image,
+    key_of_failure,
+    key_with_image,
+    pixel_codec,
+    shard_fingerprint,
+    split_keys,
+)
+from tfrec_stage.shards.previous import PreviousRecords, ReusedRecord, StoredShard
 from tfrec_stage.shards.shard_file import ShardFile, WrittenFile
 from tfrec_stage.shards.statistics import Statistics
+
+_NO_CLASS = ImageClass()
+_encode_entry = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
     """Everything needed to write one shard."""
 
+    number: int
+    """Number of the shard, from 0."""
     path: Path
-    """File to make; it must not exist."""
+    """File to make."""
     source: RecordSource = field(repr=False)
     """Where the records are."""
     positions: "array[int]" = field(repr=False)
     """Which of them, in the order of writing."""
-    digests: bytes = field(repr=False)
-    """Digests of their content, one after the other in the same order."""
+    keys: bytes = field(repr=False)
+    """Key of each as the catalogue has it, one after the other in the same order."""
+    full_keys: bytes = field(repr=False)
+    """The same with the images of unpinned records, as far as they are known."""
     encoder: Encoder = field(repr=False)
     """How each becomes an Example."""
+    previous: tuple[StoredShard, ...] = ()
+    """Shards that may hold some of the records."""
+
+    def __str__(self) -> str:
+        """Name the shard, for messages."""
+        return self.path.name
 
 
 class Failure(NamedTuple):
@@ -48,32 +74,130 @@ class Failure(NamedTuple):
 class WrittenShard:
     """What became of one task."""
 
-    name: str
-    """Name of the file."""
-    file: WrittenFile
-    """Its size and checksum."""
-    fingerprint: str
-    """Digest of everything that decided its bytes."""
-    statistics: Statistics
-    """What was counted."""
+    number: int
+    """Number of the shard."""
+    path: Path
+    """The file."""
+    account: ShardAccount
+    """What it is."""
+    entries: bytes = field(repr=False)
+    """A `RecordEntry` a line, as JSON."""
     failures: tuple[Failure, ...]
     """Records that are not in the file."""
+    copied: int
+    """Records that were copied from an earlier version."""
 
 
 def write_shard(task: ShardTask, encode_all: OrderedMap = map) -> WrittenShard:
-    """Encode the records of a task and write them in their order.
+    """Encode or copy the records of a task and write them in their order.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    outcomes = encode_all(task.encoder, task.source.read(task.positions))
-    fingerprint, statistics, failures = ShardFingerprint(task.encoder.identity), Statistics(), []
-    with ShardFile(task.path) as file:
-        for position, digest, outcome in zip(task.positions, split_digests(task.digests), outcomes, strict=True):
-            fingerprint.add(digest, outcome)
-            statistics.add(outcome)
+    task.path.unlink(missing_ok=True)  # what a worker process left that died over it
+    with PreviousRecords(task.previous) as previous, ShardFile(task.path) as file:
+        ledger = _Ledger()
+        work = _Work(task.encoder, previous)
+        outcomes = encode_all(work, work.items(task))
+        for position, key, outcome in zip(task.positions, split_keys(task.keys), outcomes, strict=True):
             if isinstance(outcome, FailedRecord):
-                failures.append(Failure(position, *outcome))
+                ledger.add_failure(position, key, outcome)
             else:
-                file.append(outcome.payload)
-        return WrittenShard(task.path.name, file.finish(), fingerprint.hexdigest(), statistics, tuple(failures))
+                ledger.add(_append(file, key, outcome), isinstance(outcome, ReusedRecord))
+        return ledger.close(task, file.finish())
+
+
+class _Item(NamedTuple):
+    record: ImageRecord | None  # None where the key alone says enough
+    position: int
+    full_key: bytes
+
+    @property
+    def is_cheap(self) -> bool:
+        """See `OrderedMap`: to copy a record takes less than to wake a thread for it."""
+        return self.record is None
+
+
+class _Work:
+    """What is done with one record; runs in any thread."""
+
+    def __init__(self, encoder: Encoder, previous: PreviousRecords) -> None:
+        self._encoder = encoder
+        self._previous = previous
+
+    def items(self, task: ShardTask) -> Iterator[_Item]:
+        """Records to encode are read as a stream; those to copy are not read at all."""
+        self._source = task.source
+        keys = list(split_keys(task.full_keys))
+        wanted = [position for position, key in zip(task.positions, keys, strict=True) if key not in self._previous]
+        records = task.source.read(wanted)
+        for position, key in zip(task.positions, keys, strict=True):
+            yield _Item(None if key in self._previous else next(records), position, key)
+
+    def __call__(self, item: _Item) -> EncodedRecord | ReusedRecord | FailedRecord:
+        if item.record is None:
+            reused = self._previous.take(item.full_key)
+            if reused is not None:
+                return reused
+        return self._encoder(item.record or next(self._source.read([item.position])))
+
+
+class _Ledger:
+    """The account of a shard, as it grows."""
+
+    def __init__(self) -> None:
+        self._keys = bytearray()
+        self._entries = bytearray()
+        self._statistics = Statistics()
+        self._failures: list[Failure] = []
+        self._copied = 0
+
+    def add(self, entry: RecordEntry, copied: bool) -> None:
+        self._keys += bytes.fromhex(entry.key)
+        self._entries += _encode_entry(entry)
+        self._entries += b"\n"
+        self._statistics.add(entry)
+        self._copied += copied
+
+    def add_failure(self, position: int, key: bytes, failed: FailedRecord) -> None:
+        self._keys += key_of_failure(key)
+        self._statistics.add_failure(failed.reason)
+        self._failures.append(Failure(position, *failed))
+
+    def close(self, task: ShardTask, file: WrittenFile) -> WrittenShard:
+        codec = pixel_codec() if self._statistics.notes["reencoded"] else None
+        account = ShardAccount(
+            fingerprint=shard_fingerprint(bytes(self._keys), codec),
+            records=file.records,
+            size_bytes=file.size_bytes,
+            crc32c=file.crc32c,
+            statistics=self._statistics.as_dict(),
+            pixel_codec=codec,
+        )
+        return WrittenShard(task.number, task.path, account, bytes(self._entries), tuple(self._failures), self._copied)
+
+
+def _append(file: ShardFile, key: bytes, outcome: EncodedRecord | ReusedRecord) -> RecordEntry:
+    offset = file.size_bytes
+    if isinstance(outcome, ReusedRecord):
+        file.append_frame([outcome.frame])
+        return msgspec.structs.replace(outcome.entry, offset=offset)
+    file.append(outcome.payload)
+    return _entry(key, offset, file.size_bytes - offset, outcome)
+
+
+def _entry(key: bytes, offset: int, size_bytes: int, encoded: EncodedRecord) -> RecordEntry:
+    record, objects = encoded.record, encoded.record.object
+    full_key = key if has_image(record) else key_with_image(key, encoded.source_digest)
+    return RecordEntry(
+        key=full_key.hex(),
+        offset=offset,
+        size_bytes=size_bytes,
+        image_bytes=len(encoded.payload[1]),
+        boxes=len(objects.bbox.xmin),
+        parts=len(objects.parts.x),
+        image_label=None if record.class_ == _NO_CLASS else int(record.class_.label),
+        object_labels=[int(label) for label in objects.bbox.label],
+        notes=encoded.image.notes,
+        mended=encoded.mended,
+    )

@@ -1,0 +1,81 @@
+"""The door for Python."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tfrec_stage.build import BuildRequest, build
+from tfrec_stage.engine import EngineOptions
+from tfrec_stage.errors import ConfigError
+from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.progress import ProgressListener, silence
+from tfrec_stage.shards.encoder import Identity
+
+
+def create(  # noqa: PLR0917 - the order people know from the format's first writer
+    dataset: Iterable[Mapping[str, Any]],
+    dataset_name: str,
+    output_directory: str | Path,
+    num_shards: int,
+    num_threads: int,
+    shuffle: bool = True,
+    store_images: bool = True,
+    *,
+    images_root: str | Path = "",
+    store_dir: str | Path | None = None,
+    progress: ProgressListener = silence,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Write image records as sharded TFRecord files and return those that failed.
+
+    Args:
+        dataset: image records as nested dicts; never changed. Only `filename` and `id` are required.
+        dataset_name: shards are called `<dataset_name>-00000-of-00010`.
+        output_directory: made if it is missing; an earlier build of the same name in it is replaced as a whole.
+        num_shards: number of shards, at least 1.
+        num_threads: images encoded at the same time, at least 1. Never changes a byte.
+        shuffle: False keeps the order of `dataset`.
+        store_images: False leaves `image/encoded` empty; readers then load `image/filename`.
+        images_root: where relative file names start from; the working directory by default.
+        store_dir: directory that keeps finished shards, so that the next build makes only what changed; None for none.
+        progress: told how far the work has come.
+        **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
+
+    Returns:
+        A copy of each record that failed, with `error_msg` and `reason`.
+
+    Raises:
+        ConfigError: an option is unknown or out of its range.
+        ManifestError: a record has unknown keys or wrong types, two have one id, or there are none.
+        OutputError: the output directory cannot be written, or holds files that are not ours.
+    """
+    request = BuildRequest(
+        name=dataset_name,
+        output_directory=Path(output_directory),
+        num_shards=num_shards,
+        identity=_parse_identity(shuffle=shuffle, store_images=store_images, **options),
+        images_root=Path(images_root),
+        store_directory=None if store_dir is None else Path(store_dir),
+        engine=EngineOptions(num_threads=num_threads),
+    )
+    return list(build(RecordList(dataset), request, progress).failures)
+
+
+def _parse_identity(**options: Any) -> Identity:
+    groups = {group: [option.name for option in fields(default)] for group, default in vars(Identity()).items()}
+    known = [name for names in groups.values() for name in names]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"unknown option {name!r}: {hint}")
+    plain = msgspec.to_builtins(options)
+    nested = {group: {name: plain[name] for name in names if name in plain} for group, names in groups.items()}
+    try:
+        return msgspec.convert(nested, Identity)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"options: {error}") from error

@@ -1,0 +1,63 @@
+"""What each shard will be, before any is made: its records, their keys, the fingerprints it may have."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tfrec_stage.shards.catalogue import Catalogue
+from tfrec_stage.shards.fingerprint import KEY_SIZE, key_with_image, pixel_codec, shard_fingerprint
+from tfrec_stage.shards.image_digests import Digested
+from tfrec_stage.shards.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDraft:
+    """One shard to be."""
+
+    number: int
+    """Number of the shard, from 0."""
+    positions: "array[int]" = field(repr=False)
+    """Where the source finds its records, in the order of writing."""
+    keys: bytes = field(repr=False)
+    """Their keys as the catalogue has them, one after the other."""
+    full_keys: bytes = field(repr=False)
+    """The same with the images of unpinned records, as far as they are known."""
+
+    @property
+    def fingerprints(self) -> tuple[str, str]:
+        """The fingerprint it has if no pixel is encoded anew, and the one if some are."""
+        return shard_fingerprint(self.full_keys), shard_fingerprint(self.full_keys, pixel_codec())
+
+
+def draft_shards(catalogue: Catalogue, plan: Plan, full_keys: bytearray) -> Iterator[ShardDraft]:
+    """Drafts in the order of their numbers.
+
+    Args:
+        catalogue: the records.
+        plan: their shards.
+        full_keys: keys with the images of unpinned records (`complete_keys`), in the order of the catalogue.
+    """
+    for number, records in enumerate(plan.shards):
+        keys = _pick(catalogue.keys, records)
+        known = keys if full_keys is catalogue.keys else _pick(full_keys, records)
+        yield ShardDraft(number, catalogue.positions_of(records), keys, known)
+
+
+def complete_keys(keys: bytearray, digested: Iterable[Digested]) -> bytearray:
+    """Keys with the images that were digested; the very same array where there are none.
+
+    A record whose image is not known keeps a key that no finished record has, so that it is encoded.
+    """
+    completed = keys
+    for found in digested:
+        completed = bytearray(keys) if completed is keys else completed
+        for record, note in zip(found.records, found.notes, strict=True):
+            if note is not None:
+                place = slice(record * KEY_SIZE, (record + 1) * KEY_SIZE)
+                completed[place] = key_with_image(bytes(keys[place]), note.digest)
+    return completed
+
+
+def _pick(keys: bytearray, records: Iterable[int]) -> bytes:
+    starts = (record * KEY_SIZE for record in records)
+    return b"".join([keys[start : start + KEY_SIZE] for start in starts])

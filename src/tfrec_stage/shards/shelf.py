@@ -1,0 +1,109 @@
+"""Where a build finds and keeps finished shards: the one interface, and doing without."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+
+from tfrec_stage.shards.image_digests import DigestNote, DigestNotes
+from tfrec_stage.shards.previous import StoredShard
+from tfrec_stage.shards.writer import WrittenShard
+
+
+class Build(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A build of one output directory."""
+
+    fingerprints: list[str]
+    """Its shards, in the order of their numbers."""
+    request: str | None = None
+    """Digest of manifest and options, if they alone decide the shards: no failure, and every image pinned."""
+
+
+class Shelf(Protocol):
+    """Where a build finds and keeps finished shards."""
+
+    def __enter__(self) -> Self:
+        """Begin a build."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it, however it went."""
+        ...
+
+    def newest(self) -> Build:
+        """The newest build of this output directory; an empty one if there is none."""
+        ...
+
+    def was_begun(self) -> bool:
+        """Whether an earlier build of this output directory left shards here, finished or not."""
+        ...
+
+    def promise(self, fingerprints: Iterable[str]) -> None:
+        """Keep these shards until the build is over, whoever cleans up meanwhile."""
+        ...
+
+    def find(self, fingerprint: str) -> StoredShard | None:
+        """The shard of that fingerprint, if it is here and whole."""
+        ...
+
+    def place(self, fingerprint: str, target: Path) -> StoredShard | None:
+        """The same, after it got the name `target` too."""
+        ...
+
+    def keep(self, shard: WrittenShard) -> None:
+        """Take in a shard that was written."""
+        ...
+
+    def read_notes(self) -> DigestNotes:
+        """What is known of the images of this output directory."""
+        ...
+
+    def finish(self, build: Build, notes: Sequence[DigestNote]) -> None:
+        """Make this the newest build of its output directory, and remove what no build needs any more."""
+        ...
+
+
+class NoStore:
+    """Does without: nothing is found, nothing is kept."""
+
+    def __enter__(self) -> Self:
+        """See `Shelf`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See `Shelf`."""
+
+    def newest(self) -> Build:
+        """See `Shelf`."""
+        return Build([])
+
+    def was_begun(self) -> bool:
+        """See `Shelf`."""
+        return False
+
+    def promise(self, fingerprints: Iterable[str]) -> None:
+        """See `Shelf`."""
+
+    def find(self, fingerprint: str) -> None:  # noqa: ARG002 - the interface
+        """See `Shelf`."""
+        return
+
+    def place(self, fingerprint: str, target: Path) -> None:  # noqa: ARG002 - the interface
+        """See `Shelf`."""
+        return
+
+    def keep(self, shard: WrittenShard) -> None:
+        """See `Shelf`."""
+
+    def read_notes(self) -> DigestNotes:
+        """See `Shelf`."""
+        return {}
+
+    def finish(self, build: Build, notes: Sequence[DigestNote]) -> None:
+        """See `Shelf`."""

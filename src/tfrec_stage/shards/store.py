@@ -1,0 +1,280 @@
+"""Finished shards, kept under their fingerprint, so that a build makes only what is new.
+
+    .tfrec_cache/v1/
+      shards/<fingerprint>         a shard, and beside it
+      shards/<fingerprint>.jsonl   its sidecar: the account on the first line, then an entry a record
+      builds/<output>.json         the newest build of each output directory
+      builds/<output>.<token>.wip  what a running or killed build is making, a fingerprint a line; locked while it runs
+      builds/<output>.images       digests of images that the manifest does not pin
+
+Kept are the shards that a file in builds/ names, and nothing else. The store may be deleted at any moment, at no cost
+but time; several builds may use it at once. Another format has another folder than v1/ and is passed over.
+"""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+import msgspec
+from google_crc32c import extend, value
+
+from tfrec_stage.errors import OutputError
+from tfrec_stage.files import link_file, lock_or_pass, locked_directory, write_file
+from tfrec_stage.shards.account import ShardAccount
+from tfrec_stage.shards.image_digests import DigestNote, DigestNotes, read_notes, write_notes
+from tfrec_stage.shards.previous import StoredShard
+from tfrec_stage.shards.shelf import Build, NoStore, Shelf
+from tfrec_stage.shards.stamp import Stamp
+from tfrec_stage.shards.writer import WrittenShard
+
+STORE_FORMAT: Final = "v1"
+FEW_RECORDS: Final = 50_000
+"""Entries that every task may hold in memory."""
+_SIDECAR: Final = ".jsonl"
+_WIP: Final = ".wip"
+_PARTIAL: Final = ".partial"
+_READ_ONLY: Final = 0o444
+_log = logging.getLogger(__name__)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """First line of a sidecar, after the CRC32C of its JSON."""
+
+    stamp: Stamp
+    account: ShardAccount
+    entries_crc32c: int
+
+
+class ShardStore:
+    """A directory of finished shards, as one build of one output directory uses it.
+
+    Everything that could disturb another build happens under a lock on the store's directory. Once the build has
+    begun, trouble with the store is told, and costs time; it never ends the build.
+    """
+
+    def __init__(self, root: Path, output: Path) -> None:
+        self._root = root / STORE_FORMAT
+        # Relative to the store, so that a workspace may be moved as a whole.
+        place = os.path.relpath(output.resolve(), root.resolve())
+        self._output = sha256(os.fsencode(place)).hexdigest()[:16]
+        self._builds = self._root / "builds"
+        self._shards = self._root / "shards"
+        self._build_path = self._builds / f"{self._output}.json"
+        self._notes_path = self._builds / f"{self._output}.images"
+        self._wip_path = self._builds / f"{self._output}.{secrets.token_hex(8)}{_WIP}"
+        self._wip: BinaryIO | None = None
+        self._promised: set[str] = set()
+        self._make()
+
+    def __enter__(self) -> Self:
+        """See `Shelf`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See `Shelf`: what an unfinished build has made is there for the next."""
+        if self._wip is not None:
+            self._wip.close()
+
+    def newest(self) -> Build:
+        """See `Shelf`."""
+        return _read_build(self._build_path) or Build([])
+
+    def was_begun(self) -> bool:
+        """See `Shelf`."""
+        return any(self._builds.glob(f"{self._output}.*"))
+
+    def read_notes(self) -> DigestNotes:
+        """See `Shelf`."""
+        return read_notes(self._notes_path)
+
+    def promise(self, fingerprints: Iterable[str]) -> None:
+        """See `Shelf`."""
+        new = sorted(set(fingerprints) - self._promised)
+        self._promised.update(new)
+        with self._told(), locked_directory(self._root):
+            if self._wip is None:
+                self._wip = self._wip_path.open("xb", buffering=0)
+                with suppress(OSError):  # without locks it stays until this build ends well
+                    lock_or_pass(self._wip.fileno())
+            self._wip.write("".join(f"{fingerprint}\n" for fingerprint in new).encode())
+
+    def find(self, fingerprint: str) -> StoredShard | None:
+        """The shard of that fingerprint, if it is here and whole; a damaged one is removed, and said so."""
+        path = self._shards / fingerprint
+        try:
+            head, stamp = _read_head(_sidecar_of(path)), Stamp.of(path)
+            # Another stamp, for example from a restored backup, is no damage: the file is then read to the end.
+            is_whole = head is not None and (head.stamp == stamp or _crc_of(path) == head.account.crc32c)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._complain(error)
+            return None
+        if head is None or not is_whole:
+            self._discard(path)
+            return None
+        shard = StoredShard(path, head.account, _sidecar_of(path), head.entries_crc32c)
+        if head.stamp != stamp:
+            with self._told(), locked_directory(self._root):
+                _write_sidecar(path, msgspec.structs.replace(head, stamp=stamp), shard.read_entries())
+        return shard
+
+    def place(self, fingerprint: str, target: Path) -> StoredShard | None:
+        """See `Shelf`."""
+        target.unlink(missing_ok=True)
+        shard = self.find(fingerprint)
+        if shard is not None:
+            try:
+                link_file(shard.path, target)
+            except FileNotFoundError:  # the store was deleted meanwhile
+                return None
+        return shard
+
+    def keep(self, shard: WrittenShard) -> None:
+        """See `Shelf`."""
+        path = self._shards / shard.account.fingerprint
+        self.promise([shard.account.fingerprint])
+        with self._told(), locked_directory(self._root):
+            shard.path.chmod(_READ_ONLY & shard.path.stat().st_mode)
+            partial = path.with_name(f".{path.name}{_PARTIAL}")
+            partial.unlink(missing_ok=True)
+            link_file(shard.path, partial)
+            head = _Head(Stamp.of(partial), shard.account, value(shard.entries))
+            partial.replace(path)
+            _write_sidecar(path, head, shard.entries)
+
+    def finish(self, build: Build, notes: Sequence[DigestNote]) -> None:
+        """See `Shelf`."""
+        with self._told(), locked_directory(self._root):
+            write_file(self._build_path, msgspec.json.encode(build))
+            if notes:
+                write_notes(self._notes_path, notes)
+            else:
+                self._notes_path.unlink(missing_ok=True)
+            self._drop_wips()
+            self._collect()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, OutputError) as error:
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        _log.warning("cannot use the store %s (%s); the next build may take longer", self._root, error)
+
+    def _discard(self, path: Path) -> None:
+        _log.warning("%s is damaged; the shard is built anew", path)
+        with self._told(), locked_directory(self._root):
+            path.unlink(missing_ok=True)
+            _sidecar_of(path).unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        try:
+            for folder in (self._shards, self._builds):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot make the shard store {self._root}: {error.strerror}; name another store_dir, or null"
+            ) from error
+
+    def _drop_wips(self) -> None:
+        """Our own, and those of killed builds of the same output directory, whose work this build has taken over."""
+        for wip in self._builds.glob(f"{self._output}.*{_WIP}"):
+            if wip == self._wip_path or not _is_running(wip):
+                wip.unlink(missing_ok=True)
+
+    def _collect(self) -> None:
+        """Remove shards that no build names, and what killed builds left half-written."""
+        needed = {fingerprint for path in self._builds.iterdir() for fingerprint in _fingerprints(path)}
+        for path in self._shards.iterdir():
+            if path.name.removesuffix(_SIDECAR) not in needed:
+                path.unlink(missing_ok=True)
+        for path in self._builds.glob(f".*{_PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+
+def open_shelf(root: Path | None, output: Path) -> Shelf:
+    """The store at `root` for one output directory; None does without.
+
+    Raises:
+        OutputError: the store cannot be made.
+    """
+    return NoStore() if root is None else ShardStore(root, output)
+
+
+def previous_of(changed: Sequence[StoredShard | None], number: int, num_shards: int) -> tuple[StoredShard, ...]:
+    """Shards of the newest build in which to look for the records of a shard.
+
+    Args:
+        changed: shards of the newest build in their order, None for those that the new build has too.
+        number: the shard to make.
+        num_shards: shards of the new build.
+
+    All where they are few: a full shard passes records on, sometimes far. Else those whose range overlaps that of the
+    shard, and one more on either side: without shuffling an added record moves every border.
+    """
+    if sum(shard.account.records for shard in changed if shard is not None) > FEW_RECORDS:
+        first = number * len(changed) // num_shards - 1
+        end = -(-(number + 1) * len(changed) // num_shards) + 1
+        changed = changed[max(first, 0) : end]
+    return tuple(shard for shard in changed if shard is not None)
+
+
+def _sidecar_of(path: Path) -> Path:
+    return path.with_name(path.name + _SIDECAR)
+
+
+def _read_head(sidecar: Path) -> _Head | None:
+    with sidecar.open("rb") as file:
+        crc, _, line = file.readline().partition(b" ")
+    try:
+        return msgspec.json.decode(line, type=_Head) if int(crc, 16) == value(line) else None
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def _write_sidecar(path: Path, head: _Head, entries: bytes) -> None:
+    line = msgspec.json.encode(head) + b"\n"
+    write_file(_sidecar_of(path), b"%08x %b%b" % (value(line), line, entries))
+
+
+def _read_build(path: Path) -> Build | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Build)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _fingerprints(path: Path) -> list[str]:
+    """Those that a file in builds/ names."""
+    if path.suffix == _WIP:
+        return path.read_text(errors="replace").splitlines()
+    build = _read_build(path) if path.suffix == ".json" else None
+    return build.fingerprints if build else []
+
+
+def _is_running(wip: Path) -> bool:
+    """Whether the build that made this file still holds its lock."""
+    try:
+        with wip.open("rb") as file:
+            return not lock_or_pass(file.fileno())
+    except OSError:
+        return True  # no locks here
+
+
+def _crc_of(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            crc = extend(crc, chunk)
+    return crc
