@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types floors pytest bench renew clean
+.PHONY: help setup demo test format lint types floors pytest bench bench-compare renew clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make the environment in .venv
 
@@ -40,8 +40,12 @@ floors: setup ## check that imports point only downward
 pytest: setup ## run the tests; benchmarks run once, as plain tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: setup ## run the benchmarks
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group $(PYTEST_ARGS)
+bench: setup ## run the benchmarks (minutes), then print ratios
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-json=bench.json $(PYTEST_ARGS)
+	$(BIN)/python -m benchmarks.ratios bench.json
+
+bench-compare: setup ## print two results side by side: BEFORE=a.json AFTER=b.json
+	$(BIN)/python -m benchmarks.ratios $(BEFORE) $(AFTER)
 
 renew: setup ## after a change of the format: renew dvc.lock, the golden shards and the README's table
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dvc repro

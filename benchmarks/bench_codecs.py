@@ -1,0 +1,129 @@
+"""The parts of one image's path, alone on one thread."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pytest
+from PIL import Image
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.photos import describe, encode_photo
+from benchmarks.writers import flat_features, tensorflow_example
+from tfrec_stage.codecs.image import EncodedImage, ImagePolicy, Verify, encode_image
+from tfrec_stage.codecs.jpeg import parse_jpeg
+from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
+from tfrec_stage.codecs.tfrecord import decode_frames, encode_frame
+from tfrec_stage.records import ImageRecord
+from tfrec_stage.shards.shard_file import ShardFile
+
+FRAMES = 100
+
+
+@pytest.fixture(scope="module")
+def jpeg() -> bytes:
+    return encode_photo(0)
+
+
+@pytest.fixture(scope="module")
+def image(jpeg: bytes) -> EncodedImage:
+    return encode_image(jpeg, ImagePolicy())
+
+
+@pytest.fixture(scope="module")
+def record() -> ImageRecord:
+    return msgspec.convert({"filename": "0.jpg", "id": "0", **describe(0)}, ImageRecord)
+
+
+@pytest.mark.benchmark(group="Example of one record")
+def test_our_example(benchmark: BenchmarkFixture, record: ImageRecord, image: EncodedImage) -> None:
+    """Record → wire bytes, the image uncopied."""
+    head, data, tail = benchmark(RecordEncoder(SchemaOptions()).encode, record, image)
+    assert data is image.data
+    assert len(head) + len(tail) > 700
+
+
+@pytest.mark.benchmark(group="Example of one record")
+def test_tensorflow_example(benchmark: BenchmarkFixture, record: ImageRecord, image: EncodedImage) -> None:
+    """The same bytes by way of `tf.train.Example`."""
+    pytest.importorskip("tensorflow")
+    features = flat_features({"filename": "0.jpg", "id": "0", **describe(0)}, image.data, image.width, image.height)
+    payload = benchmark(lambda: tensorflow_example(features).SerializeToString(deterministic=True))
+    assert payload == b"".join(RecordEncoder(SchemaOptions()).encode(record, image))
+
+
+@pytest.mark.benchmark(group="frame of 110 KB")
+def test_frame(benchmark: BenchmarkFixture, jpeg: bytes) -> None:
+    """Payload → frame, both checksums included."""
+    header, payload, footer = benchmark(encode_frame, jpeg)
+    assert (len(header), payload, len(footer)) == (12, jpeg, 4)
+
+
+@pytest.mark.benchmark(group=f"file of {FRAMES} frames of 110 KB")
+def test_our_file(benchmark: BenchmarkFixture, jpeg: bytes, workdir: Path) -> None:
+    """Frames → file, with its checksum."""
+
+    def write() -> None:
+        with ShardFile(workdir / "frames") as file:
+            for _ in range(FRAMES):
+                file.append((b"", jpeg, b""))
+            file.finish()
+
+    _write_files(benchmark, write, workdir / "frames")
+
+
+@pytest.mark.benchmark(group=f"file of {FRAMES} frames of 110 KB")
+def test_tensorflow_file(benchmark: BenchmarkFixture, jpeg: bytes, workdir: Path) -> None:
+    """The same with `tf.io.TFRecordWriter`."""
+    tf = pytest.importorskip("tensorflow")
+
+    def write() -> None:
+        with tf.io.TFRecordWriter(str(workdir / "frames")) as writer:
+            for _ in range(FRAMES):
+                writer.write(jpeg)
+
+    _write_files(benchmark, write, workdir / "frames")
+
+
+@pytest.mark.benchmark(group="proof of one JPEG of 110 KB")
+def test_structure_walk(benchmark: BenchmarkFixture, jpeg: bytes) -> None:
+    """Every marker to the end, nothing decoded."""
+    assert benchmark(parse_jpeg, jpeg).end == len(jpeg)
+
+
+@pytest.mark.benchmark(group="proof of one JPEG of 110 KB")
+@pytest.mark.parametrize("verify", Verify)
+def test_image(benchmark: BenchmarkFixture, jpeg: bytes, verify: Verify) -> None:
+    """Pass-through, proved either way."""
+    assert benchmark(encode_image, jpeg, ImagePolicy(verify=verify)).data == jpeg
+
+
+@pytest.mark.benchmark(group="proof of one JPEG of 110 KB")
+def test_pillow_decode(benchmark: BenchmarkFixture, jpeg: bytes, tmp_path: Path) -> None:
+    """The bare decode that a proof is measured against."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg)
+
+    def decode() -> tuple[int, int]:
+        with Image.open(path) as opened:
+            opened.load()
+            return opened.size
+
+    header = parse_jpeg(jpeg)
+    assert benchmark(decode) == header.size
+
+
+@pytest.mark.benchmark(group="proof of one JPEG of 110 KB")
+def test_sha256(benchmark: BenchmarkFixture, jpeg: bytes) -> None:
+    """The digest that pins an image, which every build takes."""
+    assert len(benchmark(lambda: sha256(jpeg).digest())) == 32
+
+
+def _write_files(benchmark: BenchmarkFixture, write, path: Path) -> None:
+    def remove() -> None:
+        path.unlink(missing_ok=True)
+
+    benchmark.pedantic(write, setup=remove, rounds=20)
+    with path.open("rb") as file:
+        assert sum(1 for _ in decode_frames(file, "frames")) == FRAMES
+    remove()

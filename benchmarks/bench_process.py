@@ -1,0 +1,99 @@
+"""What a user waits for and pays for: start-up time and peak memory of `python -m tfrec_stage`, as whole processes."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.conftest import GROWTH, Scale
+from benchmarks.photos import PhotoSet, describe, encode_photo
+from benchmarks.process import Cost, python, run_process
+from benchmarks.race import Contestant, Race, run_race
+from tfrec_stage.shards.index import INDEX_NAME
+
+STAGE = python("-m", "tfrec_stage")
+
+
+def test_start_up(benchmark: BenchmarkFixture, workdir: Path, scale: Scale, draw: Callable[..., PhotoSet]) -> None:
+    """From the command to its end: the help, and the main job on one image."""
+    photo = draw(1, 110_000)
+
+    def contestant(name: str, command: Callable[[Path], list[str]]) -> Contestant:
+        return Contestant(name, lambda out: 1 if run_process(command(out), out).seconds else 0)
+
+    contestants = [
+        contestant("`python -c pass`", lambda _: python("-c", "pass")),
+        contestant("`--help`", lambda _: [*STAGE, "--help"]),
+        contestant("a build of one image", lambda out: _build_command(photo.manifest, photo.root, out)),
+    ]
+    run_race(benchmark, Race("Start to end of a process", contestants, workdir), scale.rounds)
+
+
+MANIFESTS = [
+    pytest.param(1_000, id="1,000"),
+    pytest.param(10_000, id="10,000"),
+    pytest.param(100_000, id="100,000"),
+    pytest.param(1_000_000, id="1,000,000"),
+]
+
+
+@pytest.mark.benchmark(group="peak memory by records")
+@pytest.mark.parametrize("count", MANIFESTS)
+def test_memory_by_records(benchmark: BenchmarkFixture, tmp_path: Path, scale: Scale, count: int) -> None:
+    """JSON Lines of many records, all of one small image: memory must not grow with them."""
+    if scale.is_measured and count > 10_000 and not scale.is_growth_wanted:
+        pytest.skip(f"takes minutes: set {GROWTH}=1")
+    count = count if scale.is_measured else max(1, count // 10_000)
+    (tmp_path / "small.jpg").write_bytes(encode_photo(0, 1000))
+    manifest = _write_manifest(tmp_path / "manifest.jsonl", count)
+    cost = _measure_build(benchmark, manifest, tmp_path, tmp_path / "out")
+    index = msgspec.json.decode((tmp_path / "out" / INDEX_NAME).read_bytes())
+    assert index["records"] == count
+    benchmark.extra_info["peak_mb"] = cost.peak_mb
+
+
+@pytest.mark.benchmark(group="peak memory by photos")
+@pytest.mark.parametrize("share", [0.1, 1.0], ids=["a tenth", "all"])
+def test_memory_by_photos(
+    benchmark: BenchmarkFixture, photos: PhotoSet, workdir: Path, tmp_path: Path, share: float
+) -> None:
+    """Photos of 110 KB: memory must not grow with their bytes either."""
+    lines = photos.manifest.read_bytes().splitlines(keepends=True)
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_bytes(b"".join(lines[: max(1, int(len(lines) * share))]))
+    cost = _measure_build(benchmark, manifest, photos.root, workdir / "memory")
+    benchmark.extra_info["peak_mb"] = cost.peak_mb
+
+
+def _measure_build(benchmark: BenchmarkFixture, manifest: Path, images_root: Path, out: Path) -> Cost:
+    command = _build_command(manifest, images_root, out)
+    return benchmark.pedantic(run_process, (command, manifest.parent), rounds=1)
+
+
+def _build_command(manifest: Path, images_root: Path, out: Path) -> list[str]:
+    options = {
+        "manifest": manifest,
+        "images_root": images_root,
+        "output_dir": out / "shards" if out.is_dir() else out,
+        "num_shards": 1,
+        "num_threads": 2,
+        "progress": "false",
+        "store_dir": "null",
+        "encode.verify": "structure",
+    }
+    return [
+        *STAGE,
+        *(f"{name}={os.fspath(value) if isinstance(value, Path) else value}" for name, value in options.items()),
+    ]
+
+
+def _write_manifest(path: Path, count: int) -> Path:
+    # One description for all: what a record says decides its size, not how many different ones there are.
+    description = describe(0)
+    with path.open("wb") as file:
+        for number in range(count):
+            file.write(msgspec.json.encode({"filename": "small.jpg", "id": str(number), **description}) + b"\n")
+    return path

@@ -1,0 +1,57 @@
+"""Time and peak memory of a whole process.
+
+Run as a program it is the launcher: `python -m benchmarks.process COMMAND …` runs the command and prints, as its last
+line, what it took. A process that is forked inherits the peak of its parent, so the parent must be a small one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took."""
+
+    seconds: float
+    """From its start to its end."""
+    peak_mb: float
+    """Most memory that was resident at once, in 10^6 bytes."""
+
+
+def run_process(command: list[str], directory: Path) -> Cost:
+    """Run a command in a directory, to a good end."""
+    launch = [sys.executable, "-S", __file__, *command]
+    done = subprocess.run(launch, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def python(*arguments: str) -> list[str]:
+    """A command of the running interpreter."""
+    return [sys.executable, *arguments]
+
+
+def _measure(command: list[str]) -> tuple[Cost, int]:
+    begin_s = perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    kilobyte = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in units of 1,024
+    return Cost(perf_counter() - begin_s, usage.ru_maxrss * kilobyte / 1e6), process.returncode
+
+
+def _main() -> None:
+    cost, code = _measure(sys.argv[1:])
+    sys.stdout.write(json.dumps(vars(cost)) + "\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    _main()
