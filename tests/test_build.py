@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tfrec_stage.build import build as run_build
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError, ManifestError, OutputError
 from tfrec_stage.manifest import open_manifest
+from tfrec_stage.shards.shelf import NoStore
 
 FULL_RECORD = {
     "id": "0",
@@ -413,3 +415,19 @@ def test_processes_give_the_same_bytes(tmp_path: Path, make_dataset: MakeDataset
         reports[engine] = run_build(open_manifest(manifest), request)
     assert digests(tmp_path / "processes") == digests(tmp_path / "threads")
     assert reports[EngineName.processes] == reports[EngineName.threads]
+
+
+def test_an_interrupt_between_two_shards_ends_the_work(
+    tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the driver is interrupted while it keeps a shard, no thread goes on writing, and nothing is left."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NoStore, "keep", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        build(make_dataset(200), tmp_path / "out", num_shards=20)
+    assert caught.value.__traceback__ is not None  # which holds every frame, and so whatever they had not closed
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("shard", "image"))]
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]

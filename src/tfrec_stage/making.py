@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from operator import attrgetter
@@ -113,9 +114,10 @@ class Making:
         made = []
         tick = _Clock(self.request.name, total, total - sum(len(draft.positions) for draft in drafts), self.listener)
         tasks = [self._task(draft, changed) for draft in drafts]
-        for shard in run_tasks(write_shard, tasks, self.request.engine, tick):
-            self.shelf.keep(shard)
-            made.append(MadeShard(shard.number, shard.account, shard.failures, is_built=True, copied=shard.copied))
+        with closing(run_tasks(write_shard, tasks, self.request.engine, tick)) as written:
+            for shard in written:
+                self.shelf.keep(shard)
+                made.append(MadeShard(shard.number, shard.account, shard.failures, is_built=True, copied=shard.copied))
         return made
 
     def _task(self, draft: ShardDraft, changed: Sequence[StoredShard | None]) -> ShardTask:

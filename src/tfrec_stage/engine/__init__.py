@@ -4,7 +4,7 @@ The unit of work is one shard: a function of a small task, idempotent, that writ
 driver keeps a bounded window of futures, gives results as they come and stops everything at the first error.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, TypeVar
 
 from tfrec_stage.engine.options import EngineName, EngineOptions
@@ -25,8 +25,8 @@ def run_tasks(
     tasks: Sequence[Task],
     options: EngineOptions,
     tick: Callable[[int], None] = lambda _: None,
-) -> Iterator[Result]:
-    """Results of all tasks, as they come.
+) -> Generator[Result, None, None]:
+    """Results of all tasks, as they come; close it where not all are taken, so that the work has ended.
 
     Args:
         work: does one task; it takes the images through the `map` it is given. For processes it can be pickled, as

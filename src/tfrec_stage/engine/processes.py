@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -40,7 +40,7 @@ class _Shared(NamedTuple):
 
 def run_in_processes(
     work: Callable[[Task, OrderedMap], Result], tasks: Sequence[Task], workers: int, tick: Callable[[int], None]
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """See `run_tasks`.
 
     Raises:

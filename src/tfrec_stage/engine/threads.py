@@ -5,8 +5,9 @@ them where there are fewer shards than threads, have their images encoded side b
 is idle, and every shard is still written in order.
 """
 
+import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,18 +24,33 @@ Item = TypeVar("Item")
 
 def run_in_threads(
     work: Callable[[Task, OrderedMap], Result], tasks: Sequence[Task], workers: int, tick: Callable[[int], None]
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """See `run_tasks`."""
     stop = Event()
     with ThreadPoolExecutor(workers, "shard") as pool, ThreadPoolExecutor(workers, "image") as image_pool:
         lanes = [_Lane(stop) for _ in tasks]
         maps = _maps(lanes, image_pool, workers)
-        futures = (pool.submit(work, task, encode_all) for task, encode_all in zip(tasks, maps, strict=True))
+        futures = (_submit(pool, work, task, encode_all) for task, encode_all in zip(tasks, maps, strict=True))
         try:
             for future in drain(futures, 2 * workers, lambda: tick(sum(lane.done for lane in lanes))):
                 yield future.result()
         finally:
             stop.set()
+
+
+def _submit(
+    pool: ThreadPoolExecutor, work: Callable[[Task, OrderedMap], Result], task: Task, encode_all: OrderedMap
+) -> Future[Result]:
+    """Submit with signals held back.
+
+    A Ctrl-C after a thread was started and before the pool has noted it would leave a thread that nobody waits for, and
+    that writes into what is being removed.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        return pool.submit(work, task, encode_all)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(slots=True)
