@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrec_stage.files import replaced_directory
+from tfrec_stage.handover import FinishedDataset, handover_names, write_handover
 from tfrec_stage.making import MadeShard, Making, request_digest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
@@ -54,7 +55,7 @@ def build(source: RecordSource, request: BuildRequest, listener: ProgressListene
         ManifestError: the records as a whole are wrong; nothing is written.
         OutputError: the output directory cannot be written, or holds files that are not ours.
     """
-    refuse_foreign_files(request.output_directory, request.name)
+    refuse_foreign_files(request.output_directory, request.name, handover_names(request.name))
     known_as = request_digest(source, request)
     with open_shelf(request.store_directory, request.output_directory) as shelf:
         with replaced_directory(request.output_directory) as directory:
@@ -79,6 +80,8 @@ def _write_account(
     write_index(directory, request.name, plain_identity(request.identity), shards)
     write_stats(directory, statistics, shards)
     write_failures(directory, failures)
+    finished = FinishedDataset(directory, request.name, shards, request.identity, request.labels, statistics)
+    write_handover(finished, request.identity.encode.profiles)
     built = tuple(name for name, shard in zip(names, made, strict=True) if shard.is_built)
     return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in made))
 

@@ -65,6 +65,7 @@ class StageConfig:
     split: str = MISSING
     stage: StageName = StageName.shards
     manifest: str = MISSING
+    labels: str = MISSING
     images_root: str = MISSING
     output_dir: str = MISSING
     num_shards: int = MISSING

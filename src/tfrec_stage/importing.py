@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tfrec_stage.importers import ImportedDataset, Label, Problem, write_labels
+from tfrec_stage.importers import ImportedDataset, Problem
+from tfrec_stage.labels import Label, write_labels
 from tfrec_stage.manifest import write_manifest
 from tfrec_stage.records import ImageRecord
 

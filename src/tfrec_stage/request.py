@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.labels import Label
 from tfrec_stage.shards.encoder import Identity
 
 
@@ -24,6 +25,8 @@ class BuildRequest:
     """Where relative file names start from."""
     store_directory: Path | None = None
     """Where finished shards are kept for the next build; None does without."""
+    labels: tuple[Label, ...] = ()
+    """Classes, for consumers that ask for their names; empty: as the records tell them."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """Runtime options: they decide how fast."""
 

@@ -15,6 +15,7 @@ from tfrec_stage.config import ImporterConfig, StageConfig
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.importers import SplitOptions, find_importer
 from tfrec_stage.importing import import_dataset
+from tfrec_stage.labels import Label, read_labels
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
@@ -55,6 +56,7 @@ def run_shards(config: StageConfig) -> int:
         identity=config.identity,
         images_root=Path(config.images_root),
         store_directory=None if config.store_dir is None else Path(config.store_dir),
+        labels=_labels(Path(config.labels)),
         engine=config.engine_options,
     )
     config.allowed_failures(0)  # as above
@@ -92,6 +94,11 @@ def _open(manifest: Path) -> RecordSource:
             f"manifest: there is no {manifest}; make it with stage=manifest, or name another with manifest=PATH"
         )
     return open_manifest(manifest)
+
+
+def _labels(path: Path) -> tuple[Label, ...]:
+    """Who wrote the manifest by hand may have none: the records then tell the names."""
+    return read_labels(path) if path.exists() else ()
 
 
 def _keep(importer: ImporterConfig, split: str) -> Callable[[ImageRecord], bool] | None:

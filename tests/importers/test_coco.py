@@ -4,7 +4,8 @@ from types import GeneratorType
 import pytest
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers import Label, coco, find_importer
+from tfrec_stage.importers import coco, find_importer
+from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes, Parts
 
 CATEGORIES = [{"id": 3, "name": "car", "supercategory": "vehicle"}, {"id": 1, "name": "person"}]

@@ -7,7 +7,8 @@ from types import GeneratorType
 import pytest
 
 from tfrec_stage.errors import ConfigError, SourceError
-from tfrec_stage.importers import IMPORTERS, Label, SplitOptions, find_importer
+from tfrec_stage.importers import IMPORTERS, SplitOptions, find_importer
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 
 

@@ -3,7 +3,8 @@ from types import GeneratorType
 import pytest
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers import Label, yolo
+from tfrec_stage.importers import yolo
+from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes, ImageRecord, Parts
 
 

@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from dataclasses import field as option
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, cast
 
@@ -21,6 +22,7 @@ from tfrec_stage.codecs.example import (
     key_field,
 )
 from tfrec_stage.codecs.image import EncodedImage
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.errors import RecordError
 from tfrec_stage.records import ImageRecord
 
@@ -36,7 +38,9 @@ class SchemaOptions:
     """Which keys a record has. Identity options: they change the bytes of a shard."""
 
     od_api_keys: bool = False
-    """Write the further keys that the TensorFlow Object Detection API reads."""
+    """Write the further keys that the TensorFlow Object Detection API reads; the profile `od_api` writes them too."""
+    profiles: list[Profile] = option(default_factory=list)
+    """Consumers to prepare the shards for."""
     store_images: bool = True
     """False leaves `image/encoded` empty; readers then load `image/filename`."""
 
@@ -207,7 +211,7 @@ OD_API_FIELDS: Final = (
 
 def fields_of(options: SchemaOptions) -> tuple[Field, ...]:
     """The keys that a record has under these options, in the order of the README's table."""
-    return FIELDS + OD_API_FIELDS if options.od_api_keys else FIELDS
+    return FIELDS + OD_API_FIELDS if options.od_api_keys or Profile.od_api in options.profiles else FIELDS
 
 
 class RecordEncoder:

@@ -21,23 +21,19 @@ from typing import Any, Final
 import msgspec
 
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.importers.labels import read_labels, write_labels
 from tfrec_stage.importers.pins import pin
 from tfrec_stage.importers.splits import SplitOptions
-from tfrec_stage.importers.values import ImportedDataset, Importer, Label, Problem
+from tfrec_stage.importers.values import ImportedDataset, Importer, Problem
 from tfrec_stage.records import ImageRecord
 
 __all__ = [
     "IMPORTERS",
     "ImportedDataset",
     "Importer",
-    "Label",
     "Problem",
     "SplitOptions",
     "find_importer",
     "known_options",
-    "read_labels",
-    "write_labels",
 ]
 
 IMPORTERS: Final[Mapping[str, str]] = MappingProxyType(

@@ -18,7 +18,8 @@ from tfrec_stage.importers.folders import ImageFolder
 from tfrec_stage.importers.instances import Box, Instance, to_objects
 from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 
 

@@ -14,7 +14,8 @@ from tfrec_stage.errors import ConfigError, SourceError
 from tfrec_stage.importers.folders import ImageFolder
 from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
 from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageClass, ImageRecord
 
 _CLASS: Final = "label"

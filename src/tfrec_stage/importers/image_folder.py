@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 
 from tfrec_stage.importers.folders import ImageFolder, is_utf8, walk_files
 from tfrec_stage.importers.labels import number_labels, show_names
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageClass, ImageRecord
 
 

@@ -1,15 +1,11 @@
-"""Numbers for class names, and `labels.json`, which says beside a manifest what its numbers mean."""
+"""Numbers for class names."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import islice
-from pathlib import Path
 
-import msgspec
-
-from tfrec_stage.errors import ConfigError, SourceError
-from tfrec_stage.files import write_file
-from tfrec_stage.importers.values import Label
+from tfrec_stage.errors import ConfigError
+from tfrec_stage.labels import Label
 
 
 def number_labels(found: Iterable[str], names: list[str] | None = None) -> dict[str, Label]:
@@ -41,26 +37,3 @@ def show_names(names: Collection[str | int]) -> str:
     """
     shown = ", ".join(repr(name) for name in islice(names, 10))
     return shown if len(names) <= 10 else f"{shown}, … ({len(names):,} in all)"
-
-
-def write_labels(path: Path, labels: tuple[Label, ...]) -> None:
-    """Write the labels as a JSON list of `{label, text, source_id, keypoints}`, an entry a label.
-
-    The same labels give the same bytes.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    write_file(path, msgspec.json.format(msgspec.json.encode(labels), indent=2) + b"\n")
-
-
-def read_labels(path: Path) -> tuple[Label, ...]:
-    """Read what `write_labels` wrote.
-
-    Raises:
-        SourceError: the file is missing or is no list of labels.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Label, ...])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise SourceError(f"{path}: expected a list of labels, but: {error}") from error

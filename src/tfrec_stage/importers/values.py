@@ -5,21 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One class: its contiguous number here, and what the annotations called it."""
-
-    label: int
-    """Number in shards and manifests, from 0, without gaps."""
-    text: str
-    """Name."""
-    source_id: int | str | None = None
-    """Number or key that the annotations use for it, for example COCO's category id."""
-    keypoints: tuple[str, ...] = ()
-    """Names of the parts of an object of this class, in the order of `object.parts`."""
 
 
 @dataclass(frozen=True, slots=True)

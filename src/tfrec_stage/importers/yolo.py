@@ -17,7 +17,8 @@ from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
 from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
 from tfrec_stage.importers.labels import show_names
 from tfrec_stage.importers.outlines import polygon_area
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Label, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 
 Names = list[str] | dict[int, str]

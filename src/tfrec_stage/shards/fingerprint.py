@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 from PIL import features
 
+from tfrec_stage.codecs.schema import fields_of
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.shards.encoder import Identity
 
@@ -25,7 +26,8 @@ FORMAT_VERSION: Final = 1
 KEY_SIZE: Final = 16
 """Bytes of a key."""
 
-_SEEN_IN_ORDER: Final = ("seed", "shuffle")
+_SEEN_ELSEWHERE: Final = ("seed", "shuffle", "od_api_keys", "profiles")
+"""Options that show in the order of records, or in which keys these have."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -72,10 +74,11 @@ def plain_identity(identity: Identity) -> dict[str, Any]:
 
 
 def identity_digest(identity: Identity) -> bytes:
-    """Digest of the format version and the options, but for those that show in the order of records."""
+    """Digest of the format version, the keys of a record and the options that decide what stands under them."""
     groups = plain_identity(identity)
-    for name in _SEEN_IN_ORDER:
+    for name in _SEEN_ELSEWHERE:
         del groups["encode"][name]
+    groups["encode"]["keys"] = sorted(field.key for field in fields_of(identity.encode))
     return sha256(json.dumps([FORMAT_VERSION, groups], sort_keys=True).encode()).digest()
 
 
@@ -98,4 +101,6 @@ def _content(record: ImageRecord) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.name if isinstance(value, Enum) else value

@@ -79,8 +79,13 @@ def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> No
     write_file(directory / FAILURES_NAME, b"".join(map(encode_line, failures)))
 
 
-def refuse_foreign_files(directory: Path, name: str) -> None:
+def refuse_foreign_files(directory: Path, name: str, also: Iterable[str] = ()) -> None:
     """See to it that a directory holds nothing but an earlier build of the same name, which may be replaced.
+
+    Args:
+        directory: where a build is about to go.
+        name: the split's.
+        also: regular expressions for further files that a build writes.
 
     Raises:
         OutputError: it holds something else, or is no directory.
@@ -91,7 +96,8 @@ def refuse_foreign_files(directory: Path, name: str) -> None:
         raise OutputError(
             f"expected {directory} to be a directory or absent, but it is a file; name another output_dir"
         )
-    ours = re.compile(rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}|{INDEX_NAME}|{STATS_NAME}|{FAILURES_NAME}")
+    own = [rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}", *map(re.escape, (INDEX_NAME, STATS_NAME, FAILURES_NAME))]
+    ours = re.compile("|".join([*own, *also]))
     foreign = sorted(entry.name for entry in directory.iterdir() if not ours.fullmatch(entry.name))
     if foreign:
         shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")

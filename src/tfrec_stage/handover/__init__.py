@@ -1,0 +1,36 @@
+"""Files beside the shards, for consumers that want more than shards.
+
+Each writer is a function of finished shards: it reads them where it has to, and changes nothing. So a profile that adds
+no keys never causes a shard to be written again.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.handover.dataset import FinishedDataset
+
+__all__ = ["FinishedDataset", "handover_names", "write_handover"]
+
+Writer = Callable[[FinishedDataset], None]
+
+_WRITERS: Final[Mapping[Profile, Writer]] = {}
+_NAMES: Final[Mapping[Profile, str]] = {}
+"""Names of the files that each profile writes: a regular expression, `{name}` being that of the split."""
+
+
+def write_handover(dataset: FinishedDataset, profiles: Iterable[Profile]) -> None:
+    """Write the files of these profiles into the dataset's directory.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    for profile in profiles:
+        if profile in _WRITERS:
+            _WRITERS[profile](dataset)
+
+
+def handover_names(name: str) -> list[str]:
+    """Regular expressions for the files that any profile writes for a split of this name."""
+    return [pattern.format(name=re.escape(name)) for pattern in _NAMES.values()]

@@ -1,0 +1,1 @@
+"""Shards → values again: for TensorFlow's input pipelines, and for everyone else."""

@@ -1,0 +1,89 @@
+"""Shards, found and read back without TensorFlow."""
+
+import re
+from collections.abc import Iterator
+from glob import glob, has_magic
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from tfrec_stage.codecs.example import Feature, decode_example
+from tfrec_stage.codecs.tfrecord import decode_frames
+from tfrec_stage.errors import ShardError
+
+_SHARD: Final = re.compile(r"(?P<name>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})")
+
+
+class StoredRecord(NamedTuple):
+    """One record of a shard."""
+
+    offset: int
+    """Where its frame begins, in bytes from the start of the (uncompressed) file."""
+    features: dict[str, Feature]
+    """Its features, by their keys."""
+
+
+def find_shards(directory_or_glob: str | Path) -> list[Path]:
+    """Shards in the order of their numbers.
+
+    Args:
+        directory_or_glob: a directory of `<name>-00000-of-00010` files, one of these files, or a pattern such as
+            `data/shards/*/train-*`.
+
+    Raises:
+        ShardError: there is none, or some of a directory's are missing.
+    """
+    place = Path(directory_or_glob)
+    if place.is_dir():
+        return _whole_set(place)
+    found = [Path(path) for path in sorted(glob(str(place)))] if has_magic(str(place)) else [place]  # noqa: PTH207
+    shards = [path for path in found if path.is_file()]
+    if not shards:
+        raise ShardError(f"expected shards, but there is no file {place}; name a directory of shards, or a pattern")
+    return shards
+
+
+def open_shard(path: Path) -> BinaryIO:
+    """A shard for reading from front to end.
+
+    Raises:
+        ShardError: it cannot be opened.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ShardError(f"expected to read the shard {path}, but got: {error.strerror or error}") from error
+
+
+def read_features(path: Path) -> Iterator[StoredRecord]:
+    """Records of a shard, one after the other, each checksum compared.
+
+    Raises:
+        ShardError: the file cannot be read, or a record is damaged; the text names the file and the byte offset.
+    """
+    with open_shard(path) as stream:
+        for frame in decode_frames(stream, str(path)):
+            try:
+                features = decode_example(frame.payload)
+            except ShardError as error:
+                raise ShardError(f"{path}: the record at byte {frame.offset}: {error}") from error
+            yield StoredRecord(frame.offset, features)
+
+
+def _whole_set(directory: Path) -> list[Path]:
+    sets: dict[tuple[str, int], dict[int, Path]] = {}
+    for path in sorted(directory.iterdir()):
+        if match := _SHARD.fullmatch(path.name):
+            sets.setdefault((match["name"], int(match["count"])), {})[int(match["number"])] = path
+    if not sets:
+        raise ShardError(f"expected shards such as train-00000-of-00010 in {directory}, but there is none")
+    if len(sets) > 1:
+        shown = ", ".join(f"{name} of {count}" for name, count in sets)
+        raise ShardError(f"expected one set of shards in {directory}, but got {shown}; name one with a pattern")
+    (((_, count), shards),) = sets.items()
+    absent = [number for number in range(count) if number not in shards]
+    if absent:
+        raise ShardError(
+            f"expected {count} shards in {directory}, but {len(absent)} are missing, the first of them number "
+            f"{absent[0]}; build again, or pull what is missing"
+        )
+    return [shards[number] for number in sorted(shards)]
