@@ -2,8 +2,11 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
+
+LINGER_S = 0.001
 
 
 def squares(task: Iterable[int], encode_all) -> list[int]:
@@ -12,6 +15,11 @@ def squares(task: Iterable[int], encode_all) -> list[int]:
 
 def divide(task: Iterable[int], encode_all) -> list[float]:
     return list(encode_all(_divide, task))
+
+
+def linger(task: int, encode_all) -> int:
+    """Take a while for each of so many items."""
+    return len(list(encode_all(_sleep, range(task))))
 
 
 def die_once(task: tuple[str, bool], encode_all) -> str:
@@ -27,6 +35,10 @@ def always_die(task: str, encode_all) -> str:
     if task == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
     return task
+
+
+def _sleep(_: int) -> None:
+    time.sleep(LINGER_S)
 
 
 def _square(item: int) -> int:

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -14,11 +16,9 @@ import pytest
 
 from tests.conftest import MakeDataset, encode_noise
 from tfrec_stage import create
-from tfrec_stage.build import BuildRequest
-from tfrec_stage.build import build as run_build
-from tfrec_stage.engine import EngineName, EngineOptions
+from tfrec_stage.engine import _ENGINES, EngineName
 from tfrec_stage.errors import ConfigError, ManifestError, OutputError
-from tfrec_stage.manifest import open_manifest
+from tfrec_stage.progress import Progress
 from tfrec_stage.shards.shelf import NoStore
 
 FULL_RECORD = {
@@ -57,6 +57,13 @@ def read_examples(tf, directory: Path) -> list[dict]:
 
 def _as_dict(example) -> dict:
     return {key: list(getattr(f, f.WhichOneof("kind")).value) for key, f in example.features.feature.items()}
+
+
+@pytest.fixture(autouse=True, params=EngineName, ids=lambda engine: engine.name)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EngineName:
+    """Everything here holds on each engine: who asks for threads, the default, gets the one under test."""
+    monkeypatch.setitem(_ENGINES, EngineName.threads, _ENGINES[request.param])
+    return request.param
 
 
 def build(dataset: list[dict], directory: Path, **options) -> list[dict]:
@@ -326,6 +333,7 @@ class TestRefusals:
             ({"num_shards": 0}, "num_shards: expected a whole number of at least 1, but got 0"),
             ({"num_shards": 2.0}, "num_shards"),
             ({"num_threads": 0}, "num_threads: expected at least 1, but got 0"),
+            ({"engine": "magic"}, "engine: expected threads or processes, but got .magic."),
             ({"jpeg_quality": 101}, "encode.jpeg_quality"),
             ({"verify": "no"}, "verify"),
             ({"sed": 1}, "unknown option 'sed': did you mean 'seed'"),
@@ -402,19 +410,24 @@ class TestOutput:
         assert (events[-1].name, events[-1].done, events[-1].total, events[-1].is_last) == ("train", 10, 10, True)
 
 
-def test_processes_give_the_same_bytes(tmp_path: Path, make_dataset: MakeDataset) -> None:
-    """Worker processes write what threads write, failures included."""
-    dataset = make_dataset(30)
-    Path(dataset[4]["filename"]).unlink()
-    manifest = tmp_path / "manifest.jsonl"
-    manifest.write_text("".join(json.dumps(record) + "\n" for record in dataset))
-    reports = {}
-    for engine in EngineName:
-        options = EngineOptions(num_threads=2, engine=engine)
-        request = BuildRequest("train", tmp_path / engine.name, num_shards=5, engine=options)
-        reports[engine] = run_build(open_manifest(manifest), request)
-    assert digests(tmp_path / "processes") == digests(tmp_path / "threads")
-    assert reports[EngineName.processes] == reports[EngineName.threads]
+def test_a_killed_worker_changes_no_byte(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    """With every third image broken and a worker process killed amid the build, all is as threads write it."""
+    dataset = make_dataset(90)
+    for record in dataset[::3]:
+        Path(record["filename"]).write_bytes(b"no image")
+    killed = []
+
+    def kill_one(_: Progress) -> None:
+        if not killed:
+            killed.extend(worker.pid for worker in multiprocessing.active_children()[:1])
+            for worker in killed:
+                os.kill(worker, signal.SIGKILL)
+
+    failed = build(dataset, tmp_path / "killed", num_shards=9, engine="processes", progress=kill_one)
+    assert len(killed) == 1
+    assert failed == build(dataset, tmp_path / "threads", num_shards=9)
+    assert len(failed) == 30
+    assert digests(tmp_path / "killed") == digests(tmp_path / "threads")
 
 
 def test_an_interrupt_between_two_shards_ends_the_work(

@@ -1,4 +1,4 @@
-"""The same tasks on any number of threads."""
+"""The same tasks on any engine, with any number of workers."""
 
 import multiprocessing
 import threading
@@ -13,22 +13,60 @@ from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
 from tfrec_stage.errors import ConfigError, EngineError
 
 
-def squares(task: Iterable[int], encode_all) -> list[int]:
-    """A task: its items through the map it is given."""
-    return list(encode_all(lambda item: item * item, task))
+def run(work, tasks, num_threads: int, engine: EngineName = EngineName.threads, **more) -> list:
+    return list(run_tasks(work, tasks, EngineOptions(num_threads, engine), **more))
 
 
-def run(work, tasks, num_threads: int, **more) -> list:
-    return list(run_tasks(work, tasks, EngineOptions(num_threads=num_threads), **more))
+def is_idle() -> bool:
+    """Whether no thread and no process of an engine is left."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(("shard", "image"))]
+    return not threads and not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("num_threads", [1, 2, 3, 7])
-@pytest.mark.parametrize("num_tasks", [0, 1, 2, 3, 10])
-def test_every_task_is_done_once(num_tasks: int, num_threads: int) -> None:
-    """Each task gives its result, its items in their order, for any number of threads and tasks."""
-    tasks = [range(number, number + 20) for number in range(num_tasks)]
-    results = run(squares, tasks, num_threads)
-    assert sorted(results) == [[item * item for item in task] for task in tasks]
+@pytest.mark.parametrize("engine", EngineName)
+class TestEveryEngine:
+    """What holds whoever does the work; tasks can be imported, as worker processes ask."""
+
+    @pytest.mark.parametrize("num_threads", [1, 2, 3, 7])
+    @pytest.mark.parametrize("num_tasks", [0, 1, 2, 3, 10])
+    def test_every_task_is_done_once(self, num_tasks: int, num_threads: int, engine: EngineName) -> None:
+        """Each task gives its result, its items in their order, for any number of workers and tasks."""
+        tasks = [range(number, number + 20) for number in range(num_tasks)]
+        results = run(engine_work.squares, tasks, num_threads, engine)
+        assert sorted(results) == [[item * item for item in task] for task in tasks]
+
+    @pytest.mark.parametrize("num_threads", [1, 2, 3])
+    def test_the_first_error_ends_the_work(self, num_threads: int, engine: EngineName) -> None:
+        """With every third task failing the error of one is raised, the results before it are given, none runs on."""
+        tasks = [[1, 2, 4], [1, 2], [0]] * 4
+        results = run_tasks(engine_work.divide, tasks, EngineOptions(num_threads, engine))
+        given = []
+        with pytest.raises(ZeroDivisionError):
+            given.extend(results)
+        assert is_idle()
+
+    def test_results_are_given_before_an_error(self, engine: EngineName) -> None:
+        """One worker that meets the error last has given what it did before."""
+        results = run_tasks(engine_work.divide, [[1], [2], [0]], EngineOptions(1, engine))
+        assert [next(results), next(results)] == [[1.0], [0.5]]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+
+    def test_who_stops_listening_stops_the_work(self, engine: EngineName) -> None:
+        """When the results are no longer wanted, for example after Ctrl-C, everything ends."""
+        results = run_tasks(engine_work.linger, [1, *([100_000] * 3)], EngineOptions(2, engine))
+        assert next(results) == 1
+        begin_s = time.monotonic()
+        results.close()
+        assert time.monotonic() - begin_s < 100_000 * engine_work.LINGER_S / 2
+        assert is_idle()
+
+    def test_ticks_count_items(self, engine: EngineName) -> None:
+        """The driver is told how many items are finished, the last time of all."""
+        ticks: list[int] = []
+        run(engine_work.squares, [range(10)] * 5, 2, engine, tick=ticks.append)
+        assert ticks == sorted(ticks)
+        assert ticks[-1] == 50
 
 
 @pytest.mark.parametrize(("num_tasks", "num_threads"), [(1, 4), (2, 4), (3, 4), (4, 4), (6, 4)])
@@ -76,67 +114,26 @@ def test_an_error_stops_the_others(num_tasks: int) -> None:
     with pytest.raises(ZeroDivisionError):
         run(lambda task, encode_all: list(encode_all(item, task)), [range(100_000)] * num_tasks, 2)
     assert len(done) < 1000
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("shard", "image"))]
-
-
-def test_who_stops_listening_stops_the_work() -> None:
-    """When the results are no longer wanted, for example after Ctrl-C, everything ends."""
-    begun = []
-
-    def item(number: int) -> None:
-        begun.append(number)
-        time.sleep(0.001)
-
-    tasks = [range(1), *([range(100_000)] * 3)]
-    results = run_tasks(lambda task, encode_all: list(encode_all(item, task)), tasks, EngineOptions(num_threads=2))
-    next(results)
-    results.close()
-    assert len(begun) < 10_000
-
-
-def test_ticks_count_items() -> None:
-    """The driver is told how many items are finished, the last time of all."""
-    ticks: list[int] = []
-    run(squares, [range(10)] * 5, 2, tick=ticks.append)
-    assert ticks == sorted(ticks)
-    assert ticks[-1] == 50
+    assert is_idle()
 
 
 class TestProcesses:
-    """What holds for worker processes; their tasks must be importable."""
-
-    def run(self, work, tasks: list, num_threads: int = 2) -> list:
-        options = EngineOptions(num_threads=num_threads, engine=EngineName.processes)
-        return list(run_tasks(work, tasks, options))
+    """What holds for worker processes alone."""
 
     @pytest.mark.parametrize("num_threads", [1, 2, 3])
-    def test_every_task_is_done_once(self, num_threads: int) -> None:
-        """Each task gives its result, for any number of processes."""
-        results = self.run(engine_work.squares, [range(number, number + 5) for number in range(7)], num_threads)
-        assert sorted(results) == [[item * item for item in range(number, number + 5)] for number in range(7)]
-
-    def test_an_error_is_passed_on(self) -> None:
-        """The first error of a task is raised, and the others end."""
-        with pytest.raises(ZeroDivisionError):
-            self.run(engine_work.divide, [[1, 2], [1, 0], [4]] * 3)
-        assert multiprocessing.active_children() == []
-
-    def test_a_killed_worker_costs_a_retry(self, tmp_path: Path) -> None:
-        """Tasks whose worker was killed once are done again, and nothing is lost."""
+    def test_a_killed_worker_costs_a_retry(self, tmp_path: Path, num_threads: int) -> None:
+        """Tasks whose worker was killed once, every third here, are done again, and nothing is lost."""
         tasks = [(str(tmp_path / str(number)), number % 3 == 0) for number in range(7)]
-        assert sorted(self.run(engine_work.die_once, tasks)) == sorted(path for path, _ in tasks)
+        results = run(engine_work.die_once, tasks, num_threads, EngineName.processes)
+        assert sorted(results) == sorted(path for path, _ in tasks)
+        assert is_idle()
 
     def test_a_task_that_kills_twice_is_named(self) -> None:
         """A task that kills its worker again is an error that names it, and says what to do."""
+        tasks = ["harmless", "deadly", "harmless too"]
         with pytest.raises(EngineError, match="deadly: its worker process died 2 times"):
-            self.run(engine_work.always_die, ["harmless", "deadly", "harmless too"])
-
-    def test_ticks_count_items(self) -> None:
-        """The driver is told how many items are finished, over all processes."""
-        ticks: list[int] = []
-        options = EngineOptions(num_threads=2, engine=EngineName.processes)
-        list(run_tasks(engine_work.squares, [range(10)] * 5, options, ticks.append))
-        assert ticks[-1] == 50
+            run(engine_work.always_die, tasks, 2, EngineName.processes)
+        assert is_idle()
 
 
 @pytest.mark.parametrize("num_threads", [0, -1])

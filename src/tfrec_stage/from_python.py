@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tfrec_stage.build import BuildRequest, build
-from tfrec_stage.engine import EngineOptions
+from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.progress import ProgressListener, silence
@@ -27,6 +27,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     *,
     images_root: str | Path = "",
     store_dir: str | Path | None = None,
+    engine: str = "threads",
     progress: ProgressListener = silence,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -42,6 +43,8 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         store_images: False leaves `image/encoded` empty; readers then load `image/filename`.
         images_root: where relative file names start from; the working directory by default.
         store_dir: directory that keeps finished shards, so that the next build makes only what changed; None for none.
+        engine: `threads`, or `processes` for machines with many cores: then call this below `if __name__ ==
+            "__main__":`, since each process imports your program. Never changes a byte.
         progress: told how far the work has come.
         **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
 
@@ -60,9 +63,17 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         identity=_parse_identity(shuffle=shuffle, store_images=store_images, **options),
         images_root=Path(images_root),
         store_directory=None if store_dir is None else Path(store_dir),
-        engine=EngineOptions(num_threads=num_threads),
+        engine=EngineOptions(num_threads, _parse_engine(engine)),
     )
     return list(build(RecordList(dataset), request, progress).failures)
+
+
+def _parse_engine(name: str) -> EngineName:
+    try:
+        return EngineName(name)
+    except ValueError:
+        known = " or ".join(engine.value for engine in EngineName)
+        raise ConfigError(f"engine: expected {known}, but got {name!r}") from None
 
 
 def _parse_identity(**options: Any) -> Identity:

@@ -26,7 +26,9 @@ Item = TypeVar("Item")
 ATTEMPTS: Final = 2
 """How often a suspect may kill a worker of its own before it is given up."""
 
-_CONTEXT: Final = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+"""Workers are forks of a process that has imported what they need and runs no thread. A fork of this one would copy
+locks that its threads hold, and a process begun anew would import everything once more."""
 
 
 class _Shared(NamedTuple):
@@ -46,6 +48,7 @@ def run_in_processes(
     Raises:
         EngineError: a task killed its worker twice.
     """
+    _CONTEXT.set_forkserver_preload([work.__module__])
     shared = _Shared(_CONTEXT.Value("b", 0), _CONTEXT.Value("Q", 0))
     waiting = deque(tasks)
     while waiting:

@@ -1,5 +1,6 @@
 """The path of one image: record → file → proved JPEG → Example."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -103,7 +104,7 @@ class Encoder:
         return error
 
     def _read(self, record: ImageRecord) -> bytes:
-        return read_image_file(self._images_root / record.filename)
+        return read_image_file(os.path.join(self._images_root, record.filename))  # noqa: PTH118 - ten times as fast
 
 
 def _declared_size(record: ImageRecord) -> tuple[int, int] | None:
