@@ -10,7 +10,7 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import PhotoSet
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import OTHERS, build_shards, copy_bare, decode_bare, is_installed, recode_bare
-from tfrec_stage.codecs.image import Verify
+from tfrec_stage.codecs.image_policy import Verify
 from tfrec_stage.engine import EngineName
 
 THREADS = 2

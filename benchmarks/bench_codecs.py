@@ -10,7 +10,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.photos import describe, encode_photo
 from benchmarks.writers import flat_features, tensorflow_example
-from tfrec_stage.codecs.image import EncodedImage, ImagePolicy, Verify, encode_image
+from tfrec_stage.codecs.image import EncodedImage, encode_image
+from tfrec_stage.codecs.image_policy import ImagePolicy, Verify
 from tfrec_stage.codecs.jpeg import parse_jpeg
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.codecs.tfrecord import decode_frames, encode_frame

@@ -12,7 +12,7 @@ from benchmarks.conftest import GROWTH, Scale
 from benchmarks.photos import SIZE_BYTES, PhotoSet
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import NUM_SHARDS, build_shards, copy_bare
-from tfrec_stage.codecs.image import Verify
+from tfrec_stage.codecs.image_policy import Verify
 from tfrec_stage.engine import EngineName
 
 Draw = Callable[[int, int], PhotoSet]

@@ -14,7 +14,7 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import SIZE_BYTES, PhotoSet, add_comment
 from benchmarks.race import Contestant, Race, run_race
 from tfrec_stage.build import BuildReport, BuildRequest, build
-from tfrec_stage.codecs.image import Verify
+from tfrec_stage.codecs.image_policy import Verify
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.shards.encoder import EncodeOptions, Identity

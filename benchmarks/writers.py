@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.photos import PhotoSet
 from tfrec_stage.build import BuildRequest, build
-from tfrec_stage.codecs.image import Verify
+from tfrec_stage.codecs.image_policy import Verify
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.shards.encoder import EncodeOptions, Identity

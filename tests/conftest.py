@@ -10,8 +10,12 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis
 import pytest
 from PIL import Image
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a machine may be slow
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
 

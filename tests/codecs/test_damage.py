@@ -14,7 +14,8 @@ from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfrec_stage.codecs.image import ImagePolicy, Verify, encode_image
+from tfrec_stage.codecs.image import encode_image
+from tfrec_stage.codecs.image_policy import ImagePolicy, Verify
 from tfrec_stage.errors import RecordError
 
 tf = pytest.importorskip("tensorflow")

@@ -6,27 +6,18 @@
 The content decides what an image is, never the suffix of its file. Colour profiles are not applied.
 """
 
-import enum
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from PIL import Image, ImageFile
+from PIL import Image
 
+from tfrec_stage.codecs.image_policy import ImagePolicy, Verify
 from tfrec_stage.codecs.jpeg import JpegHeader, parse_jpeg
-from tfrec_stage.codecs.orientation import Orientation, Size, find_orientation
-from tfrec_stage.errors import ConfigError, RecordError
+from tfrec_stage.codecs.orientation import Orientation, Size
+from tfrec_stage.codecs.pixels import check_size, decode_pixels, explain_error
+from tfrec_stage.errors import RecordError
 
-PIXEL_LIMIT: Final = 178_956_970
-"""Most pixels of an image: beyond it Pillow refuses by default, and TensorFlow's decoder too (2^29 bytes)."""
-SIDE_LIMIT: Final = 65_500
-"""Most pixels of one side that libjpeg reads or writes."""
-FORMATS: Final = ("PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
-"""What is read beside JPEG: each can be told by its first bytes, and none runs another program, as EPS does."""
 NOTES: Final = frozenset(
     {
         "reencoded",  # the bytes are a new JPEG, made by Pillow
@@ -49,44 +40,6 @@ _TRANSPOSITIONS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
-_lock: Final = threading.Lock()
-
-
-class Verify(enum.Enum):
-    """What proves that a JPEG which is passed through can be decoded."""
-
-    decode = "decode"
-    """Its structure is whole and libjpeg decodes it, at an eighth of its size."""
-    structure = "structure"
-    """Its structure is whole: every segment and scan up to the end marker."""
-
-
-@dataclass
-class ImagePolicy:
-    """How images become what shards hold; all fields but `verify` change bytes.
-
-    Raises:
-        ConfigError: a field is out of its range.
-    """
-
-    verify: Verify = Verify.decode
-    """Proof that a JPEG decodes."""
-    jpeg_quality: int = 95
-    """libjpeg's quality of images that are re-encoded, 1 to 100; their colour is never subsampled. More than 95 is
-    no gain: TensorFlow's default DCT is a fast one that errs most at the highest qualities."""
-    background: list[int] = field(default_factory=lambda: [255, 255, 255])
-    """Red, green and blue, 0 to 255, that transparent pixels are laid over."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.verify, Verify):
-            raise ConfigError(f"encode.verify: expected a Verify (decode or structure), but got {self.verify!r}")
-        if not _is_int_within(self.jpeg_quality, 1, 100):
-            raise ConfigError(f"encode.jpeg_quality: expected 1 to 100, but got {self.jpeg_quality!r}")
-        if len(self.background) != 3 or not all(_is_int_within(level, 0, 255) for level in self.background):
-            raise ConfigError(
-                f"encode.background: expected [red, green, blue], each 0 to 255, but got {self.background}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +90,7 @@ def encode_image(data: bytes, policy: ImagePolicy, *, declared: Size | None = No
 def _encode_jpeg(data: bytes, policy: ImagePolicy, declared: Size | None) -> EncodedImage:
     header = parse_jpeg(data)
     _check_variant(header)
-    _check_size(header.size)
+    check_size(header.size)
     turn = header.orientation.choose(header.size, declared)
     notes = _note_orientation(header.orientation, turn, header.size, declared)
     if header.end < len(data):
@@ -162,13 +115,6 @@ def _check_variant(header: JpegHeader) -> None:
         raise RecordError("image_unsupported", message)
 
 
-def _check_size(size: Size) -> None:
-    width, height = size
-    if width * height > PIXEL_LIMIT or max(size) > SIDE_LIMIT:
-        limits = f"at most {PIXEL_LIMIT} pixels and {SIDE_LIMIT} a side"
-        raise RecordError("image_too_large", f"expected {limits}, but got {width} x {height}")
-
-
 def _prove_decodable(data: bytes, header: JpegHeader) -> None:
     """Let libjpeg go through all entropy-coded data; an eighth of the size and gray spare it most of the rest."""
     _run_libjpeg(data, header, "L", scale=8)
@@ -187,7 +133,7 @@ def _run_libjpeg(data: bytes, header: JpegHeader, mode: str, scale: int) -> Imag
         return Image.frombytes(mode, size, data, "jpeg", (raw_mode, "", scale, 0))
     except ValueError as error:
         if header.kind in _PASSED_THROUGH:
-            raise RecordError("image_corrupt", f"damaged JPEG: libjpeg {_explain(error)}") from None
+            raise RecordError("image_corrupt", f"damaged JPEG: libjpeg {explain_error(error)}") from None
         raise RecordError("image_unsupported", f"unsupported JPEG: Pillow cannot decode {header.kind} coding") from None
 
 
@@ -200,111 +146,10 @@ def _note_orientation(exif: Orientation, turn: Orientation, stored: Size, declar
 
 
 def _encode_other(data: bytes, policy: ImagePolicy, declared: Size | None) -> EncodedImage:
-    name = _identify(data)
-    try:
-        image = _open(data, name)
-        _check_size(image.size)
-        _load(image, data)
-        pixels, notes = _flatten(_reduce_depth(image, data), policy)
-        if _has_more_frames(image):
-            notes.append("first_frame")
-    except (RecordError, ConfigError):
-        raise
-    except Image.DecompressionBombError as error:
-        raise RecordError("image_too_large", str(error)) from None
-    except Exception as error:  # noqa: BLE001 - a parser that is fed damaged data may raise anything
-        raise RecordError("image_corrupt", f"damaged {name}, or of an unknown kind: {_explain(error)}") from None
-    exif = _read_orientation(image)
-    turn = exif.choose(pixels.size, declared)
-    notes += _note_orientation(exif, turn, pixels.size, declared)
-    return replace(_write_jpeg(pixels, turn, policy, notes), source_format=name)
-
-
-def _identify(data: bytes) -> str:
-    """Name of the format, by its first bytes."""
-    with _lock:  # the first call imports all of Pillow's formats
-        Image.init()
-    for name in FORMATS:
-        accept = Image.OPEN[name][1] if name in Image.OPEN else None
-        if accept and accept(data[:16]) is True:
-            return name
-    message = f"expected JPEG, {', '.join(FORMATS)}, but the content begins with {data[:16]!r}"
-    raise RecordError("image_unknown_format", message)
-
-
-def _open(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Read the header; unlike `Image.open`, of this format only, and without a warning of large images."""
-    if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise ConfigError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, which lets damaged images through: set it to False"
-        )
-    with _quiet():
-        return Image.OPEN[name][0](io.BytesIO(data), "")
-
-
-def _load(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Decode the first frame; outside the lock where no warning can come."""
-    if image.format != "TIFF" and b"acTL" not in data:
-        image.load()
-        return
-    with _quiet():
-        image.load()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop warnings; one thread at a time, for `catch_warnings` swaps a list that all threads share."""
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _reduce_depth(image: Image.Image, data: bytes) -> Image.Image:
-    """Scale gray of 16 bits to 8; Pillow has done it with colour, and would clip gray.
-
-    Raises:
-        RecordError: `image_unsupported` where the range of the samples is unknown, or Pillow misjudges them.
-    """
-    if image.format == "PNG" and "transparency" in image.info and data[25] in (0, 2) and data[24] in (2, 4, 16):
-        raise _unsupported(image, f"a transparent colour of {data[24]} bits, which Pillow compares with 8")
-    if image.mode in _EIGHT_BIT_MODES:
-        return image
-    if not image.mode.startswith("I;16") and (image.mode, image.format) != ("I", "PPM"):
-        raise _unsupported(image, f"samples of kind {image.mode}")
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(258, (16,)) != (16,) or tags.get(262, 1) != 1:
-        raise _unsupported(image, f"gray of {tags.get(258)} bits, photometric interpretation {tags.get(262)}")
-    return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
-
-
-def _unsupported(image: Image.Image, got: str) -> RecordError:
-    return RecordError(
-        "image_unsupported", f"unsupported {image.format}: expected samples of 8 or 16 bits, but got {got}"
-    )
-
-
-def _flatten(image: Image.Image, policy: ImagePolicy) -> tuple[Image.Image, list[str]]:
-    """RGB pixels, transparent ones laid over the background; a copy."""
-    if not image.has_transparency_data:
-        return image.convert("RGB"), []
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, tuple(policy.background))
-    canvas.paste(rgba, mask=rgba)
-    return canvas, ["alpha_flattened"]
-
-
-def _has_more_frames(image: Image.Image) -> bool:
-    try:
-        with _quiet():
-            return bool(getattr(image, "is_animated", False))
-    except Exception:  # noqa: BLE001 - GIF looks for a second frame, which may be damaged
-        return True
-
-
-def _read_orientation(image: Image.Image) -> Orientation:
-    """EXIF orientation of what was loaded; Pillow has turned TIFF by now."""
-    exif = b"" if image.format == "TIFF" else image.info.get("exif", b"")
-    return find_orientation(exif.removeprefix(b"Exif\0\0"))
+    pixels = decode_pixels(data, policy.background)
+    turn = pixels.exif.choose(pixels.image.size, declared)
+    notes = pixels.notes + _note_orientation(pixels.exif, turn, pixels.image.size, declared)
+    return replace(_write_jpeg(pixels.image, turn, policy, notes), source_format=pixels.format)
 
 
 def _write_jpeg(pixels: Image.Image, turn: Orientation, policy: ImagePolicy, notes: list[str]) -> EncodedImage:
@@ -313,11 +158,3 @@ def _write_jpeg(pixels: Image.Image, turn: Orientation, policy: ImagePolicy, not
     buffer = io.BytesIO()
     upright.convert("RGB").save(buffer, "JPEG", quality=policy.jpeg_quality, subsampling=0, comment=None)
     return EncodedImage(buffer.getvalue(), *upright.size, notes=(*notes, "reencoded"))
-
-
-def _is_int_within(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def _explain(error: Exception) -> str:
-    return f"says {str(error) or type(error).__name__!r}"

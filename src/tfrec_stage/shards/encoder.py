@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrec_stage.annotations import AnnotationPolicy, settle_annotations
-from tfrec_stage.codecs.image import EncodedImage, ImagePolicy, encode_image
+from tfrec_stage.codecs.image import EncodedImage, encode_image
+from tfrec_stage.codecs.image_policy import ImagePolicy
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.errors import RecordError
 from tfrec_stage.image_file import read_image_file
