@@ -1,7 +1,9 @@
 """Image files → their bytes; whatever could block or never end is refused before it is read."""
 
+import errno
 import os
 import stat
+from contextlib import suppress
 from typing import Final
 
 from tfrec_stage.errors import RecordError
@@ -10,6 +12,7 @@ SIZE_LIMIT: Final = 2**31 - 1
 """Most bytes of an image file: no `tf.train.Example` can hold more."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_CAN_TELL: Final = hasattr(os, "RWF_NOWAIT")  # Linux
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -37,6 +40,33 @@ def read_image_file(path: str | bytes | os.PathLike[str]) -> bytes:
     except (OSError, ValueError) as error:
         message = f"expected to read {_show(path)}, but got: {getattr(error, 'strerror', None) or error}"
         raise RecordError("image_unreadable", message) from None
+
+
+def is_cached(path: str) -> bool:
+    """Whether a file begins in memory, so that to read it will not wait for a disk; True where nobody can tell."""
+    if not _CAN_TELL:
+        return True
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except (OSError, ValueError):
+        return True
+    try:
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP)  # network file systems cannot tell: then it pays
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def prefetch(path: str) -> None:
+    """Ask the kernel for a file that will be read soon; what is wrong with it, its reader will be told."""
+    with suppress(OSError, ValueError):
+        descriptor = os.open(path, _FLAGS)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
 
 
 def _read(descriptor: int, path: str | bytes | os.PathLike[str]) -> bytes:

@@ -61,11 +61,11 @@ class Encoder:
 
     def __init__(self, identity: Identity, images_root: Path) -> None:
         self.identity = identity
-        self._images_root = images_root
+        self.images_root = images_root
         self._encode_record = RecordEncoder(identity.encode).encode
 
     def __reduce__(self) -> tuple[type["Encoder"], tuple[Identity, Path]]:
-        return Encoder, (self.identity, self._images_root)
+        return Encoder, (self.identity, self.images_root)
 
     def __call__(self, record: ImageRecord) -> EncodedRecord | FailedRecord:
         """Encode one record; what is wrong with it comes back as a value, since the other images go on."""
@@ -105,7 +105,7 @@ class Encoder:
         return error
 
     def _read(self, record: ImageRecord) -> bytes:
-        return read_image_file(os.path.join(self._images_root, record.filename))  # noqa: PTH118 - ten times as fast
+        return read_image_file(os.path.join(self.images_root, record.filename))  # noqa: PTH118 - ten times as fast
 
 
 def _declared_size(record: ImageRecord) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ from tfrec_stage.shards.fingerprint import (
     split_keys,
 )
 from tfrec_stage.shards.previous import PreviousRecords, ReusedRecord, StoredShard
+from tfrec_stage.shards.read_ahead import read_ahead
 from tfrec_stage.shards.shard_file import ShardFile, WrittenFile
 from tfrec_stage.shards.statistics import Statistics
 
@@ -130,7 +131,7 @@ class _Work:
         self._source = task.source
         keys = list(split_keys(task.full_keys))
         wanted = [position for position, key in zip(task.positions, keys, strict=True) if key not in self._previous]
-        records = task.source.read(wanted)
+        records = read_ahead(task.source.read(wanted), task.encoder.images_root)
         for position, key in zip(task.positions, keys, strict=True):
             yield _Item(None if key in self._previous else next(records), position, key)
 

@@ -1,0 +1,34 @@
+"""Image files asked from a cold disk while earlier ones are encoded."""
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from tfrec_stage.image_file import is_cached, prefetch
+from tfrec_stage.records import ImageRecord
+
+BATCH: Final = 16
+"""Records of one batch: one of them is looked at, and if its file is not in memory, all are asked for."""
+
+
+def read_ahead(records: Iterable[ImageRecord], images_root: Path) -> Iterator[ImageRecord]:
+    """The same records, a batch later, so that the files of the next batch are read while this one is encoded.
+
+    To ask for a file costs as much as a hundredth of an image, so a batch is asked for only where it is worth it.
+    """
+    coming = iter(records)
+    batch: list[ImageRecord] = []
+    while following := list(islice(coming, BATCH)):
+        _prefetch(following, images_root)
+        yield from batch
+        batch = following
+    yield from batch
+
+
+def _prefetch(batch: list[ImageRecord], images_root: Path) -> None:
+    paths = [os.path.join(images_root, record.filename) for record in batch if record.encoded is None]  # noqa: PTH118
+    if paths and not is_cached(paths[-1]):
+        for path in paths:
+            prefetch(path)
