@@ -1,6 +1,6 @@
 """The door for Python."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +11,7 @@ import msgspec
 from tfrec_stage.build import BuildRequest, build
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.labels import Label
 from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.shards.encoder import Identity
@@ -28,6 +29,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     images_root: str | Path = "",
     store_dir: str | Path | None = None,
     engine: str = "threads",
+    labels: Sequence[str] = (),
     progress: ProgressListener = silence,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -45,6 +47,8 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         store_dir: directory that keeps finished shards, so that the next build makes only what changed; None for none.
         engine: `threads`, or `processes` for machines with many cores: then call this below `if __name__ ==
             "__main__":`, since each process imports your program. Never changes a byte.
+        labels: names of the classes in the order of their numbers, for the files of `profiles`; those not given are
+            learnt from the records.
         progress: told how far the work has come.
         **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
 
@@ -52,7 +56,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         A copy of each record that failed, with `error_msg` and `reason`.
 
     Raises:
-        ConfigError: an option is unknown or out of its range.
+        ConfigError: an option is unknown or out of its range, or `labels` are not names, each once.
         ManifestError: a record has unknown keys or wrong types, two have one id, or there are none.
         OutputError: the output directory cannot be written, or holds files that are not ours.
     """
@@ -63,6 +67,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         identity=_parse_identity(shuffle=shuffle, store_images=store_images, **options),
         images_root=Path(images_root),
         store_directory=None if store_dir is None else Path(store_dir),
+        labels=_number_names(labels),
         engine=EngineOptions(num_threads, _parse_engine(engine)),
     )
     return list(build(RecordList(dataset), request, progress).failures)
@@ -74,6 +79,13 @@ def _parse_engine(name: str) -> EngineName:
     except ValueError:
         known = " or ".join(engine.value for engine in EngineName)
         raise ConfigError(f"engine: expected {known}, but got {name!r}") from None
+
+
+def _number_names(names: Sequence[str]) -> tuple[Label, ...]:
+    is_list = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
+    if not is_list or len(set(names)) < len(names):
+        raise ConfigError(f"labels: expected a list of names, each once, but got {names!r}")
+    return tuple(Label(number, name) for number, name in enumerate(names))
 
 
 def _parse_identity(**options: Any) -> Identity:

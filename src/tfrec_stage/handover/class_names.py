@@ -1,0 +1,59 @@
+"""Names for the numbers in shards: those of `labels.json`, and what the records themselves say about the others."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from tfrec_stage.handover.dataset import FinishedDataset
+from tfrec_stage.labels import Label
+
+_CLASSES: Final = (
+    ("image/class/label", "image/class/text"),
+    ("image/object/bbox/label", "image/object/bbox/text"),
+)
+
+
+def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
+    """Every class from number 0 to the largest one given or used, without gaps, each with a name of its own.
+
+    A number that `dataset.labels` has no name for gets the text that stands beside it in the records most often, else
+    the number itself. Of two classes with one name the later is told apart by its number: `cat (3)`. Records are read
+    only if they use a number that `dataset.labels` has no name for. Without any number there are no classes.
+
+    Raises:
+        ShardError: a shard cannot be read.
+    """
+    given = {label.label: label for label in dataset.labels if label.text}
+    used = dataset.statistics.image_labels.keys() | dataset.statistics.object_labels.keys()
+    texts = _count_texts(dataset) if used - given.keys() else {}
+    numbers = range(max(used | given.keys(), default=-1) + 1)
+    return _told_apart([given.get(number) or Label(number, _most_frequent(texts, number)) for number in numbers])
+
+
+def _count_texts(dataset: FinishedDataset) -> Mapping[int, Counter[str]]:
+    """How often each text stands beside each number."""
+    texts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for record in dataset.records():
+        for numbers, names in _CLASSES:
+            found: tuple[Sequence[Any], Sequence[Any]] = record.features[numbers].values, record.features[names].values
+            for number, name in zip(*found, strict=False):  # a box's text may be absent
+                texts[number][name.decode()] += 1
+    return texts
+
+
+def _most_frequent(texts: Mapping[int, Counter[str]], number: int) -> str:
+    """Of equally frequent texts the first by alphabet, for the order of records shall decide nothing."""
+    found = {text: count for text, count in texts.get(number, {}).items() if text}
+    return min(found, key=lambda text: (-found[text], text), default=str(number))
+
+
+def _told_apart(labels: Sequence[Label]) -> tuple[Label, ...]:
+    """Consumers map names to numbers, so that no two classes may share one."""
+    taken: dict[str, Label] = {}
+    for label in labels:
+        text = label.text
+        while text in taken:
+            text = f"{text} ({label.label})"
+        taken[text] = replace(label, text=text)
+    return tuple(taken.values())
