@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.workspace import clone_project, run
-from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, Field
+from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
 from tfrec_stage.errors import REASONS
 from tfrec_stage.importers import IMPORTERS, known_options
 
@@ -26,7 +26,9 @@ def key_table() -> str:
     """The table of keys, as the schema has it; to renew it: `python -m tests.test_readme`."""
     head = "| key | kind | what it is |\n|---|---|---|\n"
     also = "| with `encode.od_api_keys: true` | | |\n"
-    return head + "".join(map(_row, FIELDS)) + also + "".join(map(_row, OD_API_FIELDS))
+    of_tfds = "| with `tfds` in `encode.profiles` | | |\n"
+    rows = (head, *map(_row, FIELDS), also, *map(_row, OD_API_FIELDS), of_tfds, *map(_row, TFDS_FIELDS))
+    return "".join(rows)
 
 
 def _row(field: Field) -> str:

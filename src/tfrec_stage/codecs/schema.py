@@ -22,6 +22,7 @@ from tfrec_stage.codecs.example import (
     key_field,
 )
 from tfrec_stage.codecs.image import EncodedImage
+from tfrec_stage.codecs.parallel import areas_in_pixels, corners, one_a_box
 from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.errors import RecordError
 from tfrec_stage.records import ImageRecord
@@ -208,10 +209,54 @@ OD_API_FIELDS: Final = (
     ),
 )
 
+TFDS_FIELDS: Final = (
+    Field(
+        "objects/bbox",
+        _FLOAT,
+        False,
+        lambda r, _: corners(r.object.bbox),
+        "ymin, xmin, ymax, xmax of each box, four numbers a box",
+    ),
+    Field(
+        "objects/label",
+        _INT64,
+        False,
+        lambda r, _: one_a_box(r.object, cast("list[int]", r.object.bbox.label), -1),
+        "class of each box, from 0; -1 without one",
+    ),
+    Field(
+        "objects/area",
+        _FLOAT,
+        False,
+        lambda r, i: areas_in_pixels(r.object, i.width, i.height),
+        "area in square pixels; that of the box where none is stated",
+    ),
+    Field(
+        "objects/is_crowd",
+        _INT64,
+        False,
+        lambda r, _: one_a_box(r.object, r.object.is_crowd, 0),
+        "1 where a box covers a crowd, else 0",
+    ),
+    Field(
+        "objects/id",
+        _BYTES,
+        False,
+        lambda r, _: one_a_box(r.object, _texts(r.object.id), b""),
+        "identifier of each box; empty without one",
+    ),
+)
+"""The objects as the builders of TensorFlow Datasets have them: lists that run in parallel, one entry a box."""
+
 
 def fields_of(options: SchemaOptions) -> tuple[Field, ...]:
     """The keys that a record has under these options, in the order of the README's table."""
-    return FIELDS + OD_API_FIELDS if options.od_api_keys or Profile.od_api in options.profiles else FIELDS
+    fields: tuple[Field, ...] = FIELDS
+    if options.od_api_keys or Profile.od_api in options.profiles:
+        fields += OD_API_FIELDS
+    if Profile.tfds in options.profiles:
+        fields += TFDS_FIELDS
+    return fields
 
 
 class RecordEncoder:

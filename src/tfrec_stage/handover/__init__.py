@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.handover import tfds
 from tfrec_stage.handover.dataset import FinishedDataset
 
 __all__ = ["FinishedDataset", "handover_names", "write_handover"]
 
 Writer = Callable[[FinishedDataset], None]
 
-_WRITERS: Final[Mapping[Profile, Writer]] = {}
-_NAMES: Final[Mapping[Profile, str]] = {}
+_WRITERS: Final[Mapping[Profile, Writer]] = {
+    Profile.tfds: tfds.write_tfds,
+}
+_NAMES: Final[Mapping[Profile, str]] = {
+    Profile.tfds: tfds.NAMES,
+}
 """Names of the files that each profile writes: a regular expression, `{name}` being that of the split."""
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tfrec_stage.codecs.example import Kind
-from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, Field
+from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
 from tfrec_stage.errors import ConfigError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-KNOWN: Final[Mapping[str, Field]] = {field.key: field for field in (*FIELDS, *OD_API_FIELDS)}
+KNOWN: Final[Mapping[str, Field]] = {field.key: field for field in (*FIELDS, *OD_API_FIELDS, *TFDS_FIELDS)}
 """Every key that a record can have."""
 
 
