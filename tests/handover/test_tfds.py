@@ -160,22 +160,3 @@ def test_load_finds_a_directory_named_as_it_expects(tmp_path: Path) -> None:
     shutil.copytree(split.directory, tmp_path / "data" / "birds" / "1.0.0")
     dataset, info = tfds.load("birds", data_dir=tmp_path / "data", split="train", with_info=True)
     assert len(list(dataset)) == info.splits["train"].num_examples == 7
-
-
-def test_files_are_the_same_whatever_the_threads(tmp_path: Path) -> None:
-    """Threads change no byte of any file."""
-    (tmp_path / "1").mkdir()
-    (tmp_path / "4").mkdir()
-    made = [build_split(tmp_path / str(n), [*CLASSES, box(1)], profiles=["tfds"], num_threads=n) for n in (1, 4)]
-    first, second = ({path.name: path.read_bytes() for path in split.directory.iterdir()} for split in made)
-    assert first == second
-    assert set(first) > FILES
-
-
-def test_files_go_with_the_profile(tmp_path: Path) -> None:
-    """The next build without the profile leaves no file of it; a build with it may replace them."""
-    store = tmp_path / "store"
-    for profiles in (["tfds"], ["tfds"], []):
-        split = build_split(tmp_path, CLASSES, profiles=profiles, store_dir=store)
-        names = {path.name for path in split.directory.iterdir()}
-        assert names & FILES == (FILES if profiles else set())

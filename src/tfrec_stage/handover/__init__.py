@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from tfrec_stage.codecs.profiles import Profile
-from tfrec_stage.handover import tfds
+from tfrec_stage.handover import croissant, tfds
 from tfrec_stage.handover.dataset import FinishedDataset
 
 __all__ = ["FinishedDataset", "handover_names", "write_handover"]
@@ -18,9 +18,11 @@ Writer = Callable[[FinishedDataset], None]
 
 _WRITERS: Final[Mapping[Profile, Writer]] = {
     Profile.tfds: tfds.write_tfds,
+    Profile.croissant: croissant.write_croissant,  # last: it describes what the others wrote
 }
 _NAMES: Final[Mapping[Profile, str]] = {
     Profile.tfds: tfds.NAMES,
+    Profile.croissant: croissant.NAMES,
 }
 """Names of the files that each profile writes: a regular expression, `{name}` being that of the split."""
 
@@ -31,9 +33,10 @@ def write_handover(dataset: FinishedDataset, profiles: Iterable[Profile]) -> Non
     Raises:
         OutputError: they cannot be written.
     """
-    for profile in profiles:
-        if profile in _WRITERS:
-            _WRITERS[profile](dataset)
+    wanted = set(profiles)
+    for profile, write in _WRITERS.items():
+        if profile in wanted:
+            write(dataset)
 
 
 def handover_names(name: str) -> list[str]:
