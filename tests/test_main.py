@@ -47,6 +47,17 @@ def test_without_progress_the_log_is_silent(workspace: Path) -> None:
     assert stage("num_shards=3", directory=workspace).stderr.startswith("train: 10 of 10 images (100 %), ")
 
 
+def test_what_the_owner_tells_reaches_the_description(workspace: Path) -> None:
+    """`about` is told on in the files of profiles, in any letters."""
+    told = ["about.name='Vögel'", "about.published=2025-01-31", "about.version=2.1.0"]
+    stage("encode.profiles=[tfds,croissant]", *told, directory=workspace)
+    shards = workspace / "data" / "shards" / "train"
+    described = json.loads((shards / "metadata.json").read_text())
+    assert [described[key] for key in ("name", "datePublished", "version")] == ["Vögel", "2025-01-31", "2.1.0"]
+    info = json.loads((shards / "dataset_info.json").read_text())
+    assert (info["name"], info["version"]) == ("Vögel", "2.1.0")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -64,6 +75,8 @@ def test_without_progress_the_log_is_silent(workspace: Path) -> None:
         ("engine=magic", "engine: Invalid value 'magic', expected one of "),
         ("stage=magic", "stage: Invalid value 'magic', expected one of "),
         ("max_failures=some", "max_failures: expected a number or a percentage such as 0.1%, but got 'some'"),
+        ("about.licence=CC0", "unknown option 'about.licence': did you mean 'about.license'?"),
+        ("about.version=2", "about.version: expected three numbers such as 1.0.0, but got '2'"),
         ("dataset=val", "manifest: there is no data/manifests/val/manifest.jsonl; make it with stage=manifest"),
         ("nonsense", "Error parsing override 'nonsense'"),
     ],

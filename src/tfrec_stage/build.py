@@ -80,7 +80,8 @@ def _write_account(
     write_index(directory, request.name, plain_identity(request.identity), shards)
     write_stats(directory, statistics, shards)
     write_failures(directory, failures)
-    finished = FinishedDataset(directory, request.name, shards, request.identity, request.labels, statistics)
+    identity, labels, about = request.identity, request.labels, request.about
+    finished = FinishedDataset(directory, request.name, shards, identity, labels, statistics, about)
     write_handover(finished, request.identity.encode.profiles)
     built = tuple(name for name, shard in zip(names, made, strict=True) if shard.is_built)
     return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in made))

@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from tfrec_stage.about import About
 from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
@@ -66,6 +67,7 @@ class StageConfig:
     stage: StageName = StageName.shards
     manifest: str = MISSING
     labels: str = MISSING
+    about: About = field(default_factory=About)
     images_root: str = MISSING
     output_dir: str = MISSING
     num_shards: int = MISSING

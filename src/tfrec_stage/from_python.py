@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tfrec_stage.about import About
 from tfrec_stage.build import BuildRequest, build
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
@@ -30,6 +31,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     store_dir: str | Path | None = None,
     engine: str = "threads",
     labels: Sequence[str] = (),
+    about: Mapping[str, str] | None = None,
     progress: ProgressListener = silence,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -49,6 +51,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
             "__main__":`, since each process imports your program. Never changes a byte.
         labels: names of the classes in the order of their numbers, for the files of `profiles`; those not given are
             learnt from the records.
+        about: the data set in words, for the same files: `name`, `description`, `license` and so on, see `About`.
         progress: told how far the work has come.
         **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
 
@@ -68,6 +71,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         images_root=Path(images_root),
         store_directory=None if store_dir is None else Path(store_dir),
         labels=_number_names(labels),
+        about=_parse_about(about or {}),
         engine=EngineOptions(num_threads, _parse_engine(engine)),
     )
     return list(build(RecordList(dataset), request, progress).failures)
@@ -86,6 +90,16 @@ def _number_names(names: Sequence[str]) -> tuple[Label, ...]:
     if not is_list or len(set(names)) < len(names):
         raise ConfigError(f"labels: expected a list of names, each once, but got {names!r}")
     return tuple(Label(number, name) for number, name in enumerate(names))
+
+
+def _parse_about(texts: Mapping[str, str]) -> About:
+    known = [option.name for option in fields(About)]
+    if unknown := [name for name in texts if name not in known]:
+        raise ConfigError(f"about: expected some of {', '.join(known)}, but got {unknown[0]!r}")
+    try:
+        return msgspec.convert(dict(texts), About)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"about: {error}") from error
 
 
 def _parse_identity(**options: Any) -> Identity:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfrec_stage.about import About
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
@@ -27,6 +28,8 @@ class BuildRequest:
     """Where finished shards are kept for the next build; None does without."""
     labels: tuple[Label, ...] = ()
     """Classes, for consumers that ask for their names; empty: as the records tell them."""
+    about: About = field(default_factory=About)
+    """The data set in words, for files that describe it."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """Runtime options: they decide how fast."""
 

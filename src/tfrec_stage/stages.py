@@ -57,6 +57,7 @@ def run_shards(config: StageConfig) -> int:
         images_root=Path(config.images_root),
         store_directory=None if config.store_dir is None else Path(config.store_dir),
         labels=_labels(Path(config.labels)),
+        about=config.about,
         engine=config.engine_options,
     )
     config.allowed_failures(0)  # as above

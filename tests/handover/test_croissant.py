@@ -58,6 +58,13 @@ def test_files_are_named_with_size_and_digest(split: Split) -> None:
         assert (file.sha256, file.content_size) == (sha256(data).hexdigest(), f"{len(data)} B")
 
 
+def test_the_pattern_of_shards_takes_nothing_else(split: Split) -> None:
+    """The set of all shards is these, whatever lies beside them under a longer name."""
+    (split.directory / f"{split.shards()[0].name}.idx").touch()
+    (every,) = (each for each in open_croissant(split).metadata.distribution if isinstance(each, mlc.FileSet))
+    assert sorted(path for pattern in every.includes for path in split.directory.glob(pattern)) == split.shards()
+
+
 def test_every_key_is_described(split: Split) -> None:
     """The fields of `records` are the keys of the records, lists among them as arrays."""
     (records,) = (each for each in open_croissant(split).metadata.record_sets if each.id == "records")
@@ -112,3 +119,23 @@ def test_a_table_of_boxes_can_be_read(split: Split) -> None:
     write_croissant(split.finished())
     assert open_croissant(split).metadata.ctx.issues.errors == set()
     assert read(split, "boxes") == [dict(zip(header, row, strict=True))]
+
+
+def test_what_the_owner_tells_is_told_on(tmp_path: Path) -> None:
+    """With name, licence, creator, date and citation stated, the checker has no warning left."""
+    about = {
+        "name": "Birds",
+        "description": "Birds in gardens.",
+        "license": "https://spdx.org/licenses/CC-BY-4.0.html",
+        "url": "https://example.com/birds",
+        "citation": "@misc{birds}",
+        "creator": "A. Watcher",
+        "published": "2025-01-31",
+        "version": "2.1.0",
+    }
+    metadata = open_croissant(build_split(tmp_path, RECORDS, profiles=["croissant"], about=about)).metadata
+    assert (metadata.ctx.issues.errors, metadata.ctx.issues.warnings) == (set(), set())
+    assert (metadata.name, metadata.description, metadata.license) == ("Birds", "Birds in gardens.", [about["license"]])
+    assert (metadata.url, metadata.cite_as, metadata.version) == (about["url"], "@misc{birds}", "2.1.0")
+    assert [creator.name for creator in metadata.creators] == ["A. Watcher"]
+    assert metadata.date_published.date().isoformat() == "2025-01-31"

@@ -160,3 +160,25 @@ def test_load_finds_a_directory_named_as_it_expects(tmp_path: Path) -> None:
     shutil.copytree(split.directory, tmp_path / "data" / "birds" / "1.0.0")
     dataset, info = tfds.load("birds", data_dir=tmp_path / "data", split="train", with_info=True)
     assert len(list(dataset)) == info.splits["train"].num_examples == 7
+
+
+def test_the_description_for_croissant_is_no_obstacle(tmp_path: Path) -> None:
+    """TFDS takes any `metadata.json` for free-form metadata, so that of Croissant as well."""
+    split = build_split(tmp_path, CLASSES, profiles=["croissant", "tfds"])
+    assert len(read(split.directory)) == 7
+    assert tfds.builder_from_directory(split.directory).info.metadata["@type"] == "sc:Dataset"
+
+
+def test_what_the_owner_tells_is_told_on(tmp_path: Path) -> None:
+    """Name, version, description, licence, address and citation are TFDS's own."""
+    about = {
+        "name": "birds",
+        "version": "2.1.0",
+        "description": "In gardens.",
+        "license": "CC0",
+        "citation": "@misc{b}",
+    }
+    options = {"profiles": ["tfds"], "about": {**about, "url": "https://example.com/birds"}}
+    info = tfds.builder_from_directory(build_split(tmp_path, CLASSES, **options).directory).info
+    assert (info.full_name, info.description, info.citation) == ("birds/2.1.0", "In gardens.", "@misc{b}")
+    assert (info.redistribution_info.license, info.homepage) == ("CC0", "https://example.com/birds")

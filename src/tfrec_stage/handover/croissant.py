@@ -47,8 +47,7 @@ def write_croissant(dataset: FinishedDataset) -> None:
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "name": dataset.name,
-        "version": "1.0.0",
+        **_in_words(dataset),
         "distribution": _distribution(dataset, boxes),
         "recordSet": record_sets,
     }
@@ -56,14 +55,30 @@ def write_croissant(dataset: FinishedDataset) -> None:
     write_file(dataset.directory / "metadata.json", f"{text}\n".encode())
 
 
+def _in_words(dataset: FinishedDataset) -> Json:
+    about = dataset.about
+    stated = {
+        "name": about.name or dataset.name,
+        "description": about.description,
+        "license": about.license,
+        "url": about.url,
+        "citeAs": about.citation,
+        "creator": about.creator and {"@type": "sc:Organization", "name": about.creator},
+        "datePublished": about.published,
+        "version": about.version,
+    }
+    return {key: value for key, value in stated.items() if value}
+
+
 def _distribution(dataset: FinishedDataset, boxes: Path) -> list[Json]:
+    after_number = dataset.shards[0].name.removeprefix(f"{dataset.name}-00000")
     all_shards = {
         "@type": "cr:FileSet",
         "@id": SHARD_FILES,
         "name": SHARD_FILES,
         "description": "All shards.",
         "encodingFormat": _TFRECORD,
-        "includes": f"{escape(dataset.name)}-*-of-*",
+        "includes": f"{escape(dataset.name)}-*{after_number}",
     }
     shards = [
         _file_object(f"shard-{number:05d}", dataset.directory / shard.name, _TFRECORD)

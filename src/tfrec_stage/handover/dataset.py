@@ -1,9 +1,10 @@
 """What a profile is given: a split whose shards are finished."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfrec_stage.about import About
 from tfrec_stage.labels import Label
 from tfrec_stage.shards.encoder import Identity
 from tfrec_stage.shards.index import ShardEntry
@@ -27,6 +28,8 @@ class FinishedDataset:
     """Classes in the order of their numbers, as `labels.json` has them; empty where there is none."""
     statistics: Statistics
     """Counts over all shards."""
+    about: About = field(default_factory=About)
+    """The data set in words."""
 
     def records(self) -> Iterator[StoredRecord]:
         """All records, shard by shard."""

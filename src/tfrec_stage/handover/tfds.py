@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from tfrec_stage.about import About
 from tfrec_stage.codecs.schema import IMAGE_KEY, fields_of
 from tfrec_stage.files import write_file
 from tfrec_stage.handover.class_names import complete_labels
@@ -20,9 +21,8 @@ from tfrec_stage.handover.tfds_features import IMAGE_LABEL, OBJECTS, describe_fe
 
 NAMES: Final = r"features\.json|dataset_info\.json|(?:objects-label|image\.class\.label)\.labels\.txt"
 """Files of this profile, as a regular expression."""
-DATASET_NAME: Final = "tfrec_stage"
-"""The same for all splits, for TFDS joins no others."""
-DATASET_VERSION: Final = "1.0.0"
+NO_NAME: Final = "tfrec_stage"
+"""What a data set without a name is called; the same for all splits, for TFDS joins no others."""
 
 _TEMPLATE: Final = "{SPLIT}-{SHARD_X_OF_Y}"
 """Of a shard's name: `train-00000-of-00010`."""
@@ -57,15 +57,22 @@ def _info(dataset: FinishedDataset, supervised: Iterable[str]) -> dict[str, Any]
         "numBytes": str(sum(shard.size_bytes for shard in dataset.shards)),
         "shardLengths": [str(shard.records) for shard in dataset.shards],
     }
-    info: dict[str, Any] = {
-        "fileFormat": "tfrecord",
-        "name": DATASET_NAME,
-        "splits": [split],
-        "version": DATASET_VERSION,
-    }
+    info = _in_words(dataset.about) | {"fileFormat": "tfrecord", "splits": [split]}
     if keys := [{"featureKey": key} for key in supervised]:
         info["supervisedKeys"] = {"tuple": {"items": keys}}
     return info
+
+
+def _in_words(about: About) -> dict[str, Any]:
+    stated = {
+        "name": about.name or NO_NAME,
+        "version": about.version,
+        "description": about.description,
+        "citation": about.citation,
+        "location": about.url and {"urls": [about.url]},
+        "redistributionInfo": about.license and {"license": about.license},
+    }
+    return {key: value for key, value in stated.items() if value}
 
 
 def _single_lines(texts: Iterable[str]) -> list[str]:
