@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.handover.splits import Record, Split, box, build_split
+from tfrec_stage.build import BuildRequest, build
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.schema import FIELDS, TFDS_FIELDS
+from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 CLASSES: list[Record] = [{"class": {"label": number % 3, "text": f"class {number % 3}"}} for number in range(7)]
 FILES = {
@@ -19,15 +23,14 @@ ALL = sorted(FILES)
 
 @pytest.fixture
 def build_again(tmp_path: Path) -> Callable[..., tuple[Split, int]]:
-    """Builds the same images with a store; gives the split, and how many shards are other files than before."""
-    inodes: set[int] = set()
+    """Builds the same images with a store; gives the split, and how many shards were written."""
+    directory = build_split(tmp_path, CLASSES).directory  # draws the images
+    records = [{"id": str(number), "filename": f"{number}.jpg"} | record for number, record in enumerate(CLASSES)]
 
     def make(*profiles: str) -> tuple[Split, int]:
-        split = build_split(tmp_path, CLASSES, profiles=list(profiles), store_dir=tmp_path / "store")
-        found = {path.stat().st_ino for path in split.shards()}
-        built = len(found - inodes)
-        inodes.update(found)
-        return split, built
+        identity = Identity(EncodeOptions(profiles=[Profile(name) for name in profiles]))
+        request = BuildRequest("train", directory, 2, identity, tmp_path, store_directory=tmp_path / "store")
+        return Split(directory), len(build(RecordList(records), request).built)
 
     return make
 
