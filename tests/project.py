@@ -10,6 +10,7 @@ from typing import Any
 from tests.conftest import encode_noise
 from tfrec_stage.build import BuildReport, BuildRequest, build
 from tfrec_stage.engine import EngineOptions
+from tfrec_stage.labels import Label
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
@@ -29,6 +30,8 @@ class Project:
     """Number of shards."""
     encode: dict[str, Any] = field(default_factory=dict)
     """Identity options that are not the default."""
+    labels: tuple[Label, ...] = ()
+    """Classes."""
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Image records by id, in the order of the manifest."""
     store: Path | None = None
@@ -119,6 +122,7 @@ class Project:
             identity=Identity(encode=EncodeOptions(**self.encode)),
             images_root=self.root / "images",
             store_directory=store,
+            labels=self.labels,
             engine=EngineOptions(num_threads=2),
         )
         return build(open_manifest(manifest), request, listener)

@@ -142,16 +142,6 @@ class TestRecords:
             for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                 assert tf.train.Example.FromString(raw).SerializeToString(deterministic=True) == raw
 
-    def test_object_detection_keys(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """`od_api_keys` adds the five keys of the Object Detection API."""
-        build(make_dataset(1), tmp_path / "out", od_api_keys=True)
-        (example,) = read_examples(tf, tmp_path / "out")
-        assert len(example) == 32
-        assert example["image/source_id"] == [b"0"]
-        assert example["image/key/sha256"] == [sha256(example["image/encoded"][0]).hexdigest().encode()]
-        assert example["image/object/class/label"] == example["image/object/bbox/label"] == [0]
-        assert example["image/object/is_crowd"] == []
-
     def test_labels_may_be_digits(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """`"label": "1"` is taken as 1."""
         (record,) = make_dataset(1)
@@ -232,7 +222,14 @@ class TestSameBytes:
 
     @pytest.mark.parametrize(
         ("option", "value"),
-        [("seed", 1), ("shuffle", False), ("jpeg_quality", 50), ("od_api_keys", True), ("store_images", False)],
+        [
+            ("seed", 1),
+            ("shuffle", False),
+            ("jpeg_quality", 50),
+            ("profiles", ["od_api"]),
+            ("area", "pixels"),
+            ("store_images", False),
+        ],
     )
     def test_identity_options_matter(
         self, tmp_path: Path, make_dataset: MakeDataset, option: str, value: object

@@ -25,8 +25,8 @@ def blocks(language: str) -> list[str]:
 def key_table() -> str:
     """The table of keys, as the schema has it; to renew it: `python -m tests.test_readme`."""
     head = "| key | kind | what it is |\n|---|---|---|\n"
-    also = "| with `encode.od_api_keys: true` | | |\n"
-    of_tfds = "| with `tfds` in `encode.profiles` | | |\n"
+    also = "| with `encode.profiles: [od_api]` | | |\n"
+    of_tfds = "| with `encode.profiles: [tfds]` | | |\n"
     rows = (head, *map(_row, FIELDS), also, *map(_row, OD_API_FIELDS), of_tfds, *map(_row, TFDS_FIELDS))
     return "".join(rows)
 

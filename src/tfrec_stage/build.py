@@ -82,7 +82,7 @@ def _write_account(
     write_failures(directory, failures)
     identity, labels, about = request.identity, request.labels, request.about
     finished = FinishedDataset(directory, request.name, shards, identity, labels, statistics, about)
-    write_handover(finished, request.identity.encode.profiles)
+    write_handover(finished, request.identity.encode.consumers)
     built = tuple(name for name, shard in zip(names, made, strict=True) if shard.is_built)
     return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in made))
 

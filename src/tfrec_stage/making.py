@@ -74,7 +74,7 @@ class Making:
 
     def make(self) -> Made:
         """Shards that are in the store are linked, the others written."""
-        catalogue = read_catalogue(self.source, self.request.identity)
+        catalogue = read_catalogue(self.source, self.request.identity, self.request.keypoint_names)
         plan = make_plan(catalogue.id_hashes, self.request.num_shards, self.request.identity.encode)
         notes, full_keys = self._digest_unpinned(catalogue)
         drafts = list(draft_shards(catalogue, plan, full_keys))
@@ -128,7 +128,7 @@ class Making:
             positions=draft.positions,
             keys=draft.keys,
             full_keys=draft.full_keys,
-            encoder=Encoder(self.request.identity, self.request.images_root),
+            encoder=Encoder(self.request.identity, self.request.images_root, self.request.keypoint_names),
             previous=previous_of(changed, draft.number, self.request.num_shards),
         )
 
@@ -142,7 +142,8 @@ def request_digest(source: RecordSource, request: BuildRequest) -> str | None:
         return None
     encode = request.identity.encode
     order = [encode.seed, encode.shuffle, request.num_shards]
-    decided_by = [digest, identity_digest(request.identity).hex(), order, pixel_codec()]
+    identity = identity_digest(request.identity, request.keypoint_names)
+    decided_by = [digest, identity.hex(), order, pixel_codec()]
     return sha256(json.dumps(decided_by).encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfrec_stage.about import About
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
@@ -40,3 +41,10 @@ class BuildRequest:
             )
         if not isinstance(self.num_shards, int) or self.num_shards < 1:
             raise ConfigError(f"num_shards: expected a whole number of at least 1, but got {self.num_shards!r}")
+
+    @property
+    def keypoint_names(self) -> dict[int, tuple[str, ...]]:
+        """Names of the parts of an object by its class, where records have them: with the profile `od_api`."""
+        if Profile.od_api not in self.identity.encode.consumers:
+            return {}
+        return {label.label: label.keypoints for label in self.labels if label.keypoints}

@@ -6,32 +6,45 @@ Readers break otherwise (`FixedLenFeature`, DALI, PyTorch readers).
 
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as option
-from hashlib import sha256
-from typing import Any, Final, NamedTuple, cast
+from enum import Enum
+from typing import Final, cast
 
 from tfrec_stage.codecs.example import (
     LIST_DATA,
     Kind,
-    Values,
     encode_entry_before,
     entry_head,
     example_header,
     key_field,
 )
+from tfrec_stage.codecs.field import Field, utf8, utf8_list
 from tfrec_stage.codecs.image import EncodedImage
-from tfrec_stage.codecs.parallel import areas_in_pixels, corners, one_a_box
+from tfrec_stage.codecs.od_api import NO_NAMES, OD_API_FIELDS, KeypointNames, od_api_fields
 from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.codecs.tfds import TFDS_FIELDS
 from tfrec_stage.errors import RecordError
 from tfrec_stage.records import ImageRecord
 
+__all__ = ["FIELDS", "OD_API_FIELDS", "TFDS_FIELDS", "AreaUnit", "Field", "RecordEncoder", "SchemaOptions", "fields_of"]
+
 IMAGE_KEY: Final = "image/encoded"
+AREA_KEY: Final = "image/object/area"
 KEPT_SIZES: Final = 1024
 """Lists of fewer bytes have what stands before them kept; larger ones are rare and of many sizes."""
 
 _UNSTORABLE: Final = (ValueError, OverflowError, RecursionError, struct.error)
+
+
+class AreaUnit(Enum):
+    """Unit of `image/object/area`."""
+
+    normalized = "normalized"
+    """Over width times height."""
+    pixels = "pixels"
+    """Square pixels of the stored image, as COCO has them and the metrics of the Object Detection API expect them."""
 
 
 @dataclass
@@ -39,31 +52,18 @@ class SchemaOptions:
     """Which keys a record has. Identity options: they change the bytes of a shard."""
 
     od_api_keys: bool = False
-    """Write the further keys that the TensorFlow Object Detection API reads; the profile `od_api` writes them too."""
+    """The same as the profile `od_api`, which has come in its place."""
     profiles: list[Profile] = option(default_factory=list)
     """Consumers to prepare the shards for."""
+    area: AreaUnit = AreaUnit.normalized
+    """Unit of `image/object/area`."""
     store_images: bool = True
     """False leaves `image/encoded` empty; readers then load `image/filename`."""
 
-
-class Field(NamedTuple):
-    """One key of every record."""
-
-    key: str
-    kind: Kind
-    is_scalar: bool
-    """Exactly one value, else a list of any length."""
-    values: Callable[[ImageRecord, EncodedImage], Values]
-    meaning: str
-    """With unit and range, as the README's table gives it."""
-
-
-def _text(value: str) -> list[bytes]:
-    return [value.encode()]
-
-
-def _texts(values: list[Any]) -> list[bytes]:
-    return [value.encode() for value in values]
+    @property
+    def consumers(self) -> tuple[Profile, ...]:
+        """The profiles, each once, `od_api_keys` among them."""
+        return tuple(dict.fromkeys([*self.profiles, *([Profile.od_api] if self.od_api_keys else [])]))
 
 
 def _filename(record: ImageRecord) -> list[bytes]:
@@ -74,7 +74,7 @@ def _filename(record: ImageRecord) -> list[bytes]:
 def _extra(record: ImageRecord) -> list[bytes]:
     extra = record.extra
     # Sorted keys, so that equal values give equal bytes however they were written.
-    return _text(
+    return utf8(
         extra if isinstance(extra, str) else json.dumps(extra, ensure_ascii=False, sort_keys=True, allow_nan=False)
     )
 
@@ -82,7 +82,7 @@ def _extra(record: ImageRecord) -> list[bytes]:
 _BYTES, _FLOAT, _INT64 = Kind.BYTES, Kind.FLOAT, Kind.INT64
 
 FIELDS: Final = (
-    Field("image/id", _BYTES, True, lambda r, _: _text(str(r.id)), "identifier of the image"),
+    Field("image/id", _BYTES, True, lambda r, _: utf8(str(r.id)), "identifier of the image"),
     Field(
         "image/filename",
         _BYTES,
@@ -99,13 +99,13 @@ FIELDS: Final = (
     ),
     Field("image/height", _INT64, True, lambda _, i: [i.height], "height in pixels"),
     Field("image/width", _INT64, True, lambda _, i: [i.width], "width in pixels"),
-    Field("image/colorspace", _BYTES, True, lambda _, i: _text(i.colorspace), "colour space, `RGB`"),
+    Field("image/colorspace", _BYTES, True, lambda _, i: utf8(i.colorspace), "colour space, `RGB`"),
     Field("image/channels", _INT64, True, lambda _, i: [i.channels], "number of channels, 3"),
     Field(
         "image/format",
         _BYTES,
         True,
-        lambda _, i: _text(i.format),
+        lambda _, i: utf8(i.format),
         "format of the image, `JPEG`; with `store_images: false` that of the file",
     ),
     Field("image/extra", _BYTES, True, lambda r, _: _extra(r), "anything else: a string, or JSON text"),
@@ -116,17 +116,23 @@ FIELDS: Final = (
         lambda r, _: [int(r.class_.label)],
         "index of the image's class, from 0",
     ),
-    Field("image/class/text", _BYTES, True, lambda r, _: _text(r.class_.text), "name of the image's class"),
+    Field("image/class/text", _BYTES, True, lambda r, _: utf8(r.class_.text), "name of the image's class"),
     Field("image/class/conf", _FLOAT, True, lambda r, _: [r.class_.conf], "confidence of that label"),
     Field("image/object/count", _INT64, True, lambda r, _: [r.object.size], "number of objects"),
     Field(
-        "image/object/area",
+        AREA_KEY,
         _FLOAT,
         False,
         lambda r, _: r.object.area,
-        "area of each object, over width times height",
+        "area of each object, over width times height; in pixels with `encode.area: pixels`",
     ),
-    Field("image/object/id", _BYTES, False, lambda r, _: _texts(r.object.id), "identifier of each object"),
+    Field(
+        "image/object/id",
+        _BYTES,
+        False,
+        lambda r, _: utf8_list(cast("list[str]", r.object.id)),
+        "identifier of each object",
+    ),
     Field(
         "image/object/bbox/xmin",
         _FLOAT,
@@ -149,7 +155,7 @@ FIELDS: Final = (
         "image/object/bbox/text",
         _BYTES,
         False,
-        lambda r, _: _texts(r.object.bbox.text),
+        lambda r, _: utf8_list(r.object.bbox.text),
         "name of each box's class",
     ),
     Field(
@@ -183,80 +189,28 @@ FIELDS: Final = (
     Field("image/object/parts/score", _FLOAT, False, lambda r, _: r.object.parts.score, "score of each part"),
 )
 
-OD_API_FIELDS: Final = (
-    Field("image/source_id", _BYTES, True, lambda r, _: _text(str(r.id)), "the same as `image/id`"),
-    Field(
-        "image/key/sha256",
-        _BYTES,
-        True,
-        lambda _, i: _text(sha256(i.data).hexdigest()),
-        "digest of `image/encoded`",
-    ),
-    Field(
-        "image/object/class/label",
-        _INT64,
-        False,
-        lambda r, _: cast("list[int]", r.object.bbox.label),
-        "as the box's",
-    ),
-    Field("image/object/class/text", _BYTES, False, lambda r, _: _texts(r.object.bbox.text), "as the box's"),
-    Field(
-        "image/object/is_crowd",
-        _INT64,
-        False,
-        lambda r, _: r.object.is_crowd,
-        "1 where a box covers a crowd, else 0",
-    ),
-)
 
-TFDS_FIELDS: Final = (
-    Field(
-        "objects/bbox",
-        _FLOAT,
-        False,
-        lambda r, _: corners(r.object.bbox),
-        "ymin, xmin, ymax, xmax of each box, four numbers a box",
-    ),
-    Field(
-        "objects/label",
-        _INT64,
-        False,
-        lambda r, _: one_a_box(r.object, cast("list[int]", r.object.bbox.label), -1),
-        "class of each box, from 0; -1 without one",
-    ),
-    Field(
-        "objects/area",
-        _FLOAT,
-        False,
-        lambda r, i: areas_in_pixels(r.object, i.width, i.height),
-        "area in square pixels; that of the box where none is stated",
-    ),
-    Field(
-        "objects/is_crowd",
-        _INT64,
-        False,
-        lambda r, _: one_a_box(r.object, r.object.is_crowd, 0),
-        "1 where a box covers a crowd, else 0",
-    ),
-    Field(
-        "objects/id",
-        _BYTES,
-        False,
-        lambda r, _: one_a_box(r.object, _texts(r.object.id), b""),
-        "identifier of each box; empty without one",
-    ),
-)
-"""The objects as the builders of TensorFlow Datasets have them: lists that run in parallel, one entry a box."""
+def fields_of(options: SchemaOptions, names: KeypointNames = NO_NAMES) -> tuple[Field, ...]:
+    """The keys that a record has under these options, in the order of the README's table.
 
-
-def fields_of(options: SchemaOptions) -> tuple[Field, ...]:
-    """The keys that a record has under these options, in the order of the README's table."""
-    fields: tuple[Field, ...] = FIELDS
-    if options.od_api_keys or Profile.od_api in options.profiles:
-        fields += OD_API_FIELDS
-    if Profile.tfds in options.profiles:
+    Args:
+        options: which keys are wanted.
+        names: of the parts of objects, for the profile `od_api`.
+    """
+    fields = FIELDS if options.area is AreaUnit.normalized else tuple(map(_with_area_in_pixels, FIELDS))
+    if Profile.od_api in options.consumers:
+        fields += od_api_fields(names)
+    if Profile.tfds in options.consumers:
         fields += TFDS_FIELDS
     return fields
+
+
+def _with_area_in_pixels(field: Field) -> Field:
+    return field._replace(values=_areas_in_pixels) if field.key == AREA_KEY else field
+
+
+def _areas_in_pixels(record: ImageRecord, image: EncodedImage) -> list[float]:
+    return [area * image.width * image.height for area in record.object.area]
 
 
 class RecordEncoder:
@@ -265,8 +219,8 @@ class RecordEncoder:
     The image is neither copied nor looked at: it goes from where it was read straight to the kernel.
     """
 
-    def __init__(self, options: SchemaOptions) -> None:
-        fields = sorted(fields_of(options), key=lambda field: field.key)
+    def __init__(self, options: SchemaOptions, names: KeypointNames = NO_NAMES) -> None:
+        fields = sorted(fields_of(options, names), key=lambda field: field.key)
         self._before = _Entries(field for field in fields if field.key < IMAGE_KEY)
         self._after = _Entries(field for field in fields if field.key > IMAGE_KEY)
         self._image_key = key_field(IMAGE_KEY)

@@ -11,16 +11,19 @@ from typing import Final
 from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.handover import croissant, tfds
 from tfrec_stage.handover.dataset import FinishedDataset
+from tfrec_stage.handover.label_map import write_label_map
 
 __all__ = ["FinishedDataset", "handover_names", "write_handover"]
 
 Writer = Callable[[FinishedDataset], None]
 
 _WRITERS: Final[Mapping[Profile, Writer]] = {
+    Profile.od_api: write_label_map,
     Profile.tfds: tfds.write_tfds,
     Profile.croissant: croissant.write_croissant,  # last: it describes what the others wrote
 }
 _NAMES: Final[Mapping[Profile, str]] = {
+    Profile.od_api: r"label_map\.pbtxt",
     Profile.tfds: tfds.NAMES,
     Profile.croissant: croissant.NAMES,
 }

@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from tfrec_stage.errors import ConfigError
 from tfrec_stage.handover.dataset import FinishedDataset
 from tfrec_stage.labels import Label
+
+LARGEST: Final = 999_999
+"""Consumers list all classes from 0 on; a label beyond this one is no number of a class, and listing takes forever."""
 
 _CLASSES: Final = (
     ("image/class/label", "image/class/text"),
@@ -22,13 +26,21 @@ def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
     only if they use a number that `dataset.labels` has no name for. Without any number there are no classes.
 
     Raises:
+        ConfigError: a label is larger than `LARGEST`.
         ShardError: a shard cannot be read.
     """
     given = {label.label: label for label in dataset.labels if label.text}
     used = dataset.statistics.image_labels.keys() | dataset.statistics.object_labels.keys()
+    largest = max(used | given.keys(), default=-1)
+    if largest > LARGEST:
+        raise ConfigError(
+            f"encode.profiles: expected labels up to {LARGEST:,}, as all classes are listed, but got {largest}; "
+            "number the classes from 0, without gaps"
+        )
     texts = _count_texts(dataset) if used - given.keys() else {}
-    numbers = range(max(used | given.keys(), default=-1) + 1)
-    return _told_apart([given.get(number) or Label(number, _most_frequent(texts, number)) for number in numbers])
+    return _told_apart(
+        [given.get(number) or Label(number, _most_frequent(texts, number)) for number in range(largest + 1)]
+    )
 
 
 def _count_texts(dataset: FinishedDataset) -> Mapping[int, Counter[str]]:

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.faults import Faults
 from tfrec_stage.manifest.source import RecordSource
@@ -33,13 +34,18 @@ class Catalogue:
         return array("Q", (self.positions[record] for record in records))
 
 
-def read_catalogue(source: RecordSource, identity: Identity) -> Catalogue:
+def read_catalogue(source: RecordSource, identity: Identity, names: KeypointNames = NO_NAMES) -> Catalogue:
     """Walk through all records.
+
+    Args:
+        source: where they are.
+        identity: options that go into their keys.
+        names: of the parts of objects, which do too.
 
     Raises:
         ManifestError: a record has not the right shape, an id stands twice, or there is no record at all.
     """
-    catalogue, make_key = Catalogue(), KeyMaker(identity).key
+    catalogue, make_key = Catalogue(), KeyMaker(identity, names).key
     positions, id_hashes, keys = catalogue.positions, catalogue.id_hashes, catalogue.keys  # for millions of rounds
     for position, record in source.scan():
         if not has_image(record):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tfrec_stage.annotations import AnnotationPolicy, settle_annotations
 from tfrec_stage.codecs.image import EncodedImage, encode_image
 from tfrec_stage.codecs.image_policy import ImagePolicy
+from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.errors import RecordError
 from tfrec_stage.image_file import read_image_file
@@ -59,13 +60,14 @@ class FailedRecord(NamedTuple):
 class Encoder:
     """Image record → Example. Pure but for reading the image; safe to call from many threads, and to pickle."""
 
-    def __init__(self, identity: Identity, images_root: Path) -> None:
+    def __init__(self, identity: Identity, images_root: Path, names: KeypointNames = NO_NAMES) -> None:
         self.identity = identity
         self.images_root = images_root
-        self._encode_record = RecordEncoder(identity.encode).encode
+        self._names = dict(names)
+        self._encode_record = RecordEncoder(identity.encode, names).encode
 
-    def __reduce__(self) -> tuple[type["Encoder"], tuple[Identity, Path]]:
-        return Encoder, (self.identity, self.images_root)
+    def __reduce__(self) -> tuple[type["Encoder"], tuple[Identity, Path, KeypointNames]]:
+        return Encoder, (self.identity, self.images_root, self._names)
 
     def __call__(self, record: ImageRecord) -> EncodedRecord | FailedRecord:
         """Encode one record; what is wrong with it comes back as a value, since the other images go on."""

@@ -1,6 +1,7 @@
 """Digests of everything that decides bytes, and of nothing else: of one record (its key) and of one shard.
 
-In a key: the format version, the identity options, the record's content and its image's. In a fingerprint: the keys in
+In a key: the format version, the identity options, names of parts where records have them, the record's content and its
+image's. In a fingerprint: the keys in
 their order and, where pixels were encoded anew, the versions of Pillow and its libjpeg. In neither: threads, paths of
 the machine, the names and the number of shards, and seed and shuffle, which show in the order.
 """
@@ -16,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from PIL import features
 
+from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.codecs.schema import fields_of
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.shards.encoder import Identity
@@ -34,8 +36,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class KeyMaker:
     """Keys of records under some identity options."""
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity_digest(identity)
+    def __init__(self, identity: Identity, names: KeypointNames = NO_NAMES) -> None:
+        self._identity = identity_digest(identity, names)
 
     def key(self, record: ImageRecord) -> bytes:
         """Digest of options and content; of the image too where the record pins or holds it (`has_image`)."""
@@ -73,13 +75,19 @@ def plain_identity(identity: Identity) -> dict[str, Any]:
     return {group: {name: _plain(value) for name, value in options.items()} for group, options in groups}
 
 
-def identity_digest(identity: Identity) -> bytes:
-    """Digest of the format version, the keys of a record and the options that decide what stands under them."""
+def identity_digest(identity: Identity, names: KeypointNames = NO_NAMES) -> bytes:
+    """Digest of the format version, the keys of a record and what decides, beside the record, what stands under them.
+
+    Args:
+        identity: the options.
+        names: of the parts of objects, as far as records have them.
+    """
     groups = plain_identity(identity)
     for name in _SEEN_ELSEWHERE:
         del groups["encode"][name]
     groups["encode"]["keys"] = sorted(field.key for field in fields_of(identity.encode))
-    return sha256(json.dumps([FORMAT_VERSION, groups], sort_keys=True).encode()).digest()
+    named = [sorted(names.items())] if names else []
+    return sha256(json.dumps([FORMAT_VERSION, groups, *named], sort_keys=True).encode()).digest()
 
 
 @cache
