@@ -28,15 +28,18 @@ class Split:
         return sorted(self.directory.glob("train-?????-of-?????"))
 
     def finished(self, labels: tuple[Label, ...] = ()) -> FinishedDataset:
-        """What a writer of a profile gets."""
-        entries = tuple(ShardEntry(path.name, 0, path.stat().st_size, "", "") for path in self.shards())
-        statistics = Statistics()
-        dataset = FinishedDataset(self.directory, "train", entries, Identity(), labels, statistics)
+        """What a writer of a profile gets, counts of labels included."""
+        dataset = self.finished_unread(labels)
         for record in dataset.records():
-            statistics.object_labels.update(record.features["image/object/bbox/label"].values)
+            dataset.statistics.object_labels.update(record.features["image/object/bbox/label"].values)
             if record.features["image/class/text"].values != [b""]:
-                statistics.image_labels.update(record.features["image/class/label"].values)
+                dataset.statistics.image_labels.update(record.features["image/class/label"].values)
         return dataset
+
+    def finished_unread(self, labels: tuple[Label, ...] = ()) -> FinishedDataset:
+        """The same with nothing counted: no shard is opened."""
+        entries = tuple(ShardEntry(path.name, 0, path.stat().st_size, "", "") for path in self.shards())
+        return FinishedDataset(self.directory, "train", entries, Identity(), labels, Statistics())
 
 
 def build_split(directory: Path, records: Iterable[Record], num_shards: int = 2, **options: Any) -> Split:

@@ -12,6 +12,7 @@ Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords form
 
 import struct
 from collections.abc import Iterator
+from os import SEEK_END
 from typing import BinaryIO, Final, NamedTuple
 
 from google_crc32c import extend, value
@@ -72,7 +73,27 @@ def decode_frames(stream: BinaryIO, name: str) -> Iterator[Frame]:
         offset += HEADER.size + len(payload) + FOOTER.size
 
 
-def _read_payload(stream: BinaryIO, header: bytes, name: str, offset: int) -> bytes:
+def frame_spans(stream: BinaryIO, name: str) -> Iterator[tuple[int, int]]:
+    """Offset and size of each frame of a TFRecord file, in bytes, without reading payloads.
+
+    Args:
+        stream: the file; it is sought in.
+        name: what errors call it.
+
+    Raises:
+        ShardError: a length does not have its checksum, or the file ends inside a frame.
+    """
+    end = stream.seek(0, SEEK_END)
+    offset = stream.seek(0)
+    while offset < end:
+        size = HEADER.size + _read_length(stream.read(HEADER.size), name, offset) + FOOTER.size
+        if offset + size > end:
+            raise ShardError(f"{name}: expected {size} bytes of record at byte {offset}, but the file ends within it")
+        yield offset, size
+        offset = stream.seek(offset + size)
+
+
+def _read_length(header: bytes, name: str, offset: int) -> int:
     if len(header) < HEADER.size:
         raise ShardError(
             f"{name}: expected {HEADER.size} bytes of header at byte {offset}, but the file ends after {len(header)}"
@@ -80,6 +101,11 @@ def _read_payload(stream: BinaryIO, header: bytes, name: str, offset: int) -> by
     length, length_crc = HEADER.unpack(header)
     if mask_crc(value(header[:8])) != length_crc:
         raise ShardError(f"{name}: the length of the record at byte {offset} does not have its CRC32C")
+    return int(length)
+
+
+def _read_payload(stream: BinaryIO, header: bytes, name: str, offset: int) -> bytes:
+    length = _read_length(header, name, offset)
     payload = stream.read(length)
     footer = stream.read(FOOTER.size)
     if len(payload) < length or len(footer) < FOOTER.size:

@@ -12,6 +12,7 @@ from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.handover import croissant, tfds
 from tfrec_stage.handover.dataset import FinishedDataset
 from tfrec_stage.handover.label_map import write_label_map
+from tfrec_stage.handover.record_index import write_record_indices
 
 __all__ = ["FinishedDataset", "handover_names", "write_handover"]
 
@@ -20,11 +21,13 @@ Writer = Callable[[FinishedDataset], None]
 _WRITERS: Final[Mapping[Profile, Writer]] = {
     Profile.od_api: write_label_map,
     Profile.tfds: tfds.write_tfds,
+    Profile.dali: write_record_indices,
     Profile.croissant: croissant.write_croissant,  # last: it describes what the others wrote
 }
 _NAMES: Final[Mapping[Profile, str]] = {
     Profile.od_api: r"label_map\.pbtxt",
     Profile.tfds: tfds.NAMES,
+    Profile.dali: r"{name}-\d{{5,}}-of-\d{{5,}}\.idx",
     Profile.croissant: croissant.NAMES,
 }
 """Names of the files that each profile writes: a regular expression, `{name}` being that of the split."""
