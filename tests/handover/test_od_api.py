@@ -11,6 +11,7 @@ import pytest
 from tests.handover.splits import Split, box, build_split
 from tests.handover.truth import build_coco
 from tests.project import Project, read_all
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.schema import AreaUnit
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.handover.class_names import LARGEST
@@ -217,8 +218,6 @@ def test_areas_in_pixels_are_those_of_coco(shared_data: Callable[[str], Path], t
 
 
 def _profiles(*names: str) -> list[Any]:
-    from tfrec_stage.codecs.profiles import Profile
-
     return [Profile(name) for name in names]
 
 

@@ -15,6 +15,7 @@ from tests.handover.truth import TrueImage, build_coco, build_voc, read_coco, re
 from tfrec_stage.codecs.tfrecord import encode_frame, frame_spans
 from tfrec_stage.errors import ShardError
 from tfrec_stage.handover.record_index import index_path, write_record_indices
+from tfrec_stage.labels import read_labels
 
 SharedData = Callable[[str], Path]
 
@@ -26,8 +27,6 @@ def spans(path: Path) -> list[tuple[int, ...]]:
 
 def lookup(directory: Path) -> tuple[dict[str, int], list[Path]]:
     """Labels by their names, and the shards."""
-    from tfrec_stage.labels import read_labels
-
     labels = read_labels(directory.with_name("labels.json"))
     return {label.text: label.label for label in labels}, Split(directory).shards()
 

@@ -1,0 +1,75 @@
+"""`<name>.csv`: one row a box, in pixels.
+
+The columns are those of the community's `xml_to_csv.py` and `generate_tfrecord.py` for the TensorFlow Object Detection
+API, first of the raccoon data set (github.com/datitran/raccoon_dataset); quoting is RFC 4180's.
+"""
+
+import csv
+import struct
+from collections.abc import Iterator, Mapping
+from io import TextIOWrapper
+from typing import Any, Final
+
+from tfrec_stage.codecs.example import Feature
+from tfrec_stage.files import atomic_writer
+from tfrec_stage.handover.class_names import complete_labels
+from tfrec_stage.handover.dataset import FinishedDataset
+
+COLUMNS: Final = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
+_ANY: Final = "object"
+"""Class of boxes that have neither label nor text."""
+_EDGES: Final = COLUMNS[4:]
+_DECIMALS: Final = 10
+_float32 = struct.Struct("<f")
+
+
+def write_boxes_csv(dataset: FinishedDataset) -> None:
+    """Write a row for each box, in the order of the shards; an image without boxes has none.
+
+    Pixels are those of the stored image, from its left or top edge, written with as few digits as give the very number
+    in the shard when they are divided by the width or height. The class is the name of the box's label, else its text.
+
+    Raises:
+        ConfigError: labels are too large to list all classes.
+        ShardError: a shard cannot be read.
+        OutputError: the file cannot be written.
+    """
+    names = {label.label: label.text for label in complete_labels(dataset)}
+    with atomic_writer(dataset.directory / f"{dataset.name}.csv") as file:
+        # A file's name may be any bytes: they go through as they are.
+        text = TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        try:
+            rows = csv.writer(text, lineterminator="\n")
+            rows.writerow(COLUMNS)
+            for record in dataset.records():
+                rows.writerows(_rows(record.features, names))
+        finally:
+            text.detach()
+
+
+def _rows(features: Mapping[str, Feature], names: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+    filename, width, height = (_values(features, f"image/{name}")[0] for name in ("filename", "width", "height"))
+    image = (filename.decode(errors="surrogateescape"), width, height)
+    sizes = (width, height, width, height)
+    labels, texts, *sides = (_values(features, f"image/object/bbox/{name}") for name in ("label", "text", *_EDGES))
+    for number, edges in enumerate(zip(*sides, strict=True)):
+        label, text = ([*values[number : number + 1], None][0] for values in (labels, texts))
+        yield *image, names.get(label) or (text or b"").decode() or _ANY, *map(_to_pixels, edges, sizes)
+
+
+def _values(features: Mapping[str, Feature], key: str) -> list[Any]:
+    return features[key].values
+
+
+def _to_pixels(edge: float, size: int) -> str:
+    """An edge in pixels, with as few decimals as give it back.
+
+    >>> _to_pixels(0.10000000149011612, 30)
+    '3'
+    """
+    stored = _float32.pack(edge)
+    for decimals in range(_DECIMALS):
+        text = f"{edge * size:.{decimals}f}"
+        if _float32.pack(float(text) / size) == stored:
+            return text
+    return repr(edge * size)
