@@ -67,7 +67,7 @@ def test_our_file(benchmark: BenchmarkFixture, jpeg: bytes, workdir: Path) -> No
     def write() -> None:
         with ShardFile(workdir / "frames") as file:
             for _ in range(FRAMES):
-                file.append((b"", jpeg, b""))
+                file.append(encode_frame(b"", jpeg, b""), len(jpeg))
             file.finish()
 
     _write_files(benchmark, write, workdir / "frames")

@@ -229,6 +229,7 @@ class TestSameBytes:
             ("profiles", ["od_api"]),
             ("area", "pixels"),
             ("store_images", False),
+            ("compression", "gzip"),
         ],
     )
     def test_identity_options_matter(

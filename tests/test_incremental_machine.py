@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.project import Content, Project, read_all
 from tfrec_stage.codecs.image import encode_image
+from tfrec_stage.shards.compression import Compression
 from tfrec_stage.shards.store import ShardStore
 
 FEWEST, MOST = 3, 20
@@ -119,6 +120,10 @@ class IncrementalBuilds(RuleBasedStateMachine):
     @rule(quality=st.sampled_from([50, 95]))
     def recompress(self, quality: int) -> None:
         self.project.encode |= {"jpeg_quality": quality}
+
+    @rule(compression=st.sampled_from(Compression))
+    def deflate(self, compression: Compression) -> None:
+        self.project.encode |= {"compression": compression}
 
     @rule()
     def delete_store(self) -> None:

@@ -15,6 +15,7 @@ from tfrec_stage.progress import Progress, ProgressListener
 from tfrec_stage.request import BuildRequest
 from tfrec_stage.shards.account import ShardAccount
 from tfrec_stage.shards.catalogue import Catalogue, read_catalogue
+from tfrec_stage.shards.compression import compressor
 from tfrec_stage.shards.draft import ShardDraft, complete_keys, draft_shards
 from tfrec_stage.shards.encoder import Encoder
 from tfrec_stage.shards.fingerprint import identity_digest, pixel_codec
@@ -77,7 +78,8 @@ class Making:
         catalogue = read_catalogue(self.source, self.request.identity, self.request.keypoint_names)
         plan = make_plan(catalogue.id_hashes, self.request.num_shards, self.request.identity.encode)
         notes, full_keys = self._digest_unpinned(catalogue)
-        drafts = list(draft_shards(catalogue, plan, full_keys))
+        compressed_by = compressor(self.request.identity.encode.compression)
+        drafts = list(draft_shards(catalogue, plan, full_keys, compressed_by))
         newest = self.shelf.newest().fingerprints
         self.shelf.promise([*newest, *(name for draft in drafts for name in draft.fingerprints)])
         placed = {draft.number: self._place(draft.number, draft.fingerprints) for draft in drafts}
@@ -143,7 +145,8 @@ def request_digest(source: RecordSource, request: BuildRequest) -> str | None:
     encode = request.identity.encode
     order = [encode.seed, encode.shuffle, request.num_shards]
     identity = identity_digest(request.identity, request.keypoint_names)
-    decided_by = [digest, identity.hex(), order, pixel_codec()]
+    made_by = [pixel_codec(), compressor(encode.compression)]
+    decided_by = [digest, identity.hex(), order, *made_by]
     return sha256(json.dumps(decided_by).encode()).hexdigest()
 
 

@@ -56,6 +56,11 @@ def encode_frame(*payload: bytes) -> tuple[bytes, ...]:
     return (HEADER.pack(length, mask_crc(value(packed))), *payload, FOOTER.pack(mask_crc(crc)))
 
 
+def is_header(data: bytes) -> bool:
+    """Whether these bytes are the header of a frame: a length and its checksum."""
+    return len(data) == HEADER.size and mask_crc(value(data[:8])) == HEADER.unpack(data)[1]
+
+
 def decode_frames(stream: BinaryIO, name: str) -> Iterator[Frame]:
     """Frames of a TFRecord file, each checked before it is given.
 
@@ -98,10 +103,9 @@ def _read_length(header: bytes, name: str, offset: int) -> int:
         raise ShardError(
             f"{name}: expected {HEADER.size} bytes of header at byte {offset}, but the file ends after {len(header)}"
         )
-    length, length_crc = HEADER.unpack(header)
-    if mask_crc(value(header[:8])) != length_crc:
+    if not is_header(header):
         raise ShardError(f"{name}: the length of the record at byte {offset} does not have its CRC32C")
-    return int(length)
+    return int(HEADER.unpack(header)[0])
 
 
 def _read_payload(stream: BinaryIO, header: bytes, name: str, offset: int) -> bytes:

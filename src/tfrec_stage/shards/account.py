@@ -11,7 +11,7 @@ class RecordEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     key: str
     """Digest of everything that decides its bytes, 32 hexadecimal digits."""
     offset: int
-    """Where its frame begins, in bytes."""
+    """Where its frame can be read from, in bytes from the start of the file."""
     size_bytes: int
     """Length of its frame."""
     image_bytes: int
@@ -28,6 +28,8 @@ class RecordEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What was done to the image."""
     mended: dict[str, int]
     """What was done to the annotations."""
+    inflated_offset: int = 0
+    """Bytes to skip of what can be inflated there, where the shard is compressed."""
 
 
 class ShardAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,3 +47,5 @@ class ShardAccount(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted over its records; see `statistics.Statistics`."""
     pixel_codec: str | None = None
     """What encoded pixels anew, where anything did; other versions give other bytes."""
+    compressor: str | None = None
+    """What compressed the file, where anything did; as before."""

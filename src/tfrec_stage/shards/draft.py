@@ -22,25 +22,33 @@ class ShardDraft:
     """Their keys as the catalogue has them, one after the other."""
     full_keys: bytes = field(repr=False)
     """The same with the images of unpinned records, as far as they are known."""
+    compressed_by: str | None = None
+    """What will compress it, if anything."""
 
     @property
     def fingerprints(self) -> tuple[str, str]:
         """The fingerprint it has if no pixel is encoded anew, and the one if some are."""
-        return shard_fingerprint(self.full_keys), shard_fingerprint(self.full_keys, pixel_codec())
+        without, with_some = (
+            shard_fingerprint(self.full_keys, pixels_by, self.compressed_by) for pixels_by in (None, pixel_codec())
+        )
+        return without, with_some
 
 
-def draft_shards(catalogue: Catalogue, plan: Plan, full_keys: bytearray) -> Iterator[ShardDraft]:
+def draft_shards(
+    catalogue: Catalogue, plan: Plan, full_keys: bytearray, compressed_by: str | None
+) -> Iterator[ShardDraft]:
     """Drafts in the order of their numbers.
 
     Args:
         catalogue: the records.
         plan: their shards.
         full_keys: keys with the images of unpinned records (`complete_keys`), in the order of the catalogue.
+        compressed_by: what will compress them, if anything.
     """
     for number, records in enumerate(plan.shards):
         keys = _pick(catalogue.keys, records)
         known = keys if full_keys is catalogue.keys else _pick(full_keys, records)
-        yield ShardDraft(number, catalogue.positions_of(records), keys, known)
+        yield ShardDraft(number, catalogue.positions_of(records), keys, known, compressed_by)
 
 
 def complete_keys(keys: bytearray, digested: Iterable[Digested]) -> bytearray:

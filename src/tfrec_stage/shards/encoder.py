@@ -5,22 +5,40 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tfrec_stage.annotations import AnnotationPolicy, settle_annotations
 from tfrec_stage.codecs.image import EncodedImage, encode_image
 from tfrec_stage.codecs.image_policy import ImagePolicy
 from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
-from tfrec_stage.errors import RecordError
+from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.image_file import read_image_file
 from tfrec_stage.records import ImageRecord
+from tfrec_stage.shards.compression import Compression, CompressionOptions
 from tfrec_stage.shards.plan import PlanOptions
+
+_PLAIN_ONLY: Final = frozenset({Profile.tfds, Profile.dali})
+"""Consumers that read TFRecord files as they lie on disk."""
 
 
 @dataclass
-class EncodeOptions(PlanOptions, ImagePolicy, SchemaOptions):
-    """Every identity option of encoding in one flat group, each kept beside the code that obeys it."""
+class EncodeOptions(CompressionOptions, PlanOptions, ImagePolicy, SchemaOptions):
+    """Every identity option of encoding in one flat group, each kept beside the code that obeys it.
+
+    Raises:
+        ConfigError: an option is out of its range, or contradicts another.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shut_out = [profile.name for profile in self.profiles if profile in _PLAIN_ONLY]
+        if self.compression is not Compression.none and shut_out:
+            raise ConfigError(
+                f"encode.compression: expected none with the profile {shut_out[0]}, whose readers take no compressed "
+                f"shards, but got {self.compression.name}; leave out the one or the other"
+            )
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """Digests of everything that decides bytes, and of nothing else: of one record (its key) and of one shard.
 
 In a key: the format version, the identity options, names of parts where records have them, the record's content and its
-image's. In a fingerprint: the keys in
-their order and, where pixels were encoded anew, the versions of Pillow and its libjpeg. In neither: threads, paths of
-the machine, the names and the number of shards, and seed and shuffle, which show in the order.
+image's. In a fingerprint: the keys in their order, the versions of Pillow and its libjpeg where pixels were encoded
+anew, and the compressor where the shard is compressed. In neither: threads, paths of the machine, the names and the
+number of shards, and seed and shuffle, which show in the order.
 """
 
 import json
@@ -28,8 +28,8 @@ FORMAT_VERSION: Final = 1
 KEY_SIZE: Final = 16
 """Bytes of a key."""
 
-_SEEN_ELSEWHERE: Final = ("seed", "shuffle", "od_api_keys", "profiles")
-"""Options that show in the order of records, or in which keys these have."""
+_SEEN_ELSEWHERE: Final = ("seed", "shuffle", "od_api_keys", "profiles", "compression")
+"""Options that show in the order of records, in which keys these have, or in what compresses the shard."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -59,9 +59,15 @@ def key_of_failure(key: bytes) -> bytes:
     return sha256(key + b"failed").digest()[:KEY_SIZE]
 
 
-def shard_fingerprint(keys: bytes, codec: str | None = None) -> str:
-    """Digest of a shard, given its keys one after the other; 64 hexadecimal digits."""
-    return sha256(keys + (codec or "").encode()).hexdigest()
+def shard_fingerprint(keys: bytes, pixels_by: str | None = None, compressed_by: str | None = None) -> str:
+    """Digest of a shard; 64 hexadecimal digits.
+
+    Args:
+        keys: its records' keys, one after the other.
+        pixels_by: what encoded pixels anew, where anything did (`pixel_codec`).
+        compressed_by: what compressed the file, where anything did (`compressor`).
+    """
+    return sha256(keys + "".join(filter(None, (pixels_by, compressed_by))).encode()).hexdigest()
 
 
 def split_keys(keys: bytes) -> Iterator[bytes]:

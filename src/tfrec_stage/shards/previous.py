@@ -1,7 +1,6 @@
 """Records that an earlier version of a shard has, found again by their key."""
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from google_crc32c import value
 from tfrec_stage.codecs.tfrecord import FOOTER, HEADER, mask_crc
 from tfrec_stage.shards.account import RecordEntry, ShardAccount
 from tfrec_stage.shards.fingerprint import pixel_codec
+from tfrec_stage.shards.stored_frames import GzipFrames, InflatedBlocks, StoredFrames
 
 _log = logging.getLogger(__name__)
 _decode_entry = msgspec.json.Decoder(RecordEntry).decode
@@ -59,7 +59,8 @@ class PreviousRecords:
     """Looks records up in earlier shards. Safe to read from many threads."""
 
     def __init__(self, shards: Sequence[StoredShard]) -> None:
-        self._lines: dict[bytes, tuple[int, bytes]] = {}
+        self._blocks = InflatedBlocks()
+        self._lines: dict[bytes, tuple[StoredFrames, bytes]] = {}
         with ExitStack() as files:
             for shard in shards:
                 if shard.account.pixel_codec in (None, pixel_codec()):
@@ -79,21 +80,21 @@ class PreviousRecords:
 
     def take(self, key: bytes) -> ReusedRecord | None:
         """The record of this key, or None where the file is damaged there: it is then encoded as if it were new."""
-        fd, line = self._lines[key.hex().encode()]
+        frames, line = self._lines[key.hex().encode()]
         try:
             entry = _decode_entry(line)
         except msgspec.MsgspecError:
             return None
-        frame = os.pread(fd, entry.size_bytes, entry.offset)
+        frame = frames.read(entry)
         return ReusedRecord(entry, frame) if _is_whole(frame, entry.size_bytes) else None
 
     def _add(self, shard: StoredShard, files: ExitStack) -> None:
         try:
-            fd = os.open(shard.path, os.O_RDONLY | os.O_CLOEXEC)
+            is_plain = shard.account.compressor is None
+            frames = files.enter_context(StoredFrames(shard.path) if is_plain else GzipFrames(shard.path, self._blocks))
         except FileNotFoundError:  # the store was deleted meanwhile
             return
-        files.callback(os.close, fd)
-        self._lines.update((line[_KEY_IN_LINE], (fd, line)) for line in shard.read_entries().splitlines())
+        self._lines.update((line[_KEY_IN_LINE], (frames, line)) for line in shard.read_entries().splitlines())
 
 
 def _is_whole(frame: bytes, size_bytes: int) -> bool:

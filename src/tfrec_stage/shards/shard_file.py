@@ -3,18 +3,16 @@
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple, Self
 
 from google_crc32c import extend
 
-from tfrec_stage.codecs.tfrecord import encode_frame
 from tfrec_stage.errors import OutputError
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
+class WrittenFile(NamedTuple):
     """What a finished file is."""
 
     records: int
@@ -25,19 +23,26 @@ class WrittenFile:
     """CRC32C of the whole file."""
 
 
-class ShardFile:
-    """A new file that takes payloads and returns the record of what it wrote.
+class Place(NamedTuple):
+    """Where a frame stands."""
 
-    Pieces of a payload go to the kernel in one system call, uncopied. The file is on disk (fsync) when `finish`
-    returns.
-    """
+    offset: int
+    """Where it can be read from, in bytes from the start of the file."""
+    size_bytes: int
+    """Length of the frame."""
+    inflated_offset: int = 0
+    """Bytes to skip of what can be inflated there, where the file is compressed."""
+
+
+class NewFile:
+    """A new file, written once from front to end, and the record of what was written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = _create(path)
-        self._records = self._size = self._crc = 0
+        self._size = self._crc = 0
 
-    def __enter__(self) -> "ShardFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -47,37 +52,29 @@ class ShardFile:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes written so far: where the next frame begins."""
+        """Bytes written so far."""
         return self._size
 
-    def append(self, payload: Sequence[bytes]) -> None:
-        """Write one record.
+    def write(self, pieces: Sequence[bytes]) -> int:
+        """Write pieces in one system call, uncopied, and return their length.
 
         Raises:
-            OutputError: it cannot be written, for example because the disk is full.
+            OutputError: they cannot be written, for example because the disk is full.
         """
-        self.append_frame(encode_frame(*payload))
-
-    def append_frame(self, frame: Sequence[bytes]) -> None:
-        """Write one record that is framed already.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        size = sum(map(len, frame))
+        size = sum(map(len, pieces))
         try:
-            written = os.writev(self._fd, frame)
+            written = os.writev(self._fd, pieces)
             if written < size:
-                _write_rest(self._fd, b"".join(frame), written)
+                _write_rest(self._fd, b"".join(pieces), written)
         except OSError as error:
             raise _output_error(self._path, error) from error
-        for piece in frame:
+        for piece in pieces:
             self._crc = extend(self._crc, piece)
-        self._records += 1
         self._size += size
+        return size
 
-    def finish(self) -> WrittenFile:
-        """Bring everything to disk; nothing may be appended after.
+    def sync(self, records: int) -> WrittenFile:
+        """Bring everything to disk (fsync).
 
         Raises:
             OutputError: the disk says no.
@@ -86,7 +83,37 @@ class ShardFile:
             os.fsync(self._fd)
         except OSError as error:
             raise _output_error(self._path, error) from error
-        return WrittenFile(self._records, self._size, self._crc)
+        return WrittenFile(records, self._size, self._crc)
+
+
+class ShardFile(NewFile):
+    """A new TFRecord file that takes frames."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._records = 0
+
+    def append(self, frame: Sequence[bytes], image_bytes: int) -> Place:  # noqa: ARG002 - the interface
+        """Write one record.
+
+        Args:
+            frame: pieces of its frame.
+            image_bytes: how many of its bytes are the image.
+
+        Raises:
+            OutputError: it cannot be written, for example because the disk is full.
+        """
+        offset = self.size_bytes
+        self._records += 1
+        return Place(offset, self.write(frame))
+
+    def finish(self) -> WrittenFile:
+        """Bring everything to disk; nothing may be appended after.
+
+        Raises:
+            OutputError: the disk says no.
+        """
+        return self.sync(self._records)
 
 
 def _create(path: Path) -> int:
@@ -96,10 +123,10 @@ def _create(path: Path) -> int:
         raise _output_error(path, error) from error
 
 
-def _write_rest(fd: int, frame: bytes, written: int) -> None:
+def _write_rest(fd: int, data: bytes, written: int) -> None:
     """The kernel may take less than it was given: at 2 GiB, after a signal, or just before a disk is full."""
-    while written < len(frame):
-        written += os.write(fd, memoryview(frame)[written:])
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:

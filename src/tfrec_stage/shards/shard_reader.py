@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import glob, has_magic
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, Literal, NamedTuple, cast
 
 from tfrec_stage.codecs.example import Feature, decode_example
-from tfrec_stage.codecs.tfrecord import decode_frames
+from tfrec_stage.codecs.gzip_member import GZIP_MAGIC
+from tfrec_stage.codecs.tfrecord import HEADER, decode_frames, is_header
 from tfrec_stage.errors import ShardError
+from tfrec_stage.shards.gzip_reader import InflatedShard
 
 _SHARD: Final = re.compile(r"(?P<name>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})")
 
@@ -43,15 +47,28 @@ def find_shards(directory_or_glob: str | Path) -> list[Path]:
 
 
 def open_shard(path: Path) -> BinaryIO:
-    """A shard for reading from front to end.
+    """A shard for reading its frames from front to end, whether it is compressed or not.
+
+    Reading raises a ShardError where a compressed one is damaged.
 
     Raises:
         ShardError: it cannot be opened.
     """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ShardError(f"expected to read the shard {path}, but got: {error.strerror or error}") from error
+    with _opening(path):
+        file = path.open("rb")
+        return cast("BinaryIO", InflatedShard(file)) if _is_gzip(file) else file
+
+
+def compression_of(path: Path) -> Literal["", "GZIP"]:
+    """What TensorFlow calls the compression of a shard, for `tf.data.TFRecordDataset(path, compression_type=…)`.
+
+    The content decides. A plain shard may begin like a gzip file, but then its first bytes have their checksum.
+
+    Raises:
+        ShardError: it cannot be opened.
+    """
+    with _opening(path), path.open("rb") as file:
+        return "GZIP" if _is_gzip(file) else ""
 
 
 def read_features(path: Path) -> Iterator[StoredRecord]:
@@ -67,6 +84,19 @@ def read_features(path: Path) -> Iterator[StoredRecord]:
             except ShardError as error:
                 raise ShardError(f"{path}: the record at byte {frame.offset}: {error}") from error
             yield StoredRecord(frame.offset, features)
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ShardError(f"expected to read the shard {path}, but got: {error.strerror or error}") from error
+
+
+def _is_gzip(file: BufferedReader) -> bool:
+    beginning = file.peek(HEADER.size)[: HEADER.size]
+    return beginning.startswith(GZIP_MAGIC) and not is_header(beginning)
 
 
 def _whole_set(directory: Path) -> list[Path]:

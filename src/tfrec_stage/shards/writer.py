@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from tfrec_stage.codecs.tfrecord import encode_frame
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.ordered_map import OrderedMap
 from tfrec_stage.records import ImageClass, ImageRecord
 from tfrec_stage.shards.account import RecordEntry, ShardAccount
+from tfrec_stage.shards.compression import compressor, create_shard_file
 from tfrec_stage.shards.encoder import EncodedRecord, Encoder, FailedRecord
 from tfrec_stage.shards.fingerprint import (
     has_image,
@@ -25,9 +27,10 @@ from tfrec_stage.shards.fingerprint import (
     shard_fingerprint,
     split_keys,
 )
+from tfrec_stage.shards.gzip_file import GzipShardFile
 from tfrec_stage.shards.previous import PreviousRecords, ReusedRecord, StoredShard
 from tfrec_stage.shards.read_ahead import read_ahead
-from tfrec_stage.shards.shard_file import ShardFile, WrittenFile
+from tfrec_stage.shards.shard_file import Place, ShardFile, WrittenFile
 from tfrec_stage.shards.statistics import Statistics
 
 _NO_CLASS = ImageClass()
@@ -96,7 +99,8 @@ def write_shard(task: ShardTask, encode_all: OrderedMap = map) -> WrittenShard:
         OutputError: the file cannot be written.
     """
     task.path.unlink(missing_ok=True)  # what a worker process left that died over it
-    with PreviousRecords(task.previous) as previous, ShardFile(task.path) as file:
+    compression = task.encoder.identity.encode.compression
+    with PreviousRecords(task.previous) as previous, create_shard_file(task.path, compression) as file:
         ledger = _Ledger()
         work = _Work(task.encoder, previous)
         outcomes = encode_all(work, work.items(task))
@@ -167,33 +171,33 @@ class _Ledger:
 
     def close(self, task: ShardTask, file: WrittenFile) -> WrittenShard:
         codec = pixel_codec() if self._statistics.notes["reencoded"] else None
+        compressed_by = compressor(task.encoder.identity.encode.compression)
         account = ShardAccount(
-            fingerprint=shard_fingerprint(bytes(self._keys), codec),
+            fingerprint=shard_fingerprint(bytes(self._keys), codec, compressed_by),
             records=file.records,
             size_bytes=file.size_bytes,
             crc32c=file.crc32c,
             statistics=self._statistics.as_dict(),
             pixel_codec=codec,
+            compressor=compressed_by,
         )
         return WrittenShard(task.number, task.path, account, bytes(self._entries), tuple(self._failures), self._copied)
 
 
-def _append(file: ShardFile, key: bytes, outcome: EncodedRecord | ReusedRecord) -> RecordEntry:
-    offset = file.size_bytes
+def _append(file: ShardFile | GzipShardFile, key: bytes, outcome: EncodedRecord | ReusedRecord) -> RecordEntry:
     if isinstance(outcome, ReusedRecord):
-        file.append_frame([outcome.frame])
-        return msgspec.structs.replace(outcome.entry, offset=offset)
-    file.append(outcome.payload)
-    return _entry(key, offset, file.size_bytes - offset, outcome)
+        place = file.append([outcome.frame], outcome.entry.image_bytes)
+        return msgspec.structs.replace(outcome.entry, offset=place.offset, inflated_offset=place.inflated_offset)
+    return _entry(key, file.append(encode_frame(*outcome.payload), len(outcome.payload[1])), outcome)
 
 
-def _entry(key: bytes, offset: int, size_bytes: int, encoded: EncodedRecord) -> RecordEntry:
+def _entry(key: bytes, place: Place, encoded: EncodedRecord) -> RecordEntry:
     record, objects = encoded.record, encoded.record.object
     full_key = key if has_image(record) else key_with_image(key, encoded.source_digest)
     return RecordEntry(
         key=full_key.hex(),
-        offset=offset,
-        size_bytes=size_bytes,
+        offset=place.offset,
+        size_bytes=place.size_bytes,
         image_bytes=len(encoded.payload[1]),
         boxes=len(objects.bbox.xmin),
         parts=len(objects.parts.x),
@@ -201,4 +205,5 @@ def _entry(key: bytes, offset: int, size_bytes: int, encoded: EncodedRecord) -> 
         object_labels=[int(label) for label in objects.bbox.label],
         notes=encoded.image.notes,
         mended=encoded.mended,
+        inflated_offset=place.inflated_offset,
     )
