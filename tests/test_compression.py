@@ -117,6 +117,14 @@ class TestRecords:
             assert (compression_of(plain), compression_of(compressed)) == ("", "GZIP")
             assert list(read_features(compressed)) == list(read_features(plain))
 
+    def test_pytorchs_tfrecord_reads_them(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """The package `tfrecord` reads every record, small and large."""
+        reader = pytest.importorskip("tfrecord.reader", reason="needs tfrecord, of tfrec-stage[bench]")
+        build(with_large_images(make_dataset(30)), tmp_path / "out", num_shards=1, **GZIP)
+        (path,) = find_shards(tmp_path / "out")
+        read = reader.tfrecord_loader(str(path), None, {"image/width": "int"}, compression_type="gzip")
+        assert Counter(int(record["image/width"][0]) for record in read) == {40: 22, 400: 8}
+
     def test_annotations_shrink(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """Shards without images are less than a fifth of what they are uncompressed."""
         dataset = make_dataset(100)
