@@ -103,8 +103,10 @@ def test_unpacked_numbers_are_read() -> None:
 
 
 def test_unknown_fields_are_passed_over() -> None:
-    """Fields that a later version may add do not disturb."""
-    data = _example(_entry("i", b"\x1a", b"\x0a\x01\x07")) + b"\x10\x05" + b"\x39" + bytes(8)
+    """Fields that a later version may add do not disturb, wherever they stand."""
+    entry = _entry("i", b"\x1a", b"\x0a\x01\x07")
+    entry = b"\x0a" + encode_varint(entry[1] + 2) + entry[2:] + b"\x18\x05"
+    data = _example(entry) + b"\x10\x05" + b"\x39" + bytes(8)
     assert decode_example(data) == {"i": Feature(Kind.INT64, [7])}
 
 
@@ -125,6 +127,7 @@ def test_nan_and_infinity_are_kept() -> None:
         pytest.param(b"\x0b", id="a group, which proto3 does not have"),
         pytest.param(b"\x08\x01", id="a number where the features belong"),
         pytest.param(b"\x0a\x05\x0a\x03\x0a\x01\xff", id="a key that is not UTF-8"),
+        pytest.param(bytes.fromhex("0a0c 0a0a 0a0169 1205 1a03 0a0180 10"), id="an integer that ends behind its list"),
     ],
 )
 def test_what_is_no_example_is_an_error(data: bytes) -> None:

@@ -141,7 +141,7 @@ def decode_example(data: bytes) -> dict[str, Feature]:
         ShardError: the bytes are not an Example.
     """
     try:
-        return dict(_decode_features(data))
+        return dict(_decode_features(bytes(data)))
     except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
         raise ShardError(
             f"expected the bytes of a tf.train.Example, but got {len(data)} bytes that are not: {error}"
@@ -149,80 +149,98 @@ def decode_example(data: bytes) -> dict[str, Feature]:
 
 
 def _decode_features(data: bytes) -> Iterator[tuple[str, Feature]]:
-    for number, features in _fields(memoryview(data)):
+    for number, wire_type, begin, end in _fields(data, 0, len(data)):
         if number == 1:
-            for entry_number, entry in _fields(_message(features)):
+            _need_message(wire_type, end)
+            for entry_number, entry_type, entry_begin, entry_end in _fields(data, begin, end):
                 if entry_number == 1:
-                    yield from _decode_entry(_message(entry))
+                    _need_message(entry_type, entry_end)
+                    yield from _decode_entry(data, entry_begin, entry_end)
 
 
-def _decode_entry(entry: memoryview) -> Iterator[tuple[str, Feature]]:
+def _decode_entry(data: bytes, begin: int, end: int) -> Iterator[tuple[str, Feature]]:
     key, feature = "", None
-    for number, value in _fields(entry):
+    for number, wire_type, start, stop in _fields(data, begin, end):
         if number == 1:
-            key = str(_message(value), "utf-8")
+            _need_message(wire_type, stop)
+            key = data[start:stop].decode()
         elif number == 2:
-            feature = _decode_feature(_message(value))
+            _need_message(wire_type, stop)
+            feature = _decode_feature(data, start, stop)
     if feature is not None:
         yield key, feature
 
 
-def _decode_feature(data: memoryview) -> Feature | None:
+def _decode_feature(data: bytes, begin: int, end: int) -> Feature | None:
     feature = None
-    for number, value in _fields(data):
-        if number in _KIND_TAGS:
-            kind = Kind(number)
-            feature = Feature(kind, [item for _, part in _fields(_message(value)) for item in _ITEMS[kind](part)])
+    for number, wire_type, start, stop in _fields(data, begin, end):
+        if number in _LISTS:
+            _need_message(wire_type, stop)
+            kind, to_items = _LISTS[number]
+            values: list[Any] = []
+            for _, item_type, item_start, item_stop in _fields(data, start, stop):
+                values += to_items(data, item_type, item_start, item_stop)
+            feature = Feature(kind, values)
     return feature
 
 
-def _bytes_items(part: memoryview | int) -> list[bytes]:
-    return [bytes(_message(part))]
+def _bytes_items(data: bytes, wire_type: int, begin: int, end: int) -> list[bytes]:
+    _need_message(wire_type, end)
+    return [data[begin:end]]
 
 
-def _float_items(part: memoryview | int) -> list[float]:
-    data = _message(part)
-    return list(struct.unpack(f"<{len(data) // 4}f", data))
+def _float_items(data: bytes, _wire_type: int, begin: int, end: int) -> tuple[float, ...]:
+    """Packed or one by one, it is the same bytes."""
+    return struct.unpack(f"<{(end - begin) // 4}f", data[begin:end])
 
 
-def _int64_items(part: memoryview | int) -> list[int]:
-    numbers = [part] if isinstance(part, int) else list(_varints(part))
-    return [number - (1 << 64) if number >> 63 else number for number in numbers]
+def _int64_items(data: bytes, _wire_type: int, begin: int, end: int) -> list[int]:
+    """Packed or one by one, it is the same bytes."""
+    numbers = []
+    while begin < end:
+        number, begin = _varint(data, begin)
+        numbers.append(number - (1 << 64) if number >> 63 else number)
+    if begin > end:
+        raise ValueError(f"an integer runs over the end of its list at byte {end}")
+    return numbers
 
 
-_ITEMS: Final[dict[Kind, Callable[[memoryview | int], list[Any]]]] = {
-    Kind.BYTES: _bytes_items,
-    Kind.FLOAT: _float_items,
-    Kind.INT64: _int64_items,
+_LISTS: Final[dict[int, tuple[Kind, Callable[[bytes, int, int, int], Sequence[Any]]]]] = {
+    Kind.BYTES.value: (Kind.BYTES, _bytes_items),
+    Kind.FLOAT.value: (Kind.FLOAT, _float_items),
+    Kind.INT64.value: (Kind.INT64, _int64_items),
 }
+"""By the number of its field in `Feature`: what a list is, and what makes values of its bytes."""
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and content of each field: an int where it is a varint, else the bytes of a message or fixed number."""
-    position = 0
-    while position < len(data):
+def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of a message that stands between two offsets: number, wire type, and the offsets of the content."""
+    while position < end:
         tag, position = _varint(data, position)
         wire_type = tag & 7
-        if wire_type == _VARINT:
-            content, position = _varint(data, position)
-            yield tag >> 3, content
-            continue
-        size, position = _size(data, position, wire_type)
-        if position + size > len(data):
-            raise ValueError(f"a field of {size} bytes at byte {position} runs over the end at {len(data)}")
-        yield tag >> 3, data[position : position + size]
-        position += size
+        begin, position = _content(data, position, wire_type)
+        if position > end:
+            raise ValueError(f"a field of {position - begin} bytes at byte {begin} runs over the end at {end}")
+        yield tag >> 3, wire_type, begin, position
 
 
-def _size(data: memoryview, position: int, wire_type: int) -> tuple[int, int]:
+def _content(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
+    """Where the content of a field begins and ends."""
     if wire_type == _BYTES:
-        return _varint(data, position)
+        size, begin = _varint(data, position)
+        return begin, begin + size
+    if wire_type == _VARINT:
+        return position, _varint(data, position)[1]
     if wire_type in (_FIXED32, _FIXED64):
-        return (4 if wire_type == _FIXED32 else 8), position
+        return position, position + (4 if wire_type == _FIXED32 else 8)
     raise ValueError(f"wire type {wire_type} at byte {position}")
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """The integer at an offset, and the offset behind it."""
+    number = data[position]
+    if number < 128:  # most are
+        return number, position + 1
     number = 0
     for shift in range(0, 70, 7):
         byte = data[position]
@@ -233,14 +251,6 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
     raise ValueError(f"a varint of more than ten bytes before byte {position}")
 
 
-def _varints(data: memoryview) -> Iterator[int]:
-    position = 0
-    while position < len(data):
-        number, position = _varint(data, position)
-        yield number
-
-
-def _message(content: memoryview | int) -> memoryview:
-    if isinstance(content, int):
-        raise ValueError("a number stands where bytes belong")  # noqa: TRY004 - it is the data that is wrong
-    return content
+def _need_message(wire_type: int, end: int) -> None:
+    if wire_type != _BYTES:
+        raise ValueError(f"wire type {wire_type} before byte {end}, where bytes belong")
