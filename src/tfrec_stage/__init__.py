@@ -1,22 +1,30 @@
 """Image datasets into sharded TFRecord files: exact, fast, a stage of a pipeline.
 
-from tfrec_stage import create
+from tfrec_stage import create, load_dataset
 failed = create(dataset, "train", "data/shards/train", num_shards=10, num_threads=4)
+batches = load_dataset("data/shards/train", image_size=(224, 224), shuffle=True, batch=32)
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tfrec_stage.from_python import create
+    from tfrec_stage.reading import feature_spec, load_dataset, read_records
 
-__all__ = ["create"]
+__all__ = ["create", "feature_spec", "load_dataset", "read_records"]
 __version__ = "0.1.0"
+
+_HOMES: Final = {
+    "create": "tfrec_stage.from_python",
+    "feature_spec": "tfrec_stage.reading",
+    "load_dataset": "tfrec_stage.reading",
+    "read_records": "tfrec_stage.reading",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `create` when it is asked for, so that `python -m tfrec_stage --help` answers at once."""
-    if name == "create":
-        from tfrec_stage.from_python import create  # noqa: PLC0415
-
-        return create
+    """Import a function when it is asked for, so that `python -m tfrec_stage --help` answers at once."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

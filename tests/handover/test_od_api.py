@@ -69,7 +69,16 @@ def test_boxes_without_labels_are_of_one_class(tmp_path: Path) -> None:
     assert 'id: 1\n  name: "object"' in (split.directory / "label_map.pbtxt").read_text()
 
 
-@pytest.mark.parametrize("extra", ["text", {"difficult": [1]}, {"difficult": "01"}, {"difficult": [2, 0]}, [1, 0], {}])
+def test_extra_as_text_says_the_same(tmp_path: Path) -> None:
+    """An object in `extra` and its JSON text, as records that were read back have it, give the same flags."""
+    record = two_objects({"label": [0, 3], "text": ["cat", "owl"]}) | {"extra": '{"difficult": [1, 0]}'}
+    (got,) = values(build_split(tmp_path, [record], 1, profiles=["od_api"]))
+    assert got["image/object/difficult"] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "extra", ["text", "{", {"difficult": [1]}, {"difficult": "01"}, {"difficult": [2, 0]}, [1, 0], {}]
+)
 def test_only_flags_are_difficult(tmp_path: Path, extra: object) -> None:
     """An `extra` without a flag for each object says nothing about which are difficult."""
     (got,) = values(build_split(tmp_path, [two_objects() | {"extra": extra}], 1, profiles=["od_api"]))

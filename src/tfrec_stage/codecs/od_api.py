@@ -5,11 +5,12 @@ Source: `data_decoders/tf_example_decoder.py` and `dataset_tools/create_coco_tf_
 the Model Garden.
 """
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from tfrec_stage.codecs.example import Kind
 from tfrec_stage.codecs.field import Field, utf8, utf8_list
@@ -90,10 +91,21 @@ def _class_ids(record: ImageRecord, _: EncodedImage) -> list[int]:
 
 def _difficult(record: ImageRecord, _: EncodedImage) -> list[int]:
     # `extra` may be anything; only a list of flags that runs parallel to the objects can be meant.
-    flags = record.extra.get("difficult") if isinstance(record.extra, dict) else None
+    extra = _parsed(record.extra)
+    flags = extra.get("difficult") if isinstance(extra, dict) else None
     if not isinstance(flags, list) or len(flags) != record.object.size:
         return []
     return [int(flag) for flag in flags] if all(flag in (0, 1) for flag in flags) else []
+
+
+def _parsed(extra: Any) -> Any:
+    """An object and its JSON text are stored alike, so they mean the same."""
+    if not (isinstance(extra, str) and extra.startswith("{")):
+        return extra
+    try:
+        return json.loads(extra)
+    except ValueError:
+        return extra
 
 
 def _keypoint_counts(record: ImageRecord, _: EncodedImage) -> list[int]:

@@ -1,0 +1,322 @@
+"""A `tf.data.Dataset` of shards: what is in it, in which order, in which form."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.reading.conftest import IMAGES
+
+from tfrec_stage import create, load_dataset, read_records
+from tfrec_stage.codecs.schema import FIELDS
+from tfrec_stage.errors import ConfigError, ShardError
+
+SIZE = (24, 32)
+
+
+@pytest.fixture(autouse=True)
+def _needs_tensorflow(tf) -> None:
+    """Every test here does."""
+
+
+def ids(dataset: Any) -> list[str]:
+    """Ids of all records, batched or not, in their order."""
+    return [name.decode() for element in dataset for name in np.atleast_1d(element["image/id"].numpy())]
+
+
+def stored_ids(shards: Path) -> list[str]:
+    return [record["id"] for record in read_records(shards)]
+
+
+def pixels(jpeg: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return np.asarray(image)
+
+
+# --- what is in an element -------------------------------------------------------------------------------------------
+
+
+def test_elements_are_the_records(shards: Path) -> None:
+    """Every key of every record, in the order stored, and the image as pixels of its own size in place of its bytes."""
+    keys = {field.key for field in FIELDS} - {"image/encoded"} | {"image"}
+    for element, record in zip(load_dataset(shards), read_records(shards), strict=True):
+        assert set(element) == keys
+        assert element["image"].dtype == np.uint8
+        assert element["image"].shape == (record["height"], record["width"], 3)
+        difference = element["image"].numpy().astype(int) - pixels(record["encoded"])
+        assert abs(difference).mean() < 6  # of 255, in noise: two decoders of JPEG never agree wholly
+        assert element["image/id"].numpy().decode() == record["id"]
+        assert element["image/object/count"].numpy() == record["object"]["count"]
+        for name in ("xmin", "ymax", "label", "conf"):
+            assert element[f"image/object/bbox/{name}"].numpy().tolist() == record["object"]["bbox"][name]
+        for name in ("x", "y", "v", "score"):
+            assert element[f"image/object/parts/{name}"].numpy().tolist() == record["object"]["parts"][name]
+
+
+def test_jpegs_stay_as_they_are(shards: Path) -> None:
+    """Without decoding `image/encoded` holds the bytes stored."""
+    for element, record in zip(load_dataset(shards, decode=False), read_records(shards), strict=True):
+        assert element["image/encoded"].numpy() == record["encoded"]
+        assert "image" not in element
+
+
+def test_fields_are_all_that_is_parsed(shards: Path) -> None:
+    """Keys that are not asked for are not there; without `image/encoded` nothing is decoded."""
+    elements = load_dataset(shards, fields=["image/class/label", "image/object/bbox/xmin"])
+    assert set(elements.element_spec) == {"image/class/label", "image/object/bbox/xmin"}
+    assert set(load_dataset(shards, fields=["image/encoded"]).element_spec) == {"image"}
+
+
+def test_images_are_resized(tf, shards: Path) -> None:
+    """To `image_size`, as TensorFlow's own resizing rounds it, with a filter or without; the stated size stays."""
+    for antialias in (False, True):
+        resized = load_dataset(shards, image_size=SIZE, antialias=antialias)
+        assert resized.element_spec["image"].shape == (*SIZE, 3)
+        for element, whole in zip(resized, load_dataset(shards), strict=True):
+            expected = tf.image.resize(whole["image"], SIZE, antialias=antialias)
+            assert abs(element["image"].numpy() - expected.numpy()).max() <= 0.5
+            assert element["image/width"].numpy() == whole["image"].shape[1]
+
+
+def test_images_of_that_size_are_untouched(shards: Path) -> None:
+    """Resizing to the size that an image has changes no pixel."""
+    same = 0
+    for element, whole in zip(load_dataset(shards, image_size=(30, 40)), load_dataset(shards), strict=True):
+        if whole["image"].shape == (30, 40, 3):
+            assert (element["image"].numpy() == whole["image"].numpy()).all()
+            same += 1
+    assert same == 14
+
+
+# --- images that are not stored --------------------------------------------------------------------------------------
+
+
+def test_images_are_loaded_from_their_files(bare_shards: Path, shards: Path, root: Path) -> None:
+    """With `images_root` the pixels, and undecoded the bytes, are those that would have been stored; PNGs too."""
+    for options in ({}, {"decode": False}, {"image_size": SIZE, "batch": 7}):
+        loaded = load_dataset(bare_shards, images_root=root / "images", **options)
+        key = "image/encoded" if options == {"decode": False} else "image"
+        for ours, stored in zip(loaded, load_dataset(shards, **options), strict=True):
+            assert set(ours) == set(stored)
+            assert np.all(ours[key].numpy() == stored[key].numpy())
+
+
+def test_keys_that_loading_needs_are_not_given(bare_shards: Path, root: Path) -> None:
+    """The file's name and the image's size are parsed, but stay out of elements that did not ask for them."""
+    loaded = load_dataset(bare_shards, images_root=root / "images", fields=["image/encoded"])
+    assert set(loaded.element_spec) == {"image"}
+    assert sum(1 for _ in loaded) == IMAGES
+
+
+def test_stored_images_are_not_read_again(shards: Path, tmp_path: Path) -> None:
+    """An image that is in the shard is taken from it, whatever `images_root` says."""
+    elements = zip(load_dataset(shards, images_root=tmp_path), load_dataset(shards), strict=True)
+    assert all(np.all(ours["image"].numpy() == stored["image"].numpy()) for ours, stored in elements)
+
+
+def test_images_that_are_not_stored_are_told(bare_shards: Path) -> None:
+    """Decoding nothing is refused before the first epoch, with both ways out; without the image nothing is amiss."""
+    with pytest.raises(ConfigError, match=r"hold no images .* images_root=PATH, or give decode=False"):
+        load_dataset(bare_shards)
+    assert sum(1 for _ in load_dataset(bare_shards, decode=False)) == IMAGES
+    assert sum(1 for _ in load_dataset(bare_shards, fields=["image/id"])) == IMAGES
+
+
+def test_a_missing_file_is_told(tf, bare_shards: Path, tmp_path: Path) -> None:
+    """A file that is not below `images_root` stops the epoch with its name."""
+    with pytest.raises(tf.errors.OpError, match=r"expected an image file, but there is no .*\d\d\.(jpeg|png)"):
+        list(load_dataset(bare_shards, images_root=tmp_path))
+
+
+# --- order -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_is_the_stored_one(shards: Path) -> None:
+    """Unless shuffled, records come as `read_records` gives them, batched or not, each epoch."""
+    for options in ({"decode": False}, {"decode": False, "batch": 7}, {"image_size": SIZE, "batch": 7}):
+        dataset = load_dataset(shards, **options)
+        assert ids(dataset) == ids(dataset) == stored_ids(shards)
+
+
+def test_shuffled_is_another_order_each_epoch(shards: Path) -> None:
+    """Each epoch has all records, in an order of its own."""
+    dataset = load_dataset(shards, decode=False, shuffle=True)
+    first, second, stored = ids(dataset), ids(dataset), stored_ids(shards)
+    assert sorted(first) == sorted(second) == sorted(stored)
+    assert first != second != stored != first
+
+
+def test_a_seed_repeats_the_orders(shards: Path) -> None:
+    """Two datasets of one seed have the same order in each of their epochs; another seed has another."""
+
+    def epochs(seed: int) -> list[list[str]]:
+        dataset = load_dataset(shards, decode=False, shuffle=True, seed=seed, shuffle_buffer=8)
+        return [ids(dataset) for _ in range(3)]
+
+    assert epochs(1) == epochs(1)
+    assert epochs(1) != epochs(2)
+    assert len(set(map(tuple, epochs(1)))) == 3
+
+
+def test_several_shards_at_a_time(shards: Path) -> None:
+    """`cycle_length` takes records of that many shards in turn, in the same order each time."""
+    dataset = load_dataset(shards, decode=False, cycle_length=2)
+    paths = sorted(shards.glob("*-of-*"))
+    first, second = ([record["id"] for record in read_records(path)] for path in paths[:2])
+    assert ids(dataset)[:4] == [first[0], second[0], first[1], second[1]]
+    assert ids(dataset) == ids(dataset)
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 5, 8])
+def test_shares_are_those_of_read_records(shards: Path, readers: int) -> None:
+    """Each reader gets the records that `read_records` gives it, in that order; together they are all, each once."""
+    everything = []
+    for index in range(readers):
+        share = ids(load_dataset(shards, decode=False, shard=(index, readers), fields=["image/id"]))
+        assert share == [record["id"] for record in read_records(shards, shard=(index, readers))]
+        everything += share
+    assert sorted(everything) == sorted(stored_ids(shards))
+
+
+def test_shares_are_shuffled(shards: Path) -> None:
+    """Shuffling changes the order of a share, never what is in it; shares with parts of files included."""
+    share = {"decode": False, "shard": (1, 3)}
+    shuffled, stored = ids(load_dataset(shards, **share, shuffle=True, seed=3)), ids(load_dataset(shards, **share))
+    assert shuffled != stored
+    assert sorted(shuffled) == sorted(stored)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{"decode": False}, {"image_size": SIZE}], ids=["encoded", "decoded"])
+def test_batches_are_ragged(tf, shards: Path, options: dict) -> None:
+    """Scalars become (b,), lists ragged (b, None), images (b, height, width, 3); the last batch is smaller."""
+    dataset = load_dataset(shards, batch=16, **options)
+    records = read_records(shards)
+    sizes = []
+    for batch in dataset:
+        sizes.append(len(batch["image/id"]))
+        assert isinstance(batch["image/object/bbox/xmin"], tf.RaggedTensor)
+        expected = [next(records)["object"] for _ in range(sizes[-1])]
+        assert batch["image/object/bbox/xmin"].to_list() == [objects["bbox"]["xmin"] for objects in expected]
+        assert batch["image/object/parts/v"].to_list() == [objects["parts"]["v"] for objects in expected]
+        if "image" in batch:
+            assert batch["image"].shape == (sizes[-1], *SIZE, 3)
+    assert sizes == [16, 16, 8]
+
+
+def test_a_small_remainder_is_dropped(shards: Path) -> None:
+    """With `drop_remainder` every batch has the same size, which is then known beforehand."""
+    for options in ({"decode": False}, {"image_size": SIZE}):
+        dataset = load_dataset(shards, batch=16, drop_remainder=True, **options)
+        assert dataset.element_spec["image/id"].shape == (16,)
+        assert [len(batch["image/id"]) for batch in dataset] == [16, 16]
+
+
+@pytest.mark.parametrize("options", [{"decode": False}, {"image_size": SIZE}], ids=["encoded", "decoded"])
+def test_lists_are_padded(shards: Path, options: dict) -> None:
+    """To the longest of a batch: numbers with -1, texts with nothing; `image/object/count` tells how many are real."""
+    for batch in load_dataset(shards, batch=8, ragged=False, **options):
+        counts = batch["image/object/count"].numpy()
+        xmin, text = batch["image/object/bbox/xmin"].numpy(), batch["image/object/bbox/text"].numpy()
+        assert xmin.shape == text.shape == (8, counts.max())
+        assert batch["image/object/parts/v"].shape == (8, 2 * counts.max())
+        for row, count in enumerate(counts):
+            assert (xmin[row, :count] >= 0).all()
+            assert (xmin[row, count:] == -1).all()
+            assert text[row, count:].tolist() == [b""] * (len(text[row]) - count)
+
+
+def test_lists_are_padded_to_a_size(shards: Path) -> None:
+    """To `max_objects` and `max_parts`, so that every batch has one shape, known beforehand."""
+    dataset = load_dataset(
+        shards, batch=8, drop_remainder=True, ragged=False, max_objects=5, max_parts=9, image_size=SIZE
+    )
+    assert dataset.element_spec["image/object/area"].shape == (8, 5)
+    assert dataset.element_spec["image/object/parts/x"].shape == (8, 9)
+    assert all(spec.shape.is_fully_defined() for spec in dataset.element_spec.values())
+    assert sum(len(batch["image/id"]) for batch in dataset) == IMAGES
+
+
+def test_a_list_that_is_too_long_is_told(tf, shards: Path) -> None:
+    """No object is dropped in silence: the epoch stops with the key and the option."""
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"a list is longer than max_objects=2; give a larger one"):
+        list(load_dataset(shards, decode=False, batch=8, ragged=False, max_objects=2))
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+def test_options_are_passed_on(tf, shards: Path) -> None:
+    """What is set in `options` holds for the dataset, over what is set here."""
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 3
+    assert load_dataset(shards, options=options).options().threading.private_threadpool_size == 3
+    assert load_dataset(shards).options().deterministic
+    assert load_dataset(shards, shuffle=True, seed=1).options().deterministic
+    assert not load_dataset(shards, shuffle=True).options().deterministic
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 8}, "batch: images of different sizes make no batch; give image_size="),
+        ({"batch": 0}, "batch: expected a whole number of at least 1, but got 0"),
+        ({"batch": 8.0}, "batch: expected a whole number of at least 1, but got 8.0"),
+        ({"shuffle_buffer": None, "shuffle": True}, "shuffle_buffer: expected a whole number"),
+        ({"cycle_length": 0}, "cycle_length: expected a whole number"),
+        ({"shuffle": 1}, "shuffle: expected True or False, but got 1"),
+        ({"decode": "no"}, "decode: expected True or False, but got 'no'"),
+        ({"seed": 1}, "seed: it decides the order of shuffling alone; give shuffle=True"),
+        ({"seed": -1, "shuffle": True}, "seed: expected a whole number from 0 below"),
+        ({"seed": "a", "shuffle": True}, "seed: expected a whole number from 0 below"),
+        ({"image_size": 224}, r"image_size: expected \(height, width\) in pixels, but got 224"),
+        ({"image_size": (224, 0)}, r"image_size: expected \(height, width\) in pixels"),
+        ({"image_size": SIZE, "decode": False}, "image_size: only decoded images can be resized"),
+        ({"image_size": SIZE, "fields": ["image/id"]}, "image_size: only decoded images can be resized"),
+        ({"antialias": True}, "antialias: it is for images that are resized; give image_size="),
+        ({"ragged": False}, "ragged=False: .*; give batch=SIZE as well"),
+        ({"drop_remainder": True}, "drop_remainder: .*; give batch=SIZE as well"),
+        ({"max_objects": 5, "batch": 8, "decode": False}, "max_objects: .*; give ragged=False to pad them"),
+        ({"max_parts": 0, "ragged": False}, "max_parts: expected a whole number"),
+        ({"shard": (2, 2)}, r"shard: expected \(index, count\)"),
+        ({"fields": ["image/objects/count"]}, "did you mean 'image/object/count'"),
+        ({"fields": ["image/id", "image/source_id"]}, "has no image/source_id; name keys that it has: image/"),
+    ],
+)
+def test_wrong_options_are_told(shards: Path, options: dict, message: str) -> None:
+    """What is out of range, contradicts another option or is not in the shards is told by its name, with a way out."""
+    with pytest.raises(ConfigError, match=message):
+        load_dataset(shards, **options)
+
+
+def test_places_without_shards_are_told(tmp_path: Path) -> None:
+    """An empty directory is no dataset."""
+    with pytest.raises(ShardError, match="expected shards such as"):
+        load_dataset(tmp_path)
+
+
+def test_damage_stops_the_epoch(tf, shards: Path, tmp_path: Path) -> None:
+    """A record whose bytes are not those of its checksum is never given."""
+    content = bytearray((shards / "train-00001-of-00005").read_bytes())
+    content[-10] ^= 1
+    (tmp_path / "damaged").write_bytes(content)
+    with pytest.raises(tf.errors.DataLossError):
+        list(load_dataset(tmp_path / "damaged"))
+
+
+# --- compressed shards -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shard", [(0, 1), (1, 3)])
+def test_compressed_shards_read_like_plain_ones(shards: Path, tmp_path: Path, shard: tuple[int, int]) -> None:
+    """Gzip shards give the same records, whole or as a share, and so does a pattern that mixes both kinds."""
+    create(read_records(shards), "train", tmp_path / "gzip", 5, 1, compression="gzip")
+    assert ids(load_dataset(tmp_path / "gzip", shard=shard)) == ids(load_dataset(shards, shard=shard))
+    (tmp_path / "plain").symlink_to(shards)
+    mixed = f"{tmp_path}/*/train-*"
+    assert ids(load_dataset(mixed)) == 2 * stored_ids(shards)
+    assert [record["id"] for record in read_records(mixed)] == 2 * stored_ids(shards)
