@@ -191,6 +191,9 @@ def explain(error: Exception) -> str:
 
 def _one_line(error: BaseException) -> str:
     message = " ".join(re.split(r"\s+full_key:|\s+See https?:", str(error))[0].split())
+    message = message.replace(
+        "Invalid value assigned: str is not a ListConfig, list or tuple.", "expected a list: [a, b]"
+    )
     key = getattr(error, "full_key", None)
     return f"{key}: {message}" if key and not message.startswith(key) else message
 

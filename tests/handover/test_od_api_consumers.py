@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.handover.consumers import consume
+from tests.handover.consumers import consume, needs
 from tests.handover.truth import TrueImage, build_coco, build_voc, read_coco, read_voc
 from tfrec_stage.codecs.schema import AreaUnit
 from tfrec_stage.labels import read_labels
@@ -38,7 +38,7 @@ class TestModelGarden:
 
     def test_coco(self, shared_data: SharedData, tmp_path: Path) -> None:
         """Every box, class (from 1), area in pixels and crowd of COCO comes out; RetinaNet's parser makes targets."""
-        pytest.importorskip("official", reason="needs tf-models-official")
+        needs("official.vision")
         root = shared_data("tiny_coco")
         directory = build_coco(root, tmp_path, profiles=["od_api"], area=AreaUnit.pixels)
         ids = write_names(tmp_path)
@@ -57,7 +57,7 @@ class TestModelGarden:
 
     def test_voc(self, shared_data: SharedData, tmp_path: Path) -> None:
         """All 217 raccoons come out as class 1; ids that are no numbers may be used as long as nothing evaluates."""
-        pytest.importorskip("official", reason="needs tf-models-official")
+        needs("official.vision")
         root = shared_data("raccoon_voc")
         directory = build_voc(root, tmp_path, profiles=["od_api"])
         ids = write_names(tmp_path)
@@ -74,7 +74,7 @@ class TestObjectDetectionApi:
     @pytest.mark.parametrize("split", ["train", "val"])
     def test_coco(self, shared_data: SharedData, tmp_path: Path, split: str) -> None:
         """Boxes, classes by number and by name, keypoints by order and by name, crowds and areas are COCO's."""
-        pytest.importorskip("object_detection", reason="needs tf-models-research-object-detection")
+        needs("object_detection.data_decoders")
         root = shared_data("tiny_coco")
         directory = build_coco(root, tmp_path, split, profiles=["od_api"], area=AreaUnit.pixels)
         read = consume("object_detection_api", directory, NUM_KEYPOINTS, **OLD_MESSAGES)
@@ -99,7 +99,7 @@ class TestObjectDetectionApi:
 
     def test_voc(self, shared_data: SharedData, tmp_path: Path) -> None:
         """All 217 raccoons come out as class 1, those that are marked as difficult too."""
-        pytest.importorskip("object_detection", reason="needs tf-models-research-object-detection")
+        needs("object_detection.data_decoders")
         root = shared_data("raccoon_voc")
         directory = build_voc(root, tmp_path, profiles=["od_api"])
         read = consume("object_detection_api", directory, 0, **OLD_MESSAGES)

@@ -131,7 +131,7 @@ def test_the_stage_hands_over(workspace: Path) -> None:
     ("override", "message"),
     [
         ("encode.profiles=[dalli]", "encode.profiles[0]: Invalid value 'dalli', expected one of [od_api, tfds, dali, "),
-        ("encode.profiles=dali", "encode.profiles: "),
+        ("encode.profiles=dali", "encode.profiles: expected a list: [a, b]"),
         ("encode.area=acres", "encode.area: Invalid value 'acres', expected one of [normalized, pixels]"),
     ],
 )

@@ -1,15 +1,13 @@
 """The profile `dali`: an index beside each shard, read by NVIDIA's DALI and PyTorch's `tfrecord`."""
 
-import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.handover.consumers import consume
+from tests.handover.consumers import consume, needs
 from tests.handover.splits import Split, box, build_split
 from tests.handover.truth import TrueImage, build_coco, build_voc, read_coco, read_voc
 from tfrec_stage.codecs.tfrecord import encode_frame, frame_spans
@@ -84,7 +82,7 @@ class TestDali:
 
     def test_its_script_writes_the_same(self, tmp_path: Path) -> None:
         """DALI's own `tfrecord2idx` writes the same bytes."""
-        pytest.importorskip("nvidia.dali", reason="needs nvidia-dali-cuda120")
+        needs("nvidia.dali")
         (shard,) = build_split(tmp_path, [box(number) for number in range(20)], 1, profiles=["dali"]).shards()
         script = Path(sys.executable).with_name("tfrecord2idx")
         subprocess.run([sys.executable, script, shard, tmp_path / "idx"], check=True, capture_output=True, timeout=120)
@@ -94,7 +92,7 @@ class TestDali:
     @pytest.mark.parametrize("num_readers", [1, 2])
     def test_it_reads_every_record(self, shared_data: SharedData, tmp_path: Path, name: str, num_readers: int) -> None:
         """Its reader gives each record once among its readers, with the boxes and labels of the annotations."""
-        pytest.importorskip("nvidia.dali", reason="needs nvidia-dali-cuda120")
+        needs("nvidia.dali")
         directory, truth = build_real(name, shared_data(name), tmp_path)
         labels, shards = lookup(directory)
         read = [consume("dali", str(reader), str(num_readers), *shards) for reader in range(num_readers)]
@@ -111,54 +109,34 @@ class TestDali:
 class TestPyTorch:
     """PyTorch's `tfrecord`."""
 
-    DESCRIPTION = (("image/id", "byte"), ("image/encoded", "byte"), ("image/height", "int"), ("image/width", "int"))
-
-    @pytest.fixture(autouse=True)
-    def tfrecord(self) -> Any:
-        """The package, where it is."""
-        return pytest.importorskip("tfrecord", reason="needs tfrecord")
-
-    def read(self, tfrecord: Any, shard: Path, *part: tuple[int, int]) -> Iterator[dict[str, Any]]:
-        edges = {f"image/object/bbox/{edge}": "float" for edge in ("ymin", "xmin", "ymax", "xmax")}
-        description = dict(self.DESCRIPTION) | edges | {"image/object/bbox/label": "int"}
-        for record in tfrecord.tfrecord_loader(str(shard), str(index_path(shard)), description, *part):
-            boxes = zip(*(record.pop(key).tolist() for key in edges), strict=True)
-            yield {key: value.tolist() if key.endswith("label") else value for key, value in record.items()} | {
-                "boxes": list(map(list, boxes))
-            }
-
     @pytest.mark.parametrize("name", ["tiny_coco", "raccoon_voc"])
-    @pytest.mark.parametrize("workers", [None, 2])
-    def test_it_reads_every_record(
-        self, tfrecord: Any, shared_data: SharedData, tmp_path: Path, name: str, workers: int | None
-    ) -> None:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_it_reads_every_record(self, shared_data: SharedData, tmp_path: Path, name: str, workers: int) -> None:
         """With the index, alone and as two workers, it gives each record once, as the annotations have it."""
+        needs("tfrecord")
         directory, truth = build_real(name, shared_data(name), tmp_path)
         labels, shards = lookup(directory)
-        parts = [()] if workers is None else [((number, workers),) for number in range(workers)]
-        read = [record for shard in shards for part in parts for record in self.read(tfrecord, shard, *part)]
-        assert sorted(bytes(record["image/id"]).decode() for record in read) == sorted(truth)
+        read = consume("pytorch", "load", str(workers), *shards)
+        assert sorted(record["id"] for record in read) == sorted(truth)
         for record in read:
-            true = truth[bytes(record["image/id"]).decode()]
-            assert (record["image/height"], record["image/width"]) == ([true.height], [true.width])
+            true = truth[record["id"]]
+            assert record["size"] == [true.height, true.width]
             true.check_boxes(record["boxes"])
-            assert record["image/object/bbox/label"] == [labels[each.name] for each in true.objects]
+            assert record["labels"] == [labels[each.name] for each in true.objects]
 
-    def test_its_script_writes_the_same(self, tfrecord: Any, tmp_path: Path) -> None:
+    def test_its_script_writes_the_same(self, tmp_path: Path) -> None:
         """Its own `tfrecord2idx` writes the same bytes, also for a shard without records."""
-        split = build_split(tmp_path, [box(number) for number in range(3)], num_shards=4, profiles=["dali"])
-        for shard in split.shards():
-            tfrecord.tools.create_index(str(shard), str(tmp_path / "idx"))
-            assert index_path(shard).read_bytes() == (tmp_path / "idx").read_bytes()
+        needs("tfrecord")
+        shards = build_split(tmp_path, [box(number) for number in range(3)], 4, profiles=["dali"]).shards()
+        assert consume("pytorch", "index", *shards) == [index_path(shard).read_text() for shard in shards]
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_a_data_loader_reads_every_record(self, tmp_path: Path, workers: int) -> None:
         """A `DataLoader` over its dataset gives each record once, whatever the number of worker processes."""
-        if importlib.util.find_spec("torch") is None:
-            pytest.skip("needs torch")
+        needs("tfrecord", "torch")
         records = [box(number, xmin=number / 10) for number in range(6)]
-        (shard,) = build_split(tmp_path, records, num_shards=1, profiles=["dali"]).shards()
-        read = sorted(consume("pytorch", str(workers), shard), key=lambda record: record["id"])
+        (shard,) = build_split(tmp_path, records, 1, profiles=["dali"]).shards()
+        read = sorted(consume("pytorch", "data_loader", str(workers), shard), key=lambda record: record["id"])
         assert [record["id"] for record in read] == list("012345")
         assert [record["labels"] for record in read] == [[number] for number in range(6)]
-        assert [record["xmin"] for record in read] == [[pytest.approx(number / 10)] for number in range(6)]
+        assert [record["boxes"][0][1] for record in read] == pytest.approx([number / 10 for number in range(6)])

@@ -7,12 +7,23 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import ROOT
 
 TIMEOUT_S = 300
+
+
+def needs(*packages: str) -> None:
+    """Skip the test where one of these packages is absent; none is imported, for some do not go beside TensorFlow."""
+    for package in packages:
+        if not all(map(find_spec, accumulate(package.split("."), "{}.{}".format))):
+            pytest.skip(f"needs {package}")
 
 
 def consume(consumer: str, *arguments: str | Path, **variables: str) -> Any:

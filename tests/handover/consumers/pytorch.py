@@ -1,23 +1,71 @@
-"""PyTorch's `tfrecord` inside a `DataLoader` with worker processes.
+"""PyTorch's `tfrecord`: its loader, its script and, where torch is, its dataset inside a `DataLoader`.
 
-Usage: pytorch.py NUM_WORKERS SHARD
+It cannot be imported beside TensorFlow, as both bring the messages of tf.train.Example.
+
+Usage: pytorch.py load NUM_WORKERS SHARD…    each shard as so many workers read it, one by one; 0: as one reader
+       pytorch.py data_loader NUM_WORKERS SHARD    the same in worker processes; 0: in this one
+       pytorch.py index SHARD…    what its script writes
 """
 
 import json
 import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from tfrecord.torch.dataset import TFRecordDataset
-from torch.utils.data import DataLoader
+import tfrecord
 
-num_workers, path = int(sys.argv[1]), sys.argv[2]
-description = {"image/id": "byte", "image/object/bbox/xmin": "float", "image/object/bbox/label": "int"}
-dataset = TFRecordDataset(path, f"{path}.idx", description)
-found = [
-    {
-        "id": bytes(record["image/id"]).decode(),
-        "xmin": record["image/object/bbox/xmin"].tolist(),
-        "labels": record["image/object/bbox/label"].tolist(),
-    }
-    for record in DataLoader(dataset, batch_size=None, num_workers=num_workers)
-]
+EDGES = ("ymin", "xmin", "ymax", "xmax")
+DESCRIPTION = {
+    "image/id": "byte",
+    "image/height": "int",
+    "image/width": "int",
+    "image/object/bbox/label": "int",
+    **{f"image/object/bbox/{edge}": "float" for edge in EDGES},
+}
+
+
+def plain(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records as JSON has them."""
+    return [
+        {
+            "id": bytes(record["image/id"]).decode(),
+            "size": [int(record[f"image/{side}"][0]) for side in ("height", "width")],
+            "labels": record["image/object/bbox/label"].tolist(),
+            "boxes": list(zip(*(record[f"image/object/bbox/{edge}"].tolist() for edge in EDGES), strict=True)),
+        }
+        for record in records
+    ]
+
+
+def load(num_workers: int, paths: list[str]) -> Iterator[dict[str, Any]]:
+    """Records of all shards, each shard dealt to its workers."""
+    for path in paths:
+        for part in [(number, num_workers) for number in range(num_workers)] or [None]:
+            yield from tfrecord.tfrecord_loader(path, f"{path}.idx", DESCRIPTION, part)
+
+
+def load_in_processes(num_workers: int, path: str) -> Iterable[dict[str, Any]]:
+    """Records of one shard by way of torch."""
+    from torch.utils.data import DataLoader
+
+    dataset = tfrecord.torch.TFRecordDataset(path, f"{path}.idx", DESCRIPTION)
+    return DataLoader(dataset, batch_size=None, num_workers=num_workers)
+
+
+def index(path: str) -> str:
+    """What its script writes for a shard."""
+    with tempfile.TemporaryDirectory() as folder:
+        tfrecord.tools.create_index(path, f"{folder}/idx")
+        return Path(folder, "idx").read_text()
+
+
+job, *arguments = sys.argv[1:]
+if job == "index":
+    found = list(map(index, arguments))
+elif job == "load":
+    found = plain(load(int(arguments[0]), arguments[1:]))
+else:
+    found = plain(load_in_processes(int(arguments[0]), arguments[1]))
 sys.stdout.write(json.dumps(found))
