@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,18 @@ README = (ROOT / "README.md").read_text()
 KEYS = re.compile(r"(?<=<!-- keys: begin -->\n).*(?=<!-- keys: end -->)", re.DOTALL)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+READERS = dict(
+    zip(
+        ("keras", "torch", "jax", "tensorflow"),
+        blocks("python", README.partition("### Read them back\n")[2].partition("\n### ")[0]),
+        strict=True,
+    )
+)
+"""The blocks that read the demo's shards."""
 
 
 def key_table() -> str:
@@ -56,12 +67,28 @@ def test_every_reason_is_listed() -> None:
 
 def test_python_blocks_run(tmp_path: Path) -> None:
     """The Python blocks run, one after the other, as one program."""
-    program = "\n".join(blocks("python"))
+    program = "\n".join(block for block in blocks("python") if block not in READERS.values())
+    assert run_program(program, tmp_path).startswith("image_unknown_format - expected JPEG, ")
+
+
+@pytest.mark.dvc
+@pytest.mark.parametrize("reader", ["keras", "torch", "jax", "tensorflow"])
+def test_readers_run(reader: str, built: Path) -> None:
+    """Each block that reads shards runs on those of the demo, as a program of its own."""
+    if reader == "torch" and find_spec("torch") is None:
+        pytest.skip("needs PyTorch: pip install torch")
+    printed = run_program(READERS[reader], built)
+    if reader == "keras":
+        assert "Epoch 2/2" in printed
+
+
+def run_program(program: str, directory: Path) -> str:
+    """What a program prints; it must end well."""
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, text=True, capture_output=True, timeout=300, check=False
+        [sys.executable, "-c", program], cwd=directory, text=True, capture_output=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("image_unknown_format - expected JPEG, ")
+    return done.stdout
 
 
 @pytest.mark.dvc
