@@ -66,8 +66,13 @@ def run_stage(composed: DictConfig) -> int:
     from tfrec_stage import stages  # noqa: PLC0415
 
     if config.stage is StageName.verify:
-        return stages.run_verify(manifests_by_split(composed))
-    return {StageName.manifest: stages.run_manifest, StageName.shards: stages.run_shards}[config.stage](config)
+        return stages.run_verify(config, manifests_by_split(composed))
+    jobs = {
+        StageName.manifest: stages.run_manifest,
+        StageName.shards: stages.run_shards,
+        StageName.stats: stages.run_stats,
+    }
+    return jobs[config.stage](config)
 
 
 def _told_in_one_line(job: Callable[[], int]) -> int:

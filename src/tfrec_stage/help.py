@@ -10,7 +10,8 @@ Image datasets into sharded TFRecord files: a Hydra-configured stage of a DVC pi
 
   python -m tfrec_stage dataset=train num_shards=10    manifest -> shards
   python -m tfrec_stage dataset=train stage=manifest   annotations -> manifest
-  python -m tfrec_stage stage=verify                   manifests -> warnings of images that two splits share
+  python -m tfrec_stage dataset=train stage=verify     shards -> proof that they are sound, or what is wrong with them
+  python -m tfrec_stage dataset=train stage=stats      shards -> classes, boxes, keypoints and sizes, counted
   python -m tfrec_stage --cfg job                      show the configuration alone
   python -m tfrec_stage --hydra-help                   more flags
 
@@ -21,8 +22,8 @@ Image datasets into sharded TFRecord files: a Hydra-configured stage of a DVC pi
 
 _AFTER = """
 Exit codes: 0 done; 1 a wrong option or input, nothing is written; 3 more failed images (or, importing, problems) than
-max_failures; 130 interrupted. `encode`, `annotations` and `splits` come from params.yaml: they change the bytes of
-shards, and DVC tracks them."""
+max_failures; 4 stage=verify found faults; 130 interrupted. `encode`, `annotations` and `splits` come from params.yaml:
+they change the bytes of shards, and DVC tracks them."""
 
 
 def help_before(conf: Path) -> str:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final
 
 from tfrec_stage.build import BuildReport, BuildRequest, build
-from tfrec_stage.checks import check_splits
+from tfrec_stage.checks.splits import check_splits
 from tfrec_stage.config import ImporterConfig, StageConfig
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.importers import SplitOptions, find_importer
@@ -24,12 +24,15 @@ from tfrec_stage.records import ImageRecord
 
 EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
+EXIT_FAULTS: Final = 4
 EXAMPLES: Final = 3
 """How many failures of each reason are shown."""
 PROBLEMS: Final = 20
 """How many problems of an import are shown."""
 OVERLAPS: Final = 20
 """How many ids and images that two splits share are shown."""
+FAULTS: Final = 20
+"""How many faults of shards are shown."""
 
 
 def run_manifest(config: StageConfig) -> int:
@@ -73,20 +76,58 @@ def run_shards(config: StageConfig) -> int:
     return code
 
 
-def run_verify(manifests: Mapping[str, Path]) -> int:
-    """Manifests of all splits → warnings of what two of them share."""
-    absent = [split for split, path in manifests.items() if not path.exists()]
-    for split in absent:
-        _complain(f"{split}: there is no {manifests[split]}, so it is not compared")
-    found = {split: open_manifest(path) for split, path in manifests.items() if split not in absent}
-    check = check_splits(found, OVERLAPS)
-    if check.unpinned:
-        _complain(f"{check.unpinned:,} of {check.records:,} records have no sha256: compared by their ids alone")
-    if check.count:
-        _complain(f"warning: {check.count:,} ids or images are in two splits")
-        _show_first(check.overlaps, check.count)
-    _say(f"{', '.join(found) or 'no split'}: {check.records:,} records compared, {check.count:,} in two splits")
+def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
+    """Shards, and the manifests of all splits → what is wrong with them."""
+    from tfrec_stage.checks.report import write_json  # noqa: PLC0415 - NumPy takes 0.1 s to import
+    from tfrec_stage.checks.verification import VerifyRequest, verify_shards  # noqa: PLC0415 - as above
+
+    manifest = Path(config.manifest)
+    request = VerifyRequest(
+        name=config.split,
+        shards=config.output_dir,
+        manifest=open_manifest(manifest) if manifest.exists() else None,
+        labels=_labels(Path(config.labels)),
+        num_threads=config.engine_options.num_threads,
+    )
+    with _listener(config.progress) as listener:
+        report = verify_shards(request, listener)
+    if manifests:
+        report.warnings += _compare_splits(manifests)
+    else:
+        report.left_out["splits"] = "manifest is one file for all splits"
+    write_json(Path(config.verify_file), report.as_dict())
+    for line in report.summary():
+        _say(line)
+    _say(f"  report: {config.verify_file}")
+    _show_first(report.log.kept[:FAULTS], report.log.total)
+    _show_first([f"warning: {warning}" for warning in report.warnings[:OVERLAPS]], len(report.warnings))
+    return EXIT_DONE if report.is_sound else EXIT_FAULTS
+
+
+def run_stats(config: StageConfig) -> int:
+    """Shards → statistics."""
+    from tfrec_stage.checks.counting import count_shards  # noqa: PLC0415 - as above
+    from tfrec_stage.checks.report import write_json  # noqa: PLC0415 - as above
+    from tfrec_stage.checks.tables import print_statistics  # noqa: PLC0415 - rich takes 0.1 s to import
+
+    statistics = count_shards(config.output_dir, _labels(Path(config.labels)))
+    write_json(Path(config.stats_file), statistics)
+    print_statistics(config.split, statistics, sys.stdout)
+    _say(f"stored in {config.stats_file}")
     return EXIT_DONE
+
+
+def _compare_splits(manifests: Mapping[str, Path]) -> list[str]:
+    """What two splits share, and which cannot be compared."""
+    found = {split: open_manifest(path) for split, path in manifests.items() if path.exists()}
+    check = check_splits(found, OVERLAPS)
+    warnings = [f"{split} has no manifest, so it is not compared" for split in manifests if split not in found]
+    if check.unpinned:
+        warnings.append(f"{check.unpinned:,} of {check.records:,} records have no sha256: compared by their ids alone")
+    if check.count:
+        warnings.append(f"{check.count:,} ids or images are in two splits")
+    warnings += map(str, check.overlaps)
+    return warnings
 
 
 def _open(manifest: Path) -> RecordSource:

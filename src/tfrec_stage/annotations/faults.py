@@ -27,7 +27,7 @@ def value_faults(record: ImageRecord, width: int, height: int) -> list[str]:
             _one("$.class.label", int(of_image.label), _is_negative, "0 or more"),
             _one("$.class.text", of_image.text, _is_not_utf8, "text in UTF-8"),
             _one("$.class.conf", of_image.conf, _is_not_finite, "a finite number"),
-            _length_faults(objects),
+            length_faults(objects),
             _object_faults(objects),
             _box_faults(objects.bbox),
             _part_faults(objects.parts),
@@ -56,22 +56,8 @@ def degenerate_faults(boxes: Boxes) -> list[str]:
     return [*_order_faults(boxes, "xmin", "xmax"), *_order_faults(boxes, "ymin", "ymax")]
 
 
-def in_image(parts: Parts, values: list[float]) -> list[float]:
-    """Positions with 0 for parts that are not in the image (v = 0), as theirs mean nothing."""
-    return [value if v else 0.0 for value, v in zip(values, parts.v, strict=False)] if parts.v else values
-
-
-def _order_faults(boxes: Boxes, low: str, high: str) -> Iterator[str]:
-    edges = list(zip(getattr(boxes, low), getattr(boxes, high), strict=False))
-    return _each(f"$.object.bbox.{low}", edges, lambda pair: pair[0] >= pair[1], f"less than {high}", _show_degenerate)
-
-
-def _show_degenerate(edges: tuple[float, float]) -> str:
-    low, high = edges
-    return f"{low} and {high}: the box is reversed" if low > high else f"{low} and {high}: the box has no area"
-
-
-def _length_faults(objects: Objects) -> Iterator[str]:
+def length_faults(objects: Objects) -> Iterator[str]:
+    """Lists that disagree in length with the number of objects, or with each other."""
     count, boxes = objects.size, objects.bbox
     if count < 0:
         yield f"$.object.count: expected 0 or more, but got {count}"
@@ -87,6 +73,21 @@ def _length_faults(objects: Objects) -> Iterator[str]:
         if length not in (0, count):
             yield f"{path}: expected {count} entries, one an object, or none, but got {length}"
     yield from _part_length_faults(objects.parts, count)
+
+
+def in_image(parts: Parts, values: list[float]) -> list[float]:
+    """Positions with 0 for parts that are not in the image (v = 0), as theirs mean nothing."""
+    return [value if v else 0.0 for value, v in zip(values, parts.v, strict=False)] if parts.v else values
+
+
+def _order_faults(boxes: Boxes, low: str, high: str) -> Iterator[str]:
+    edges = list(zip(getattr(boxes, low), getattr(boxes, high), strict=False))
+    return _each(f"$.object.bbox.{low}", edges, lambda pair: pair[0] >= pair[1], f"less than {high}", _show_degenerate)
+
+
+def _show_degenerate(edges: tuple[float, float]) -> str:
+    low, high = edges
+    return f"{low} and {high}: the box is reversed" if low > high else f"{low} and {high}: the box has no area"
 
 
 def _part_length_faults(parts: Parts, count: int) -> Iterator[str]:

@@ -99,11 +99,17 @@ def _is_gzip(file: BufferedReader) -> bool:
     return beginning.startswith(GZIP_MAGIC) and not is_header(beginning)
 
 
-def _whole_set(directory: Path) -> list[Path]:
+def shard_sets(directory: Path) -> dict[tuple[str, int], dict[int, Path]]:
+    """Shards of a directory by their numbers, for each name and count of shards that they are called by."""
     sets: dict[tuple[str, int], dict[int, Path]] = {}
     for path in sorted(directory.iterdir()):
         if match := _SHARD.fullmatch(path.name):
             sets.setdefault((match["name"], int(match["count"])), {})[int(match["number"])] = path
+    return sets
+
+
+def _whole_set(directory: Path) -> list[Path]:
+    sets = shard_sets(directory)
     if not sets:
         raise ShardError(f"expected shards such as train-00000-of-00010 in {directory}, but there is none")
     if len(sets) > 1:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tests.workspace import copy_conf, files_below, stage
-from tfrec_stage.checks import Overlap, check_splits
+
+from tfrec_stage.checks.splits import Overlap, check_splits
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.record_list import RecordList
 

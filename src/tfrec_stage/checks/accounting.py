@@ -1,0 +1,137 @@
+"""Everything that lies beside the records, and what of it cannot be checked, with the reason."""
+
+from collections.abc import Sequence
+
+from tfrec_stage.checks.accounts import (
+    check_against_index,
+    check_failures,
+    check_stats,
+    read_failures,
+    read_stats,
+)
+from tfrec_stage.checks.against_manifest import Pins, check_ids, check_pins, differing_fingerprints
+from tfrec_stage.checks.reading_back import ReadBack
+from tfrec_stage.checks.report import Report
+from tfrec_stage.checks.shard_set import ShardSet
+from tfrec_stage.errors import ManifestError
+from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.shards.catalogue import read_catalogue
+from tfrec_stage.shards.index import FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
+
+
+class Accounting:
+    """Compares what was read back with each account of it."""
+
+    def __init__(self, found: ShardSet, read: ReadBack, report: Report) -> None:
+        self._found = found
+        self._read = read
+        self._report = report
+        self._log = report.log
+        directory = found.directory
+        self._stats = read_stats(directory, self._log) if directory else None
+        self._failures = read_failures(directory, self._log) if directory else None
+
+    def check(self, manifest: RecordSource | None, pins: Pins | None, *, are_stored: bool) -> None:
+        """Make every check that can be made, and say why the others cannot.
+
+        Args:
+            manifest: what the shards were made from, if it is there.
+            pins: what it says.
+            are_stored: whether the records hold their images.
+
+        Raises:
+            ManifestError: the manifest changed meanwhile.
+        """
+        if self._found.directory is None:
+            why = "output_dir names files and not a directory, so that they may be some of the shards"
+            for name in ("index", "stats", "failures", "manifest", "pins", "fingerprints"):
+                self._report.left_out[name] = why
+            return
+        is_as_built = self._check_index()
+        self._check_stats(is_as_built)
+        self._check_failures()
+        if manifest is None or pins is None:
+            for name in ("manifest", "pins", "fingerprints"):
+                self._report.left_out[name] = "there is no manifest"
+            return
+        lost = None if self._log.by_kind["shard_missing"] else self._read.lost
+        self._report.lost_ids = check_ids(manifest, pins, self._read.ledger, self._failures, lost=lost, log=self._log)
+        self._check_pins(pins, are_stored=are_stored)
+        self._check_fingerprints(manifest)
+
+    def _leave_out(self, check: str, reason: str) -> None:
+        self._report.left_out[check] = reason
+
+    def _check_index(self) -> bool:
+        if self._found.index is None:
+            is_there = self._log.by_kind["index_invalid"]
+            self._leave_out("index", f"{INDEX_NAME} is damaged" if is_there else f"there is no {INDEX_NAME}")
+            return True
+        return check_against_index(self._read.counts, self._log)
+
+    def _check_stats(self, is_as_built: bool) -> None:
+        if self._stats is None:
+            self._leave_out("stats", self._absence(STATS_NAME, "stats_mismatch"))
+        elif not self._is_whole:
+            self._leave_out("stats", "some records cannot be read, so that they cannot be counted")
+        elif not is_as_built:
+            self._leave_out("stats", f"the shards are not those that {INDEX_NAME} describes")
+        else:
+            check_stats(self._stats, self._read.totals, self._read.counts, self._log)
+
+    def _check_failures(self) -> None:
+        if self._failures is None:
+            self._leave_out("failures", self._absence(FAILURES_NAME, "failures_mismatch"))
+        elif self._stats is None:
+            self._leave_out("failures", f"there is no {STATS_NAME} to compare them with")
+        else:
+            check_failures(self._stats, self._failures, self._log)
+
+    def _check_pins(self, pins: Pins, *, are_stored: bool) -> None:
+        notes = self._stats.get("notes") if self._stats else None
+        if not are_stored:
+            self._leave_out("pins", "images are not stored")
+        elif not pins.count:
+            self._leave_out("pins", "the manifest pins no image by its sha256")
+        elif not isinstance(notes, dict):
+            self._leave_out("pins", f"no {STATS_NAME} tells how many images were altered")
+        else:
+            check_pins(pins, self._read.ledger, notes, self._log, is_whole=self._is_whole)
+
+    def _check_fingerprints(self, manifest: RecordSource) -> None:
+        index, identity = self._found.index, self._found.identity
+        if index is None or identity is None or self._log.by_kind["index_invalid"]:
+            self._leave_out("fingerprints", f"there is no sound {INDEX_NAME}")
+            return
+        if self._failures is None:
+            self._leave_out("fingerprints", f"there is no sound {FAILURES_NAME}")
+            return
+        try:
+            catalogue = read_catalogue(manifest, identity)
+        except ManifestError as error:
+            self._leave_out("fingerprints", str(error).partition("\n")[0])
+            return
+        if unpinned := len(catalogue.unpinned):
+            self._leave_out("fingerprints", f"{unpinned:,} records of the manifest do not pin their image")
+            return
+        self._judge_fingerprints(differing_fingerprints(catalogue, identity, index.shards, self._failures))
+
+    def _judge_fingerprints(self, differing: Sequence[ShardEntry]) -> None:
+        notes = self._stats.get("notes", {}) if self._stats else {"reencoded": 1}
+        if differing and notes.get("reencoded"):
+            why = "those of {} shards are not known: another version of Pillow may have encoded some of their images"
+            self._leave_out("fingerprints", why.format(len(differing)))
+            return
+        for entry in differing:
+            message = (
+                f"{INDEX_NAME} has the fingerprint {entry.fingerprint[:12]}…, which is not that of the manifest and "
+                "the options in it: one of them was changed after the build; build again"
+            )
+            self._log.add("fingerprint_mismatch", entry.name, message)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._read.is_whole and not self._log.by_kind["shard_missing"]
+
+    def _absence(self, name: str, kind: str) -> str:
+        return f"{name} is damaged" if self._log.by_kind[kind] else f"there is no {name}"

@@ -1,0 +1,188 @@
+"""What lies beside the shards, against what they hold: `index.json`, `stats.json`, `failures.jsonl`."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from google_crc32c import extend
+from numpy.typing import NDArray
+
+from tfrec_stage.checks.columns import Columns
+from tfrec_stage.checks.faults import FaultLog
+from tfrec_stage.checks.frames import BrokenFrame
+from tfrec_stage.checks.shard_set import Shard
+from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME
+
+_PIECE: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class ShardCount:
+    """One shard, counted."""
+
+    shard: Shard
+    records: int = 0
+    """Records that can be read."""
+    size_bytes: int = 0
+    """Length of the file."""
+    crc32c: str = ""
+    """CRC32C of the file, eight hexadecimal digits."""
+    is_broken: bool = False
+    """Whether a fault of its frames has been told, which explains all else."""
+    lost: int | None = 0
+    """Records that cannot be read; None if their number cannot be known."""
+
+    def note(self, frame: BrokenFrame) -> None:
+        """Take note of a fault of its frames."""
+        self.is_broken = True
+        if frame.is_lost and frame.is_last:
+            self.give_up()
+        elif frame.is_lost and self.lost is not None:
+            self.lost += 1
+
+    def give_up(self) -> None:
+        """Nothing more can be read: what is lost is what the index has more than was read."""
+        self.is_broken = True
+        entry = self.shard.entry
+        self.lost = None if entry is None else max(0, entry.records - self.records)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts over all records, under the names that `stats.json` has for them."""
+
+    images: int = 0
+    image_bytes: int = 0
+    boxes: int = 0
+    parts: int = 0
+    image_labels: Counter[str] = field(default_factory=Counter)
+    object_labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, columns: Columns) -> None:
+        """Count a batch."""
+        scalars, lists = columns.scalars, columns.lists
+        self.images += columns.size
+        self.image_bytes += sum(map(len, scalars["image/encoded"]))
+        self.boxes += len(lists["image/object/bbox/xmin"].values)
+        self.parts += len(lists["image/object/parts/x"].values)
+        # A record that states no class has that of the defaults.
+        label, text, conf = (scalars[f"image/class/{name}"] for name in ("label", "text", "conf"))
+        self.image_labels += _count(label[(label != 0) | (text != b"") | (conf != 1)])
+        self.object_labels += _count(lists["image/object/bbox/label"].values)
+
+
+def _count(labels: NDArray[np.int64]) -> Counter[str]:
+    values, counts = np.unique(labels, return_counts=True)
+    return Counter(dict(zip(map(str, values.tolist()), counts.tolist(), strict=True)))
+
+
+def checksum(path: Path) -> tuple[int, str]:
+    """Length and CRC32C of a file as it lies there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size = crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            size, crc = size + len(piece), extend(crc, piece)
+    return size, f"{crc:08x}"
+
+
+def check_against_index(counts: Sequence[ShardCount], log: FaultLog) -> bool:
+    """Compare records, size and CRC32C of each shard; whether all agree."""
+    owners = {count.shard.entry.crc32c: count.shard.name for count in counts if count.shard.entry}
+    is_same = True
+    for count in counts:
+        entry = count.shard.entry
+        if entry is None:
+            is_same = False
+            continue
+        stated = {"records": entry.records, "size_bytes": entry.size_bytes, "crc32c": entry.crc32c}
+        got = {name: getattr(count, name) for name in stated}
+        if got == stated:
+            continue
+        is_same = False
+        if count.is_broken:
+            continue
+        owner = owners.get(count.crc32c)
+        if owner not in (None, count.shard.name):
+            log.add("shard_swapped", count.shard.name, f"its content is that of {owner}, as index.json has it")
+            continue
+        differing = [name for name in stated if stated[name] != got[name]]
+        said = ", ".join(f"{name} {stated[name]} instead of {got[name]}" for name in differing)
+        log.add("index_mismatch", count.shard.name, f"index.json says {said}")
+    return is_same
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """What `failures.jsonl` says."""
+
+    ids: frozenset[str]
+    """Of the records that failed."""
+    by_reason: Mapping[str, int]
+
+
+def read_failures(directory: Path, log: FaultLog) -> Failures | None:
+    """`failures.jsonl`; None if it is absent or damaged, which is logged."""
+    path = directory / FAILURES_NAME
+    if not path.exists():
+        return None
+    ids, reasons = set(), Counter[str]()
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            record = msgspec.json.decode(line)
+            ids.add(str(record["id"]))
+            reasons[record["reason"]] += 1
+        except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError) as error:
+            log.add("failures_mismatch", FAILURES_NAME, f"line {number}: expected a record that failed, but: {error!r}")
+            return None
+    return Failures(frozenset(ids), reasons)
+
+
+def read_stats(directory: Path, log: FaultLog) -> dict[str, Any] | None:
+    """`stats.json`; None if it is absent or damaged, which is logged."""
+    path = directory / STATS_NAME
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        log.add("stats_mismatch", STATS_NAME, f"expected a JSON object, but: {error}")
+        return None
+
+
+def check_stats(stats: Mapping[str, Any], totals: Totals, counts: Iterable[ShardCount], log: FaultLog) -> None:
+    """Compare `stats.json` with what was counted."""
+    counted: dict[str, Any] = {
+        name: dict(value) if isinstance(value := getattr(totals, name), Counter) else value
+        for name in Totals.__dataclass_fields__
+    }
+    counts = list(counts)
+    counted["records_per_shard"] = [count.records for count in counts]
+    counted["bytes_per_shard"] = [count.size_bytes for count in counts]
+    for name, value in counted.items():
+        if stats.get(name) != value:
+            message = f"{name}: the shards have {_short(value)}, but stats.json says {_short(stats.get(name))}"
+            log.add("stats_mismatch", STATS_NAME, message)
+
+
+def check_failures(stats: Mapping[str, Any], failures: Failures, log: FaultLog) -> None:
+    """Compare the failures that `stats.json` counts with those in `failures.jsonl`."""
+    listed = sum(failures.by_reason.values())
+    if stats.get("failed") != listed:
+        message = f"it lists {listed} records, but stats.json says that {stats.get('failed')} failed"
+        log.add("failures_mismatch", FAILURES_NAME, message)
+    elif stats.get("failures") != dict(failures.by_reason):
+        told, said = _short(dict(failures.by_reason)), _short(stats.get("failures"))
+        log.add("failures_mismatch", FAILURES_NAME, f"its reasons are {told}, but stats.json says {said}")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
