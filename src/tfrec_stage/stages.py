@@ -29,10 +29,10 @@ EXAMPLES: Final = 3
 """How many failures of each reason are shown."""
 PROBLEMS: Final = 20
 """How many problems of an import are shown."""
-OVERLAPS: Final = 20
-"""How many ids and images that two splits share are shown."""
 FAULTS: Final = 20
-"""How many faults of shards are shown."""
+"""How many faults of shards are shown, and how many warnings."""
+OVERLAPS_KEPT: Final = 1000
+"""How many ids and images that two splits share are named in `verify.json`."""
 
 
 def run_manifest(config: StageConfig) -> int:
@@ -89,18 +89,18 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
         labels=_labels(Path(config.labels)),
         num_threads=config.engine_options.num_threads,
     )
+    shared = _compare_splits(manifests)
     with _listener(config.progress) as listener:
         report = verify_shards(request, listener)
-    if manifests:
-        report.warnings += _compare_splits(manifests)
-    else:
+    report.warnings += shared
+    if not manifests:
         report.left_out["splits"] = "manifest is one file for all splits"
     write_json(Path(config.verify_file), report.as_dict())
     for line in report.summary():
         _say(line)
     _say(f"  report: {config.verify_file}")
     _show_first(report.log.kept[:FAULTS], report.log.total)
-    _show_first([f"warning: {warning}" for warning in report.warnings[:OVERLAPS]], len(report.warnings))
+    _show_first([f"warning: {warning}" for warning in report.warnings[:FAULTS]], len(report.warnings))
     return EXIT_DONE if report.is_sound else EXIT_FAULTS
 
 
@@ -120,7 +120,7 @@ def run_stats(config: StageConfig) -> int:
 def _compare_splits(manifests: Mapping[str, Path]) -> list[str]:
     """What two splits share, and which cannot be compared."""
     found = {split: open_manifest(path) for split, path in manifests.items() if path.exists()}
-    check = check_splits(found, OVERLAPS)
+    check = check_splits(found, OVERLAPS_KEPT)
     warnings = [f"{split} has no manifest, so it is not compared" for split in manifests if split not in found]
     if check.unpinned:
         warnings.append(f"{check.unpinned:,} of {check.records:,} records have no sha256: compared by their ids alone")

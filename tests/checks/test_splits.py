@@ -1,10 +1,6 @@
 """What two splits share: one image by its sha256, or one id."""
 
-import json
-from pathlib import Path
-
 import pytest
-from tests.workspace import copy_conf, files_below, stage
 
 from tfrec_stage.checks.splits import Overlap, check_splits
 from tfrec_stage.errors import ManifestError
@@ -70,76 +66,6 @@ class TestOverlaps:
         names = [(str(number), number + 1) for number in range(100)]
         found = check(limit=3, train=names, val=names)
         assert (found.count, len(found.overlaps)) == (200, 3)
-
-
-def record(name: str, pin: int | None) -> dict:
-    return {"filename": f"{name}.jpg", "id": name} | ({"sha256": sha(pin)} if pin else {})
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """conf/ and params.yaml, and manifests of train and val that share an id and an image."""
-    write(tmp_path, "train", [record("a", 1), record("b", 2)])
-    write(tmp_path, "val", [record("a", 3), record("c", 2), record("d", None)])
-    return copy_conf(tmp_path)
-
-
-def write(workspace: Path, split: str, records: list[dict]) -> None:
-    path = workspace / "data" / "manifests" / split / "manifest.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(each) + "\n" for each in records))
-
-
-class TestStage:
-    """`stage=verify`, as a user runs it."""
-
-    def test_overlaps_are_warnings(self, workspace: Path) -> None:
-        """Each is told with both splits and the file, absent splits are named, and the exit code is 0."""
-        before = files_below(workspace)
-        done = stage("stage=verify", "dataset=train", directory=workspace)
-        assert done.stderr.splitlines() == [
-            "test: there is no data/manifests/test/manifest.jsonl, so it is not compared",
-            "1 of 5 records have no sha256: compared by their ids alone",
-            "warning: 2 ids or images are in two splits",
-            "  id in train and val: a.jpg ('a')",
-            f"  image in train and val: c.jpg (sha256 {sha(2)})",
-        ]
-        assert done.stdout == "train, val: 5 records compared, 2 in two splits\n"
-        assert files_below(workspace) == before
-
-    def test_clean_splits_are_silent(self, workspace: Path) -> None:
-        """Nothing shared and everything pinned: one line on standard output."""
-        write(workspace, "val", [record("c", 3)])
-        write(workspace, "test", [record("d", 4)])
-        done = stage("stage=verify", directory=workspace)
-        assert (done.stdout, done.stderr) == ("train, val, test: 4 records compared, 0 in two splits\n", "")
-
-    def test_a_flood_is_counted(self, workspace: Path) -> None:
-        """The first twenty are told, and how many more there are."""
-        for split in ("train", "val"):
-            write(workspace, split, [record(str(number), None) for number in range(100)])
-        lines = stage("stage=verify", directory=workspace).stderr.splitlines()
-        assert lines[2] == "warning: 100 ids or images are in two splits"
-        assert (lines[-1], len(lines)) == ("  … and 80 more", 24)
-
-    @pytest.mark.parametrize(
-        ("override", "message"),
-        [
-            ("manifest=all.jsonl", "manifest: expected a path with ${split} in it, as stage=verify reads those of all"),
-            ("dataset=trian", "dataset: expected one of test, train, val, but got 'trian'"),
-        ],
-    )
-    def test_wrong_options(self, workspace: Path, override: str, message: str) -> None:
-        """A wrong option is told in one line."""
-        done = stage("stage=verify", override, directory=workspace, expect=1)
-        assert done.stderr.startswith(f"error: {message}")
-        assert done.stderr.count("\n") == 1
-
-    def test_a_bad_manifest_is_told(self, workspace: Path) -> None:
-        """A record of the wrong shape ends the comparison, with its line."""
-        write(workspace, "val", [{"filename": "a"}])
-        done = stage("stage=verify", directory=workspace, expect=1)
-        assert "line 1: `$` has no `id`, which every record needs" in done.stderr
 
 
 def test_manifests_that_python_gives_may_be_wrong_too():
