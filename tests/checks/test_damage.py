@@ -1,5 +1,6 @@
 """Deliberate damage: each is found, under its name and at its place, and nothing else is blamed."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tests.checks.conftest import Build
 from tests.checks.damage import (
     edit_frames,
@@ -302,6 +304,14 @@ def test_failures_that_are_none(build: Build) -> None:
 
 XMIN, COUNT = "image/object/bbox/xmin", "image/object/count"
 
+
+def encode_gray() -> bytes:
+    """An image of one component, with fill bytes before its frame."""
+    buffer = io.BytesIO()
+    Image.new("L", (40, 30)).save(buffer, "JPEG")
+    return buffer.getvalue().replace(b"\xff\xc0", b"\xff\xff\xff\xc0", 1)
+
+
 EDITS: dict[str, tuple[str, Callable]] = {
     "another height": ("image_size", set_values("image/height", 31)),
     "another width": ("image_size", set_values("image/width", 41)),
@@ -341,6 +351,7 @@ EDITS: dict[str, tuple[str, Callable]] = {
         "image_undecodable",
         set_values("image/encoded", encode_noise(1, image_format="PNG")),
     ),
+    "a gray JPEG": ("image_format", set_values("image/encoded", encode_gray())),
     "no image": ("image_undecodable", set_values("image/encoded", b"")),
 }
 

@@ -109,7 +109,7 @@ class Census:
         is_proper = (width > 0) & (height > 0)
         self._counts["reversed"] += int(is_reversed.sum())
         self._counts["no_area"] += int((~is_reversed & ~is_proper).sum())
-        width, height = width[is_proper], height[is_proper]
+        width, height = _in_hundredths(width[is_proper]), _in_hundredths(height[is_proper])
         area = width * height
         self._counts["small"] += int((area < SMALL_PX).sum())
         self._counts["large"] += int((area > LARGE_PX).sum())
@@ -122,6 +122,12 @@ class Census:
         for number, name in enumerate(_VISIBILITY):
             self._visibility[name] += int((visible.values == number).sum())
         self._visibility["without_visibility"] += int(places.lengths[visible.lengths == 0].sum())
+
+
+def _in_hundredths(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Stored edges are floats of 32 bits: a box of 32 pixels would come back as one of 31.99999, which is small."""
+    rounded = np.round(pixels, 2)
+    return np.where(rounded > 0, rounded, pixels)
 
 
 class _Classes:

@@ -12,6 +12,10 @@ from tfrec_stage.checks.faults import FaultLog, Place
 from tfrec_stage.checks.oracle import import_tensorflow
 from tfrec_stage.checks.parsing import Parsed
 
+_JPEG: Final = b"\xff\xd8\xff"
+_FILL: Final = 0xFF
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+"""Markers of the segment that says how the image is coded."""
 _CHUNK: Final = 16
 """Images that a thread takes at once."""
 _AHEAD: Final = 2
@@ -71,15 +75,14 @@ class ImageJudge:
 
     def _decode(self, image: bytes) -> ImageFacts:
         digest = sha256(image).digest() if self._with_digests else None
-        if not image:
-            return ImageFacts(0, 0, 0, digest, "there is no image")
+        if not image.startswith(_JPEG):  # TensorFlow would decode PNG and GIF too
+            begins = f"it begins with {image[:8]!r}" if image else "it is empty"
+            return ImageFacts(0, 0, 0, digest, f"expected a JPEG, but {begins}")
         try:
-            # The first refuses what is no JPEG, which the second would decode: PNG and GIF.
-            channels = int(self._tf.io.extract_jpeg_shape(image)[2])
             height, width, _ = self._tf.io.decode_jpeg(image, channels=3).shape
         except self._tf.errors.OpError as error:
-            return ImageFacts(0, 0, 0, digest, " ".join(str(error.message).split()))
-        return ImageFacts(height, width, channels, digest)
+            return ImageFacts(0, 0, 0, digest, f"TensorFlow says: {' '.join(str(error.message).split())}")
+        return ImageFacts(height, width, _count_components(image), digest)
 
 
 @contextmanager
@@ -97,7 +100,7 @@ def check_images(batch: JudgedBatch, log: FaultLog) -> None:
     columns = batch.parsed.columns
     for row, (place, facts) in enumerate(zip(batch.parsed.places, batch.images, strict=True)):
         if facts.error is not None:
-            log.add("image_undecodable", place, f"TensorFlow cannot decode the image: {facts.error}")
+            log.add("image_undecodable", place, facts.error)
             continue
         stated = int(columns.scalars["image/width"][row]), int(columns.scalars["image/height"][row])
         if stated != (facts.width, facts.height):
@@ -129,6 +132,15 @@ def check_sizes(parsed: Parsed, log: FaultLog) -> None:
 def _sizes(places: Sequence[Place], columns: Columns) -> Iterator[tuple[Place, int, int]]:
     sizes = (columns.scalars[key].tolist() for key in ("image/height", "image/width"))
     return zip(places, *sizes, strict=True)
+
+
+def _count_components(jpeg: bytes) -> int:
+    """Components of the frame, of a JPEG that decodes; see `codecs.jpeg`."""
+    position = 2
+    while (marker := jpeg[position + 1]) not in _FRAMES:
+        is_fill = marker == _FILL
+        position += 1 if is_fill else 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+    return jpeg[position + 9]
 
 
 def _check_digests(batch: JudgedBatch, log: FaultLog) -> None:

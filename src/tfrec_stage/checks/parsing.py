@@ -61,7 +61,7 @@ class Parser:
         lists: dict[str, Ragged] = {}
         for key, tensor in tensors.items():
             if isinstance(tensor, self._tf.RaggedTensor):
-                lists[key] = Ragged(tensor.values.numpy(), tensor.row_lengths().numpy())
+                lists[key] = Ragged(tensor.values.numpy(), np.diff(tensor.row_splits.numpy()))
             else:
                 scalars[key] = tensor.numpy()
         return Columns(len(batch), scalars, lists)
