@@ -1,12 +1,14 @@
 """A `tf.data.Dataset` of shards: what is in it, in which order, in which form."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import encode_noise
 from tests.reading.conftest import IMAGES
 
 from tfrec_stage import create, load_dataset, read_records
@@ -101,6 +103,21 @@ def test_images_are_loaded_from_their_files(bare_shards: Path, shards: Path, roo
         for ours, stored in zip(loaded, load_dataset(shards, **options), strict=True):
             assert set(ours) == set(stored)
             assert np.all(ours[key].numpy() == stored[key].numpy())
+
+
+@pytest.mark.parametrize("declared", [{}, {"width": 40, "height": 30}, {"width": 30, "height": 40}])
+def test_loaded_images_stand_as_their_boxes_do(tmp_path: Path, declared: dict[str, int]) -> None:
+    """A photo with an EXIF rotation is turned, or left, as it would have been for storing."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(encode_noise(1))) as image:
+        image.save(tmp_path / "turned.jpg", exif=exif)
+    for folder, store_images in (("out", True), ("bare", False)):
+        dataset = [{"filename": "turned.jpg", "id": "0", **declared}]
+        create(dataset, "train", tmp_path / folder, 1, 1, store_images=store_images, images_root=tmp_path)
+    (stored,), (loaded,) = load_dataset(tmp_path / "out"), load_dataset(tmp_path / "bare", images_root=tmp_path)
+    assert stored["image"].shape == ((30, 40, 3) if declared.get("width") == 40 else (40, 30, 3))
+    assert np.array_equal(stored["image"], loaded["image"])
 
 
 def test_keys_that_loading_needs_are_not_given(bare_shards: Path, root: Path) -> None:
@@ -291,6 +308,15 @@ def test_wrong_options_are_told(shards: Path, options: dict, message: str) -> No
     """What is out of range, contradicts another option or is not in the shards is told by its name, with a way out."""
     with pytest.raises(ConfigError, match=message):
         load_dataset(shards, **options)
+
+
+def test_shards_without_records(make_dataset: Callable, tmp_path: Path) -> None:
+    """More shards than images leave some empty, wherever they stand; all images come all the same."""
+    create(make_dataset(2), "train", tmp_path / "out", 5, 1)
+    assert sorted(ids(load_dataset(tmp_path / "out"))) == ["0", "1"]
+    options = {"shuffle": True, "seed": 2**63 - 1, "shard": (0, 1)}
+    assert sorted(ids(load_dataset(tmp_path / "out", **options))) == ["0", "1"]
+    assert sorted(record["id"] for record in read_records(tmp_path / "out")) == ["0", "1"]
 
 
 def test_places_without_shards_are_told(tmp_path: Path) -> None:
