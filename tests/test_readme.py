@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.workspace import clone_project, run
+from tfrec_stage.checks.faults import KINDS
 from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
 from tfrec_stage.errors import REASONS
 from tfrec_stage.importers import IMPORTERS, known_options
@@ -50,6 +51,13 @@ def _row(field: Field) -> str:
 def test_the_table_of_keys_is_the_schema() -> None:
     """Every key stands in the README with its kind and unit."""
     assert KEYS.search(README)[0] == key_table()
+
+
+def test_the_table_of_kinds_is_the_codes() -> None:
+    """Every kind of fault stands in the README with its meaning, in the order of the code."""
+    table = README.partition("<!-- kinds: begin -->\n")[2].partition("<!-- kinds: end -->")[0]
+    rows = "".join(f"| `{kind}` | {meaning} |\n" for kind, meaning in KINDS.items())
+    assert table == f"| kind | what is wrong |\n|---|---|\n{rows}"
 
 
 def test_every_importer_is_listed_with_its_options() -> None:
