@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfrec_stage.about import About
-from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.codecs.od_api import KeypointNames
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
-from tfrec_stage.shards.encoder import Identity
+from tfrec_stage.shards.encoder import Identity, names_of_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,6 @@ class BuildRequest:
             raise ConfigError(f"num_shards: expected a whole number of at least 1, but got {self.num_shards!r}")
 
     @property
-    def keypoint_names(self) -> dict[int, tuple[str, ...]]:
-        """Names of the parts of an object by its class, where records have them: with the profile `od_api`."""
-        if Profile.od_api not in self.identity.encode.consumers:
-            return {}
-        return {label.label: label.keypoints for label in self.labels if label.keypoints}
+    def keypoint_names(self) -> KeypointNames:
+        """Names of the parts of an object by its class, as far as records have them."""
+        return names_of_parts(self.labels, self.identity.encode)

@@ -14,18 +14,22 @@ from tfrec_stage.checks.reading_back import ReadBack
 from tfrec_stage.checks.report import Report
 from tfrec_stage.checks.shard_set import ShardSet
 from tfrec_stage.errors import ManifestError
+from tfrec_stage.labels import Label
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.catalogue import read_catalogue
+from tfrec_stage.shards.compression import Compression
+from tfrec_stage.shards.encoder import names_of_parts
 from tfrec_stage.shards.index import FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
 
 
 class Accounting:
     """Compares what was read back with each account of it."""
 
-    def __init__(self, found: ShardSet, read: ReadBack, report: Report) -> None:
+    def __init__(self, found: ShardSet, read: ReadBack, report: Report, labels: tuple[Label, ...]) -> None:
         self._found = found
         self._read = read
         self._report = report
+        self._labels = labels
         self._log = report.log
         directory = found.directory
         self._stats = read_stats(directory, self._log) if directory else None
@@ -107,20 +111,22 @@ class Accounting:
             self._leave_out("fingerprints", f"there is no sound {FAILURES_NAME}")
             return
         try:
-            catalogue = read_catalogue(manifest, identity)
+            catalogue = read_catalogue(manifest, identity, names_of_parts(self._labels, identity.encode))
         except ManifestError as error:
             self._leave_out("fingerprints", str(error).partition("\n")[0])
             return
         if unpinned := len(catalogue.unpinned):
             self._leave_out("fingerprints", f"{unpinned:,} records of the manifest do not pin their image")
             return
-        self._judge_fingerprints(differing_fingerprints(catalogue, identity, index.shards, self._failures))
+        differing = differing_fingerprints(catalogue, identity, index.shards, self._failures)
+        self._judge_fingerprints(differing, is_compressed=identity.encode.compression is not Compression.none)
 
-    def _judge_fingerprints(self, differing: Sequence[ShardEntry]) -> None:
+    def _judge_fingerprints(self, differing: Sequence[ShardEntry], *, is_compressed: bool) -> None:
         notes = self._stats.get("notes", {}) if self._stats else {"reencoded": 1}
-        if differing and notes.get("reencoded"):
-            why = "those of {} shards are not known: another version of Pillow may have encoded some of their images"
-            self._leave_out("fingerprints", why.format(len(differing)))
+        if differing and (is_compressed or notes.get("reencoded")):
+            what = "zlib may have compressed them" if is_compressed else "Pillow may have encoded some of their images"
+            why = f"those of {len(differing)} shards are not known: another version of {what}"
+            self._leave_out("fingerprints", why)
             return
         for entry in differing:
             message = (

@@ -12,6 +12,7 @@ from tfrec_stage.checks.faults import FaultLog
 from tfrec_stage.checks.ledger import Hashes, Ledger, as_array, entries_of, short_digest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.catalogue import Catalogue
+from tfrec_stage.shards.compression import compressor
 from tfrec_stage.shards.encoder import Identity
 from tfrec_stage.shards.fingerprint import key_of_failure, pixel_codec, shard_fingerprint, split_keys
 from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME, ShardEntry
@@ -131,7 +132,8 @@ def differing_fingerprints(
 ) -> list[ShardEntry]:
     """Shards whose fingerprint in the index is not the one that follows from manifest and options.
 
-    Where images were encoded anew it may also be that another version of Pillow did it, of which nothing is known here.
+    Where images were encoded anew, or shards compressed, it may also be that another version of Pillow or zlib did it,
+    of which nothing is known here.
 
     Args:
         catalogue: the manifest, every image pinned.
@@ -140,6 +142,7 @@ def differing_fingerprints(
         failures: records that failed.
     """
     failed = {_hash(name) for name in failures.ids}
+    compressed_by = compressor(identity.encode.compression)
     plan = make_plan(catalogue.id_hashes, len(entries), identity.encode)
     keys = list(split_keys(bytes(catalogue.keys)))
     differing = []
@@ -148,7 +151,7 @@ def differing_fingerprints(
             key_of_failure(keys[record]) if catalogue.id_hashes[record] in failed else keys[record]
             for record in records
         )
-        if entry.fingerprint not in (shard_fingerprint(own), shard_fingerprint(own, pixel_codec())):
+        if entry.fingerprint not in (shard_fingerprint(own, by, compressed_by) for by in (None, pixel_codec())):
             differing.append(entry)
     return differing
 

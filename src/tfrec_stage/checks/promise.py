@@ -1,15 +1,28 @@
 """What the records of a set of shards have to be: as `index.json` says, else as the first of them shows."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import Final, NamedTuple
 
 from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.checks.frames import UNREADABLE, WholeFrame, walk_frames
 from tfrec_stage.checks.shard_set import ShardSet
 from tfrec_stage.codecs.example import Feature, decode_example
-from tfrec_stage.codecs.schema import IMAGE_KEY, Field, SchemaOptions, fields_of
+from tfrec_stage.codecs.schema import (
+    AREA_KEY,
+    FIELDS,
+    IMAGE_KEY,
+    OD_API_FIELDS,
+    TFDS_FIELDS,
+    AreaUnit,
+    Field,
+    fields_of,
+)
 from tfrec_stage.errors import ShardError
 from tfrec_stage.shards.shard_reader import open_shard
+
+_LOOKED_AT: Final = 100
+"""Records among which one with areas is looked for."""
 
 
 class Promise(NamedTuple):
@@ -21,18 +34,29 @@ class Promise(NamedTuple):
     """Whether it holds its image."""
     policy: AnnotationPolicy
     """What was done with annotations out of bounds."""
+    area: AreaUnit = AreaUnit.normalized
+    """Unit of the areas of objects."""
 
 
 def find_promise(found: ShardSet) -> Promise:
     """What the options in the index promise; without them, what the first record that can be read has."""
     if found.identity is not None:
         encode = found.identity.encode
-        return Promise(tuple(fields_of(encode)), encode.store_images, found.identity.annotations)
+        return Promise(fields_of(encode), encode.store_images, found.identity.annotations, encode.area)
     first = next(_records(found), {})
-    longer = tuple(fields_of(SchemaOptions(od_api_keys=True)))
-    has_all = bool(first) and {field.key for field in longer} <= {*first}
+    has_all = [further for further in (OD_API_FIELDS, TFDS_FIELDS) if {field.key for field in further} <= {*first}]
     is_stored = IMAGE_KEY not in first or first[IMAGE_KEY].values != [b""]
-    return Promise(longer if has_all else tuple(fields_of(SchemaOptions())), is_stored, AnnotationPolicy())
+    return Promise((*FIELDS, *chain.from_iterable(has_all)), is_stored, AnnotationPolicy(), _unit_of_areas(found))
+
+
+def _unit_of_areas(found: ShardSet) -> AreaUnit:
+    """As the first areas show; hardly any object is smaller than a pixel, and none is larger than its image."""
+    for record in islice(_records(found), _LOOKED_AT):
+        areas = record[AREA_KEY].values if AREA_KEY in record else []
+        if areas:
+            is_large = any(isinstance(area, float) and area > 1 for area in areas)
+            return AreaUnit.pixels if is_large else AreaUnit.normalized
+    return AreaUnit.normalized
 
 
 def _records(found: ShardSet) -> Iterator[Mapping[str, Feature]]:

@@ -91,7 +91,7 @@ def read_back(
 
 
 def _check_records(parsed: Parsed, promise: Promise, log: FaultLog) -> None:
-    check_values(parsed, promise.policy, log)
+    check_values(parsed, promise.policy, promise.area, log)
     check_formats(parsed, log, are_stored=promise.stores_images)
     if not promise.stores_images:
         check_sizes(parsed, log)

@@ -4,7 +4,7 @@ What a suspect has wrong is told by the same rules that a build obeys, `annotati
 """
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import and_, or_
 from typing import Any, Final
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from tfrec_stage.annotations import AnnotationPolicy, DegenerateBoxes
 from tfrec_stage.annotations.faults import length_faults, range_faults, value_faults
 from tfrec_stage.checks.columns import Columns, Ragged, Rows
+from tfrec_stage.checks.copies import check_copies
 from tfrec_stage.checks.faults import FaultLog, Place
 from tfrec_stage.checks.parsing import Parsed
+from tfrec_stage.codecs.schema import AREA_KEY, AreaUnit
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 
 _BBOX, _PARTS = "image/object/bbox/", "image/object/parts/"
@@ -29,25 +31,22 @@ _ONE_AN_OBJECT: Final = (
 )
 _WITHIN: Final = (*_EDGES, "image/object/area", f"{_PARTS}x", f"{_PARTS}y")
 """Lists of numbers in [0, 1]; a part that is not in the image may be anywhere, which is seen when it is walked."""
+_ROUNDING: Final = 1e-6
 _FINITE: Final = (f"{_BBOX}score", f"{_BBOX}conf", f"{_PARTS}score")
-_COPIES: Final = {
-    "image/source_id": "image/id",
-    "image/object/class/label": f"{_BBOX}label",
-    "image/object/class/text": f"{_BBOX}text",
-}
 _TEXTS: Final = ("image/object/id", f"{_BBOX}text")
 
 
-def check_values(parsed: Parsed, policy: AnnotationPolicy, log: FaultLog) -> None:
+def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: FaultLog) -> None:
     """Tell the faults of all annotations of a batch."""
-    columns = parsed.columns
-    if not columns.size:
+    if not parsed.columns.size:
         return
-    screens = (mismatched_rows, _rows_out_of_bounds, reversed_rows, _rows_not_utf8)
-    suspects = reduce(or_, (screen(columns) for screen in screens))
+    columns = parsed.columns if area is AreaUnit.normalized else _normalize_areas(parsed.columns)
+    mismatched = mismatched_rows(columns)
+    screens = (_rows_out_of_bounds, reversed_rows, _rows_not_utf8)
+    suspects = reduce(or_, (screen(columns) for screen in screens), mismatched)
     for row in np.flatnonzero(suspects).tolist():
         _tell(_record(columns, row), parsed.places[row], policy, log)
-    _check_copies(parsed, log)
+    check_copies(parsed, mismatched, log)
 
 
 def mismatched_rows(columns: Columns) -> Rows:
@@ -77,6 +76,16 @@ def reversed_rows(columns: Columns) -> Rows:
     rows = np.zeros(columns.size, np.bool_)
     rows[xmin.owners[np.repeat(whole, xmin.lengths)][is_reversed]] = True
     return rows
+
+
+def _normalize_areas(columns: Columns) -> Columns:
+    """Areas in pixels → over width times height; what 32 bits make of a whole image may be a little more than one."""
+    areas = columns.lists[AREA_KEY]
+    pixels = columns.scalars["image/width"] * columns.scalars["image/height"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = areas.values / pixels[areas.owners]
+    values[(values > 1) & (values < 1 + _ROUNDING)] = 1
+    return replace(columns, lists={**columns.lists, AREA_KEY: Ragged(values, areas.lengths)})
 
 
 def _rows_out_of_bounds(columns: Columns) -> Rows:
@@ -177,23 +186,3 @@ def _record(columns: Columns, row: int) -> ImageRecord:
             parts=Parts(**{name: values(_PARTS + name) for name in Parts.__struct_fields__}),
         ),
     )
-
-
-def _check_copies(parsed: Parsed, log: FaultLog) -> None:
-    columns = parsed.columns
-    for copy, original in _COPIES.items():
-        differing: Sequence[int]
-        if copy in columns.scalars:
-            differing = np.flatnonzero(columns.scalars[copy] != columns.scalars[original]).tolist()
-        elif copy in columns.lists:
-            differing = _differing_rows(columns.lists[copy], columns.lists[original])
-        else:
-            continue
-        for row in differing:
-            log.add("copy_differs", parsed.places[row], f"{copy}: expected the same as {original}")
-
-
-def _differing_rows(copy: Ragged, original: Ragged) -> Sequence[int]:
-    if np.array_equal(copy.lengths, original.lengths) and np.array_equal(copy.values, original.values):
-        return []
-    return [row for row in range(len(copy.lengths)) if copy.row(row) != original.row(row)]

@@ -60,7 +60,7 @@ def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) 
     if not promise.stores_images:
         report.left_out["images"] = "images are not stored"
     check_duplicates(read.ledger, report.log)
-    Accounting(found, read, report).check(request.manifest, pins, are_stored=promise.stores_images)
+    Accounting(found, read, report, request.labels).check(request.manifest, pins, are_stored=promise.stores_images)
     report.counts = {
         "shards": len(read.counts),
         "records": sum(count.records for count in read.counts),

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.image_file import read_image_file
+from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.shards.compression import Compression, CompressionOptions
 from tfrec_stage.shards.plan import PlanOptions
@@ -49,6 +51,13 @@ class Identity:
     """Order, images and keys."""
     annotations: AnnotationPolicy = field(default_factory=AnnotationPolicy)
     """What to do with annotations out of bounds."""
+
+
+def names_of_parts(labels: Iterable[Label], options: EncodeOptions) -> KeypointNames:
+    """Names of the parts of an object by its class, where records have them: with the profile `od_api`."""
+    if Profile.od_api not in options.consumers:
+        return NO_NAMES
+    return {label.label: label.keypoints for label in labels if label.keypoints}
 
 
 class EncodedRecord(NamedTuple):
