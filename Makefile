@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONSUMERS := .venv-consumers
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types floors pytest bench bench-compare renew clean
+.PHONY: help setup demo consumers test format lint types floors pytest bench bench-compare renew clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -14,7 +15,7 @@ help: ## list the targets
 setup: $(STAMP) ## make the environment in .venv
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo "making the environment in $(VENV): a few minutes, 2.4 GB, most of it TensorFlow"
+	@echo "making the environment in $(VENV): a few minutes, 2.9 GB, most of it TensorFlow"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
@@ -37,6 +38,13 @@ types: setup ## check the types
 floors: setup ## check that imports point only downward
 	$(BIN)/lint-imports
 
+consumers: setup ## read shards with consumers that need an environment of their own (3 GB more)
+	@$(PYTHON) -m venv $(CONSUMERS)
+	@$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/handover/consumers/requirements.txt
+	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(CONSUMERS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/shared.pth
+	$(CONSUMERS)/bin/python -m pytest tests/handover tests/test_readme.py $(PYTEST_ARGS) -k "not console and not demo"
+
 pytest: setup ## run the tests; benchmarks run once, as plain tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -53,4 +61,4 @@ renew: setup ## after a change of the format: renew dvc.lock, the golden shards 
 	$(BIN)/python -m tests.test_readme
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks .hypothesis
+	rm -rf $(VENV) $(CONSUMERS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks .hypothesis
