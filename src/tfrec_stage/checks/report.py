@@ -69,7 +69,8 @@ class Report:
 
     def summary(self) -> Iterator[str]:
         """A few lines for people."""
-        verdict = "sound" if self.is_sound else f"{self.log.total:,} faults"
+        faults = f"{self.log.total:,} fault{'s' if self.log.total > 1 else ''}"
+        verdict = "sound" if self.is_sound else faults
         counts = self.counts
         yield (
             f"{self.name}: {counts['records']:,} records in {counts['shards']:,} shards, "
