@@ -28,8 +28,8 @@ class Ledger:
     """`hash64` of each id."""
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
     """The first 64 bits of each image's SHA-256; 0 where it was not asked for."""
-    _files: "array[int]" = field(default_factory=lambda: array("L"))
-    _records: "array[int]" = field(default_factory=lambda: array("L"))
+    _files: "array[int]" = field(default_factory=lambda: array("I"))
+    _records: "array[int]" = field(default_factory=lambda: array("I"))
     _offsets: "array[int]" = field(default_factory=lambda: array("Q"))
     _names: list[str] = field(init=False)
     _numbers: dict[str, int] = field(init=False)

@@ -36,7 +36,7 @@ class VerifyRequest:
 def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) -> Report:
     """Read everything, tell every fault, finish the rest.
 
-    Memory grows by 48 bytes for each record, for the ids of all have to be compared.
+    Memory grows by 48 bytes for each record, for the ids of all have to be compared, and by 32 more for fingerprints.
 
     Raises:
         ShardError: there is nothing to verify.
