@@ -16,7 +16,8 @@ import pytest
 
 from tests.conftest import MakeDataset, encode_noise
 from tfrec_stage import create
-from tfrec_stage.engine import _ENGINES, EngineName
+from tfrec_stage import engine as engine_module
+from tfrec_stage.engine import EngineName
 from tfrec_stage.errors import ConfigError, ManifestError, OutputError
 from tfrec_stage.progress import Progress
 from tfrec_stage.shards.shelf import NoStore
@@ -62,7 +63,10 @@ def _as_dict(example) -> dict:
 @pytest.fixture(autouse=True, params=EngineName, ids=lambda engine: engine.name)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EngineName:
     """Everything here holds on each engine: who asks for threads, the default, gets the one under test."""
-    monkeypatch.setitem(_ENGINES, EngineName.threads, _ENGINES[request.param])
+    choose, under_test = engine_module._runner, request.param
+    monkeypatch.setattr(
+        engine_module, "_runner", lambda asked: choose(under_test if asked is EngineName.threads else asked)
+    )
     return request.param
 
 

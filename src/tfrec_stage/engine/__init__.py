@@ -5,10 +5,9 @@ driver keeps a bounded window of futures, gives results as they come and stops e
 """
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Final, TypeVar
+from typing import Any, TypeVar
 
 from tfrec_stage.engine.options import EngineName, EngineOptions
-from tfrec_stage.engine.processes import run_in_processes
 from tfrec_stage.engine.threads import run_in_threads
 from tfrec_stage.ordered_map import OrderedMap
 
@@ -16,8 +15,6 @@ __all__ = ["EngineName", "EngineOptions", "run_tasks"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-_ENGINES: Final = {EngineName.threads: run_in_threads, EngineName.processes: run_in_processes}
 
 
 def run_tasks(
@@ -39,4 +36,12 @@ def run_tasks(
         Exception: the first that a task raised; the others are stopped before it is passed on.
         EngineError: a task killed its worker process twice.
     """
-    return _ENGINES[options.engine](work, tasks, options.num_threads, tick)
+    return _runner(options.engine)(work, tasks, options.num_threads, tick)
+
+
+def _runner(engine: EngineName) -> Callable[..., Generator[Any, None, None]]:
+    if engine is EngineName.threads:
+        return run_in_threads
+    from tfrec_stage.engine.processes import run_in_processes  # noqa: PLC0415 - threads do without multiprocessing
+
+    return run_in_processes
