@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import encode_noise
 
+from tests.conftest import encode_noise
 from tfrec_stage import create
 from tfrec_stage.checks.report import Report
 from tfrec_stage.checks.verification import VerifyRequest, verify_shards

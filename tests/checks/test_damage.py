@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from tests.checks.conftest import Build
 from tests.checks.damage import (
     edit_frames,
@@ -23,7 +24,6 @@ from tests.checks.damage import (
     set_values,
 )
 from tests.conftest import encode_noise
-
 from tfrec_stage.checks.faults import KINDS, Fault
 from tfrec_stage.checks.verification import VerifyRequest, verify_shards
 from tfrec_stage.codecs.example import Feature, Kind

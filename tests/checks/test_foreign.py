@@ -6,10 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+
 from tests.checks.conftest import Build, make_build, make_record, make_records
 from tests.checks.damage import edit_json, edit_record, features_of, frames_of, offsets_of, set_values
 from tests.conftest import encode_noise
-
 from tfrec_stage import create
 from tfrec_stage.checks.report import Report
 from tfrec_stage.checks.verification import VerifyRequest, verify_shards

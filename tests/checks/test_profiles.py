@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.checks.conftest import Build, make_build, make_records
 from tests.checks.damage import edit_record, frames_of, set_values
 

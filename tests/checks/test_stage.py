@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.checks.conftest import make_record, write_manifest
 from tests.checks.damage import edit_json, flip
 from tests.workspace import copy_conf, files_below, stage
-
 from tfrec_stage import stages
 from tfrec_stage.checks.splits import Overlap
 

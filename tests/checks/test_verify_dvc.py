@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.conftest import ROOT
 from tests.workspace import dvc, edit, run, stages_run
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import encode_noise
 
+from tests.conftest import encode_noise
 from tfrec_stage import create
 
 IMAGES = 40

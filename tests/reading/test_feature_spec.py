@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.reading.conftest import IMAGES
 
+from tests.reading.conftest import IMAGES
 from tfrec_stage import create, feature_spec, read_records
 from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS
 from tfrec_stage.errors import ConfigError

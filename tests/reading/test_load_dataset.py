@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from tests.conftest import encode_noise
 from tests.reading.conftest import IMAGES
-
 from tfrec_stage import create, load_dataset, read_records
 from tfrec_stage.codecs.schema import FIELDS
 from tfrec_stage.errors import ConfigError, ShardError

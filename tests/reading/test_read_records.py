@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.conftest import encode_noise
 from tests.reading.conftest import IMAGES, describe
-
 from tfrec_stage import create, read_records
 from tfrec_stage.codecs.example import Kind, encode_example
 from tfrec_stage.codecs.tfrecord import encode_frame

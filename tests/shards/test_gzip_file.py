@@ -11,8 +11,8 @@ import pytest
 from google_crc32c import value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import encode_noise
 
+from tests.conftest import encode_noise
 from tfrec_stage.codecs.gzip_member import GZIP_HEADER, deflater, store_block
 from tfrec_stage.codecs.tfrecord import decode_frames, encode_frame, is_header
 from tfrec_stage.errors import OutputError, ShardError
