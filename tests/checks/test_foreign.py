@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.conftest import Build, make_build, make_record, make_records
+from tests.checks.conftest import Build, make_build, make_record, make_records, write_manifest
 from tests.checks.damage import edit_json, edit_record, features_of, frames_of, offsets_of, set_values
 from tests.conftest import encode_noise
 from tfrec_stage import create
@@ -181,13 +181,30 @@ def test_fewer_altered_images_than_counted(build: Build) -> None:
     assert (fault.kind, fault.file) == ("image_changed", "stats.json")
 
 
-def test_fingerprints_of_another_pillow(tf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards with images that another version of Pillow encoded are no fault; what cannot be known is said."""
+def test_the_index_tells_what_encoded_images(tf, tmp_path: Path) -> None:
+    """Which Pillow encoded images is known for each shard, so that another one is no fault and a wrong one is."""
     build = altered(tmp_path, [encode_noise(3, image_format="PNG")])
-    monkeypatch.setattr("tfrec_stage.checks.against_manifest.pixel_codec", lambda: "pillow 0.1")
-    report = build.verify()
-    assert report.is_sound
-    assert "another version of Pillow" in report.left_out["fingerprints"]
+    assert build.verify().is_sound
+    (entry,) = [entry for entry in json.loads(build.index.read_text())["shards"] if entry["made_by"]]
+    assert entry["made_by"][0].startswith("pillow ")
+    edit_json(
+        build.index, lambda index: [one.update(made_by=["pillow 0.1"]) for one in index["shards"] if one["made_by"]]
+    )
+    assert [(fault.kind, fault.file) for fault in build.verify().log.kept] == [("fingerprint_mismatch", entry["name"])]
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"store_images": False}], ids=str)
+def test_annotations_that_changed_after_the_build(tf, tmp_path: Path, options: dict) -> None:
+    """A label that was changed in the manifest is told, though images were encoded anew or shards compressed."""
+    records = [make_record(tmp_path, 0), make_record(tmp_path, 1)]
+    data = encode_noise(1, image_format="PNG")
+    (tmp_path / records[1]["filename"]).write_bytes(data)
+    records[1]["sha256"] = sha256(data).hexdigest()
+    build = make_build(tmp_path / "build", records, tmp_path, **options)
+    assert build.verify().is_sound
+    records[0]["class"]["label"] = 9
+    write_manifest(build.manifest, records)
+    assert {fault.kind for fault in build.verify().log.kept} == {"fingerprint_mismatch"}
 
 
 def test_unpinned_manifests(tf, tmp_path: Path) -> None:
@@ -229,3 +246,57 @@ def test_names_of_any_bytes(tf, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(encode_noise(1))
     assert create([{"filename": name, "id": "a"}], "train", tmp_path / "out", 1, 1, images_root=tmp_path) == []
     assert verify(tmp_path / "out").is_sound
+
+
+def test_a_manifest_of_other_shards_is_not_compared(tf, tmp_path: Path) -> None:
+    """Without an index, a manifest that has none of the ids is not theirs, which is said."""
+    build = make_build(tmp_path / "build", make_records(tmp_path / "images", 4), tmp_path / "images")
+    build.index.unlink()
+    write_manifest(build.manifest, [{"filename": "a.jpg", "id": "another"}])
+    report = build.verify()
+    assert report.is_sound, report.log.kept
+    assert report.left_out["manifest"] == "there is no index.json, and the manifest has none of these ids"
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xd8\xff raw bytes", b"\xe9\xe9", b"", bytes(100)])
+def test_records_that_are_no_examples(tf, tmp_path: Path, payload: bytes) -> None:
+    """Whatever stands in a sound frame is judged, in words; TensorFlow never sees what could end the process."""
+    with tf.io.TFRecordWriter(str(tmp_path / "other.tfrecord")) as writer:
+        writer.write(payload)
+    kinds = {fault.kind for fault in verify(tmp_path / "other.tfrecord").log.kept}
+    assert kinds <= {"not_an_example", "key_missing"}
+    assert kinds
+
+
+def test_an_example_that_ends_tensorflow(tf, pristine: Build, tmp_path: Path) -> None:
+    """An image whose length runs over the end of the record is told, though TensorFlow's batch parser would crash."""
+    (first, *_) = payloads(pristine.shard(0))
+    broken = bytearray(first)
+    broken[broken.index(b"\xff\xd8\xff") - 1] |= 0x80
+    with tf.io.TFRecordWriter(str(tmp_path / "other.tfrecord")) as writer:
+        writer.write(bytes(broken))
+        writer.write(first)
+    report = verify(tmp_path / "other.tfrecord")
+    assert [(fault.kind, fault.record) for fault in report.log.kept] == [("not_an_example", 0)]
+    assert report.counts["records"] == 2
+
+
+def test_labels_without_boxes_are_sound(tf, tmp_path: Path) -> None:
+    """Objects that have labels and no boxes, as points have them, are what the profile writes of them."""
+    records = make_records(tmp_path / "images", 4)
+    for record in records:
+        record["object"] = {"count": 2, "bbox": {"label": [1, 0]}}
+    assert make_build(tmp_path / "build", records, tmp_path / "images", profiles=["od_api", "tfds"]).verify().is_sound
+
+
+@pytest.mark.parametrize("name", ["index.json", "stats.json", "failures.jsonl"])
+@pytest.mark.parametrize("damage", ["deep", "directory", "notes"])
+def test_damaged_accounts_are_faults(tf, build: Build, name: str, damage: str) -> None:
+    """Nested too deep, a directory, or of wrong kinds: a fault, never a traceback."""
+    path = build.directory / name
+    path.unlink()
+    if damage == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes(b'{"notes":' + (b"[" * 200_000 if damage == "deep" else b'{"reencoded":"x"}}'))
+    assert not build.verify().is_sound

@@ -68,13 +68,13 @@ def test_a_damaged_split(workspace: Path) -> None:
     done = stage("stage=verify", "progress=false", directory=workspace, expect=stages.EXIT_FAULTS)
     assert done.stdout.splitlines()[0].endswith(": 2 faults")
     told = [line for line in done.stderr.splitlines() if "warning" not in line]
-    assert told[0].startswith("  failures.jsonl: failures_mismatch: it lists 0 records, but stats.json says that 1 ")
-    assert told[1].startswith(f"  {shard.name} record 0 at byte 0: payload_crc: the content of ")
+    assert told[0].startswith(f"  {shard.name} record 0 at byte 0: payload_crc: the content of ")
+    assert told[1].startswith("  failures.jsonl: failures_mismatch: it lists 0 records, but stats.json says that 1 ")
     assert len(told) == 2
     report = json.loads((workspace / "data" / "verify" / "train.json").read_text())
     assert report["sound"] is False
     assert report["faults"]["by_kind"] == {"failures_mismatch": 1, "payload_crc": 1}
-    assert report["faults"]["first"][1] | {"message": ""} == {
+    assert report["faults"]["first"][0] | {"message": ""} == {
         "kind": "payload_crc",
         "file": shard.name,
         "record": 0,

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tfrec_stage.checks.accounts import (
     check_against_index,
     check_failures,
@@ -10,6 +12,7 @@ from tfrec_stage.checks.accounts import (
     read_stats,
 )
 from tfrec_stage.checks.against_manifest import Pins, check_ids, check_pins, differing_fingerprints
+from tfrec_stage.checks.ledger import as_array
 from tfrec_stage.checks.reading_back import ReadBack
 from tfrec_stage.checks.report import Report
 from tfrec_stage.checks.shard_set import ShardSet
@@ -17,7 +20,6 @@ from tfrec_stage.errors import ManifestError
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.catalogue import read_catalogue
-from tfrec_stage.shards.compression import Compression
 from tfrec_stage.shards.encoder import names_of_parts
 from tfrec_stage.shards.index import FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
 
@@ -58,10 +60,19 @@ class Accounting:
             for name in ("manifest", "pins", "fingerprints"):
                 self._report.left_out[name] = "there is no manifest"
             return
+        if self._is_foreign(pins):
+            for name in ("manifest", "pins", "fingerprints"):
+                self._leave_out(name, f"there is no {INDEX_NAME}, and the manifest has none of these ids")
+            return
         lost = None if self._log.by_kind["shard_missing"] else self._read.lost
         self._report.lost_ids = check_ids(manifest, pins, self._read.ledger, self._failures, lost=lost, log=self._log)
         self._check_pins(pins, are_stored=are_stored)
         self._check_fingerprints(manifest)
+
+    def _is_foreign(self, pins: Pins) -> bool:
+        """Whether the manifest is that of other shards."""
+        ids = self._read.ledger.ids()
+        return self._found.index is None and bool(len(ids)) and not np.isin(ids, as_array(pins.id_hashes)).any()
 
     def _leave_out(self, check: str, reason: str) -> None:
         self._report.left_out[check] = reason
@@ -118,16 +129,9 @@ class Accounting:
         if unpinned := len(catalogue.unpinned):
             self._leave_out("fingerprints", f"{unpinned:,} records of the manifest do not pin their image")
             return
-        differing = differing_fingerprints(catalogue, identity, index.shards, self._failures)
-        self._judge_fingerprints(differing, is_compressed=identity.encode.compression is not Compression.none)
+        self._tell_fingerprints(differing_fingerprints(catalogue, identity, index.shards, self._failures))
 
-    def _judge_fingerprints(self, differing: Sequence[ShardEntry], *, is_compressed: bool) -> None:
-        notes = self._stats.get("notes", {}) if self._stats else {"reencoded": 1}
-        if differing and (is_compressed or notes.get("reencoded")):
-            what = "zlib may have compressed them" if is_compressed else "Pillow may have encoded some of their images"
-            why = f"those of {len(differing)} shards are not known: another version of {what}"
-            self._leave_out("fingerprints", why)
-            return
+    def _tell_fingerprints(self, differing: Sequence[ShardEntry]) -> None:
         for entry in differing:
             message = (
                 f"{INDEX_NAME} has the fingerprint {entry.fingerprint[:12]}…, which is not that of the manifest and "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tfrec_stage.checks.columns import Columns
 from tfrec_stage.checks.faults import FaultLog
 from tfrec_stage.checks.frames import BrokenFrame
-from tfrec_stage.checks.shard_set import Shard
+from tfrec_stage.checks.shard_set import UNDECODABLE, Shard
 from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME
 
 _PIECE: Final = 1 << 20
@@ -35,6 +35,11 @@ class ShardCount:
     """Whether a fault of its frames has been told, which explains all else."""
     lost: int | None = 0
     """Records that cannot be read; None if their number cannot be known."""
+
+    @property
+    def absent(self) -> int:
+        """Records that the index has more than were found."""
+        return max(0, self.shard.entry.records - self.records) if self.shard.entry else 0
 
     def note(self, frame: BrokenFrame) -> None:
         """Take note of a fault of its frames."""
@@ -134,12 +139,17 @@ def read_failures(directory: Path, log: FaultLog) -> Failures | None:
     if not path.exists():
         return None
     ids, reasons = set(), Counter[str]()
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        log.add("failures_mismatch", FAILURES_NAME, f"expected a file of records, but: {error.strerror}")
+        return None
+    for number, line in enumerate(lines, 1):
         try:
             record = msgspec.json.decode(line)
             ids.add(str(record["id"]))
             reasons[record["reason"]] += 1
-        except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError) as error:
+        except (*UNDECODABLE, KeyError, TypeError) as error:
             log.add("failures_mismatch", FAILURES_NAME, f"line {number}: expected a record that failed, but: {error!r}")
             return None
     return Failures(frozenset(ids), reasons)
@@ -151,10 +161,12 @@ def read_stats(directory: Path, log: FaultLog) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        log.add("stats_mismatch", STATS_NAME, f"expected a JSON object, but: {error}")
+        stats = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        msgspec.convert(stats.get("notes", {}), dict[str, int])
+    except UNDECODABLE as error:
+        log.add("stats_mismatch", STATS_NAME, f"expected what a build counted, but: {error}")
         return None
+    return stats
 
 
 def check_stats(stats: Mapping[str, Any], totals: Totals, counts: Iterable[ShardCount], log: FaultLog) -> None:

@@ -12,9 +12,8 @@ from tfrec_stage.checks.faults import FaultLog
 from tfrec_stage.checks.ledger import Hashes, Ledger, as_array, entries_of, short_digest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.catalogue import Catalogue
-from tfrec_stage.shards.compression import compressor
 from tfrec_stage.shards.encoder import Identity
-from tfrec_stage.shards.fingerprint import key_of_failure, pixel_codec, shard_fingerprint, split_keys
+from tfrec_stage.shards.fingerprint import key_of_failure, shard_fingerprint, split_keys
 from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME, ShardEntry
 from tfrec_stage.shards.plan import hash64, make_plan
 
@@ -79,8 +78,7 @@ def check_ids(
             message = f"the manifest has the id {name!r} ({filename}), but no shard has it, nor {FAILURES_NAME}"
             log.add("record_missing", MANIFEST, message)
     surplus = np.setdiff1d(found, np.setdiff1d(stated, failed)).tolist()
-    for entry in entries_of(ledger, surplus):
-        name = ledger.read_id(entry)
+    for entry, name in ledger.read_ids(entries_of(ledger, surplus)).items():
         has_failed = failures is not None and name in failures.ids
         where = f"in {FAILURES_NAME}, as one that failed" if has_failed else "not in the manifest"
         log.add("record_surplus", ledger.place(entry), f"the id {name!r} is {where}")
@@ -130,10 +128,7 @@ def check_pins(pins: Pins, ledger: Ledger, notes: Mapping[str, int], log: FaultL
 def differing_fingerprints(
     catalogue: Catalogue, identity: Identity, entries: Sequence[ShardEntry], failures: Failures
 ) -> list[ShardEntry]:
-    """Shards whose fingerprint in the index is not the one that follows from manifest and options.
-
-    Where images were encoded anew, or shards compressed, it may also be that another version of Pillow or zlib did it,
-    of which nothing is known here.
+    """Shards whose fingerprint in the index is not the one that follows from manifest, options and what made them.
 
     Args:
         catalogue: the manifest, every image pinned.
@@ -142,7 +137,6 @@ def differing_fingerprints(
         failures: records that failed.
     """
     failed = {_hash(name) for name in failures.ids}
-    compressed_by = compressor(identity.encode.compression)
     plan = make_plan(catalogue.id_hashes, len(entries), identity.encode)
     keys = list(split_keys(bytes(catalogue.keys)))
     differing = []
@@ -151,7 +145,7 @@ def differing_fingerprints(
             key_of_failure(keys[record]) if catalogue.id_hashes[record] in failed else keys[record]
             for record in records
         )
-        if entry.fingerprint not in (shard_fingerprint(own, by, compressed_by) for by in (None, pixel_codec())):
+        if entry.fingerprint != shard_fingerprint(own, "".join(entry.made_by)):
             differing.append(entry)
     return differing
 

@@ -52,8 +52,11 @@ def _one_a_box(columns: Columns, key: str, default: Any) -> Ragged:
 
 
 def _class_ids(columns: Columns) -> Ragged:
-    labels = _one_a_box(columns, f"{_BBOX}label", 0)
-    return Ragged(labels.values + FIRST_ID, labels.lengths)
+    labels, boxes = columns.lists[f"{_BBOX}label"], columns.lists[f"{_BBOX}xmin"].lengths
+    lengths = np.where(labels.lengths == 0, boxes, labels.lengths)
+    ids = np.full(int(lengths.sum()), FIRST_ID, np.int64)  # boxes without labels are of the first class
+    ids[np.repeat(labels.lengths != 0, lengths)] += labels.values
+    return Ragged(ids, lengths)
 
 
 def _corners(columns: Columns) -> Ragged:

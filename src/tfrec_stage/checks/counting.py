@@ -1,12 +1,13 @@
 """Shards → statistics, without TensorFlow."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Final
 
 from tfrec_stage.checks.census import Census
 from tfrec_stage.checks.columns import columns_of
 from tfrec_stage.codecs.example import Feature
+from tfrec_stage.errors import ShardError
 from tfrec_stage.labels import Label
 from tfrec_stage.shards.shard_reader import find_shards, read_features
 
@@ -24,10 +25,13 @@ def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[s
         ShardError: there is no shard, or one is damaged.
     """
     census = Census(labels)
-    records = chain.from_iterable(map(read_features, find_shards(directory_or_glob)))
-    features = (record.features for record in records)
-    for batch in _batches(features):
-        census.add(columns_of(batch))
+    for path in find_shards(directory_or_glob):
+        for batch in _batches(record.features for record in read_features(path)):
+            try:
+                columns = columns_of(batch)
+            except ShardError as error:
+                raise ShardError(f"{path}: {error}") from None
+            census.add(columns)
     return census.as_dict()
 
 

@@ -72,6 +72,17 @@ class Place(NamedTuple):
     """Where its frame begins."""
 
 
+def _order(fault: Fault) -> tuple[bool, str, int]:
+    is_beside = fault.record is None and fault.kind not in _OF_FILES
+    return is_beside, fault.file, -1 if fault.record is None else fault.record
+
+
+_OF_FILES: Final = frozenset(
+    {"unreadable", "shard_missing", "shard_surplus", "shard_swapped", "index_mismatch", "index_invalid"}
+)
+"""Faults of a file as a whole."""
+
+
 class FaultLog:
     """Gathers faults: the first `limit` are kept, all are counted."""
 
@@ -87,8 +98,8 @@ class FaultLog:
 
     @property
     def kept(self) -> list[Fault]:
-        """Those kept, by file, then by record; what is said of a whole file or of none comes first."""
-        return sorted(self._kept, key=lambda fault: (fault.file, -1 if fault.record is None else fault.record))
+        """Those kept: of shards by file and record, then of what lies beside them, which may follow from those."""
+        return sorted(self._kept, key=_order)
 
     def add(self, kind: str, place: Place | str, message: str) -> None:
         """Note a fault of a record, or of a file as a whole.

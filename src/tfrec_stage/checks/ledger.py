@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from tfrec_stage.checks.faults import FaultLog, Place
 from tfrec_stage.checks.frames import skip
 from tfrec_stage.codecs.example import decode_example
-from tfrec_stage.codecs.tfrecord import decode_frames
+from tfrec_stage.codecs.tfrecord import FOOTER, HEADER, decode_frames
 from tfrec_stage.shards.plan import hash64
 from tfrec_stage.shards.shard_reader import open_shard
 
@@ -57,15 +58,21 @@ class Ledger:
         """Where a record is, by the number of its entry."""
         return Place(self._names[self._files[entry]], self._records[entry], self._offsets[entry])
 
-    def read_id(self, entry: int) -> str:
-        """The id of a record, read again from its shard."""
-        file, _, offset = self.place(entry)
-        with open_shard(self.files[file]) as stream:
-            skip(stream, offset)
-            frame = next(decode_frames(stream, file))
-            (name,) = decode_example(frame.payload)["image/id"].values
-            assert isinstance(name, bytes)
-            return name.decode(errors="backslashreplace")
+    def read_ids(self, entries: Iterable[int]) -> dict[int, str]:
+        """Ids of records, by their entries; each shard is read again once, from front to end."""
+        names: dict[int, str] = {}
+        for number, group in groupby(sorted(entries), key=self._files.__getitem__):
+            file = self._names[number]
+            with open_shard(self.files[file]) as stream:
+                at = 0
+                for entry in group:
+                    skip(stream, self._offsets[entry] - at)
+                    (payload,) = (frame.payload for frame in islice(decode_frames(stream, file), 1))
+                    at = self._offsets[entry] + HEADER.size + len(payload) + FOOTER.size
+                    (name,) = decode_example(payload)["image/id"].values
+                    assert isinstance(name, bytes)
+                    names[entry] = name.decode(errors="backslashreplace")
+        return names
 
     def ids(self) -> Hashes:
         """`hash64` of each id, as an array."""
@@ -84,9 +91,11 @@ def short_digest(digest: bytes) -> int:
 
 def check_duplicates(ledger: Ledger, log: FaultLog) -> None:
     """Tell every record that has the id of an earlier one."""
-    for first, again in sorted(_equal_hashes(ledger.ids()), key=lambda pair: pair[1]):
-        name = ledger.read_id(again)
-        if name == ledger.read_id(first):
+    pairs = sorted(_equal_hashes(ledger.ids()), key=lambda pair: pair[1])
+    names = ledger.read_ids({entry for pair in pairs for entry in pair})
+    for first, again in pairs:
+        name = names[again]
+        if name == names[first]:
             there = ledger.place(first)
             log.add(
                 "duplicate_id",

@@ -35,6 +35,8 @@ class Parser:
 
     def __init__(self, fields: Sequence[Field], log: FaultLog) -> None:
         self._tf = import_tensorflow()
+        # Its message quotes the record, which Python may not be able to read as text.
+        self._errors = (self._tf.errors.InvalidArgumentError, UnicodeDecodeError)
         self._fields = fields
         self._log = log
         self._spec = feature_spec([field.key for field in fields])
@@ -44,13 +46,18 @@ class Parser:
         }
 
     def parse(self, batch: Sequence[Raw]) -> Parsed:
-        """Columns of the records that can be parsed; the others become faults."""
-        refused: list[Raw] = []
+        """Columns of the records that can be parsed; the others become faults.
+
+        Our own parser comes first: there are broken Examples over which TensorFlow's batch parser ends the process.
+        """
+        refused = [raw for raw in batch if not self._is_example(raw)]
+        batch = [raw for raw in batch if raw not in refused] if refused else batch
         try:
             columns = self._parse(batch)
-        except self._tf.errors.InvalidArgumentError:
-            refused = [raw for raw in batch if not self._can_parse(raw)]
-            batch = [raw for raw in batch if raw not in refused]
+        except self._errors:
+            unparsed = [raw for raw in batch if not self._can_parse(raw)]
+            batch = [raw for raw in batch if raw not in unparsed]
+            refused = sorted([*refused, *unparsed], key=lambda raw: (raw.place.file, raw.place.record))
             columns = self._parse(batch)
         self._refuse_absent_lists(batch, columns)
         return Parsed([raw.place for raw in batch], columns, refused)
@@ -66,19 +73,24 @@ class Parser:
                 scalars[key] = tensor.numpy()
         return Columns(len(batch), scalars, lists)
 
+    def _is_example(self, raw: Raw) -> bool:
+        try:
+            decode_example(raw.payload)
+        except ShardError as error:
+            self._log.add("not_an_example", raw.place, str(error))
+            return False
+        return True
+
     def _can_parse(self, raw: Raw) -> bool:
         try:
             self._parse([raw])
-        except self._tf.errors.InvalidArgumentError as error:
-            self._log_faults(raw, str(error.message))
+        except self._errors as error:
+            self._log_faults(raw, str(getattr(error, "message", error)))
             return False
         return True
 
     def _log_faults(self, raw: Raw, said_by_tensorflow: str) -> None:
-        try:
-            found = list(schema_faults(decode_example(raw.payload), self._fields))
-        except ShardError as error:
-            found = [("not_an_example", str(error))]
+        found = list(schema_faults(decode_example(raw.payload), self._fields))
         for kind, text in found or [("not_an_example", f"TensorFlow says: {said_by_tensorflow}")]:
             self._log.add(kind, raw.place, text)
 

@@ -37,8 +37,8 @@ class ReadBack:
 
     @property
     def lost(self) -> int | None:
-        """Records whose id cannot be read; None if their number cannot be known."""
-        lost = [count.lost for count in self.counts]
+        """Records that the index has and whose id cannot be read; None if their number cannot be known."""
+        lost = [count.lost if count.is_broken else count.absent for count in self.counts]
         return None if None in lost else sum(number or 0 for number in lost) + self.unnamed
 
     @property

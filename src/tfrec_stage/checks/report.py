@@ -59,7 +59,7 @@ class Report:
             "name": self.name,
             "sound": self.is_sound,
             "checks": [check for check in CHECKS if check not in self.left_out],
-            "left_out": {check: self.left_out[check] for check in CHECKS if check in self.left_out},
+            "left_out": dict(self.left_out),
             "counts": self.counts,
             "faults": self.log.as_dict(),
             "lost_ids": self.lost_ids[:FAULT_LIMIT],

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ from tfrec_stage.shards.encoder import Identity
 from tfrec_stage.shards.fingerprint import FORMAT_VERSION, plain_identity
 from tfrec_stage.shards.index import INDEX_NAME, ShardEntry
 from tfrec_stage.shards.shard_reader import find_shards, shard_sets
+
+UNDECODABLE: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a damaged JSON file may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def _read_index(path: Path, log: FaultLog) -> Index | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=Index)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         log.add("index_invalid", INDEX_NAME, f"expected an index, but: {error}")
         return None
 
@@ -149,6 +152,7 @@ def _check_index(index: Index, name: str, count: int, numbered: Mapping[int, Pat
         ("name", name, index.name),
         ("num_shards", count, index.num_shards),
         ("shards", f"{count} entries", f"{len(entries)} entries"),
+        ("num_shards above 0", True, index.num_shards > 0),
         ("records", sum(entry.records for entry in entries), index.records),
     ]
     facts += [

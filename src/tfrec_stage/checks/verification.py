@@ -59,6 +59,9 @@ def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) 
     )
     if not promise.stores_images:
         report.left_out["images"] = "images are not stored"
+    if found.identity and (consumers := found.identity.encode.consumers):
+        files = f"files of {', '.join(profile.name for profile in consumers)} beside the shards are not read"
+        report.left_out["profiles"] = f"{files}; their keys in records are"
     check_duplicates(read.ledger, report.log)
     Accounting(found, read, report, request.labels).check(request.manifest, pins, are_stored=promise.stores_images)
     report.counts = {
