@@ -37,20 +37,13 @@ class TestEveryEngine:
 
     @pytest.mark.parametrize("num_threads", [1, 2, 3])
     def test_the_first_error_ends_the_work(self, num_threads: int, engine: EngineName) -> None:
-        """With every third task failing the error of one is raised, the results before it are given, none runs on."""
+        """With every third task failing the error of one is raised, and none runs on."""
         tasks = [[1, 2, 4], [1, 2], [0]] * 4
         results = run_tasks(engine_work.divide, tasks, EngineOptions(num_threads, engine))
         given = []
         with pytest.raises(ZeroDivisionError):
             given.extend(results)
         assert is_idle()
-
-    def test_results_are_given_before_an_error(self, engine: EngineName) -> None:
-        """One worker that meets the error last has given what it did before."""
-        results = run_tasks(engine_work.divide, [[1], [2], [0]], EngineOptions(1, engine))
-        assert [next(results), next(results)] == [[1.0], [0.5]]
-        with pytest.raises(ZeroDivisionError):
-            next(results)
 
     def test_who_stops_listening_stops_the_work(self, engine: EngineName) -> None:
         """When the results are no longer wanted, for example after Ctrl-C, everything ends."""

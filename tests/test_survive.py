@@ -37,7 +37,7 @@ import json, sys
 from pathlib import Path
 from tests.project import Project
 root, is_pinned, num_shards, encode, records = json.loads(sys.stdin.read())
-project = Project(Path(root), is_pinned, num_shards, encode, records)
+project = Project(Path(root), is_pinned, num_shards, encode, records=records)
 print("begin", flush=True)
 project.build()
 """

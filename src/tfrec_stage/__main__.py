@@ -5,15 +5,18 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tfrec_stage.config import (
+    StageConfig,
     StageName,
     conf_directory,
     explain,
@@ -21,7 +24,7 @@ from tfrec_stage.config import (
     parse_config,
     register_schema,
 )
-from tfrec_stage.errors import TfrecStageError
+from tfrec_stage.errors import ConfigError, TfrecStageError
 from tfrec_stage.help import help_after, help_before
 
 EXIT_DONE: Final = 0
@@ -65,6 +68,7 @@ def run_stage(composed: DictConfig) -> int:
     # Late, so that --help and --cfg answer at once.
     from tfrec_stage import stages  # noqa: PLC0415
 
+    _refuse_absent(config)
     if config.stage is StageName.verify:
         return stages.run_verify(config, manifests_by_split(composed))
     jobs = {
@@ -75,20 +79,34 @@ def run_stage(composed: DictConfig) -> int:
     return jobs[config.stage](config)
 
 
+def _refuse_absent(config: StageConfig) -> None:
+    """A file may be absent where it usually lies, but not where the command line says that it is."""
+    named = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
+    for key in {"manifest", "labels"} & named if config.stage is not StageName.manifest else ():
+        if not Path(getattr(config, key)).exists():
+            raise ConfigError(f"{key}: expected a file, but there is no {getattr(config, key)}")
+
+
 def _told_in_one_line(job: Callable[[], int]) -> int:
     try:
         return job()
-    except TfrecStageError as error:
-        return _complain(str(error), EXIT_WRONG)
-    except (HydraException, OmegaConfBaseException) as error:
-        return _complain(explain(error), EXIT_WRONG)
     except BrokenPipeError:  # whoever reads our words has heard enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_WRONG
+    except (TfrecStageError, HydraException, OmegaConfBaseException, OSError) as error:
+        return _complain(_in_one_line(error), EXIT_WRONG)
     except KeyboardInterrupt:
         return _complain("interrupted; the previous output is untouched", EXIT_INTERRUPTED)
     except _TerminatedError:
         return _complain("terminated; the previous output is untouched", EXIT_TERMINATED)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, TfrecStageError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):  # a directory that nobody may look into
+        return f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
+    return explain(error)
 
 
 class _TerminatedError(BaseException):

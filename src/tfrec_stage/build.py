@@ -17,6 +17,7 @@ from tfrec_stage.shards.index import (
     refuse_foreign_files,
     shard_entry,
     shard_name,
+    stated_profiles,
     write_failures,
     write_index,
     write_stats,
@@ -55,7 +56,9 @@ def build(source: RecordSource, request: BuildRequest, listener: ProgressListene
         ManifestError: the records as a whole are wrong; nothing is written.
         OutputError: the output directory cannot be written, or holds files that are not ours.
     """
-    refuse_foreign_files(request.output_directory, request.name, handover_names(request.name))
+    refuse_foreign_files(
+        request.output_directory, request.name, handover_names(request.name, stated_profiles(request.output_directory))
+    )
     known_as = request_digest(source, request)
     with open_shelf(request.store_directory, request.output_directory) as shelf:
         with replaced_directory(request.output_directory) as directory:

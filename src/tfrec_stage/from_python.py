@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from enum import Enum, EnumType
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args, get_type_hints
 
 import msgspec
 
@@ -63,6 +64,8 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         ManifestError: a record has unknown keys or wrong types, two have one id, or there are none.
         OutputError: the output directory cannot be written, or holds files that are not ours.
     """
+    if not callable(progress):
+        raise ConfigError(f"progress: expected a function that is told how far the work has come, but got {progress!r}")
     request = BuildRequest(
         name=dataset_name,
         output_directory=Path(output_directory),
@@ -86,7 +89,7 @@ def _parse_engine(name: str) -> EngineName:
 
 
 def _number_names(names: Sequence[str]) -> tuple[Label, ...]:
-    is_list = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
+    is_list = not isinstance(names, str) and all(isinstance(name, str) and name and _is_utf8(name) for name in names)
     if not is_list or len(set(names)) < len(names):
         raise ConfigError(f"labels: expected a list of names, each once, but got {names!r}")
     return tuple(Label(number, name) for number, name in enumerate(names))
@@ -97,6 +100,8 @@ def _parse_about(texts: Mapping[str, str]) -> About:
     if unknown := [name for name in texts if name not in known]:
         raise ConfigError(f"about: expected some of {', '.join(known)}, but got {unknown[0]!r}")
     try:
+        if unfit := [name for name, text in texts.items() if not _is_utf8(str(text))]:
+            raise ConfigError(f"about.{unfit[0]}: expected text that UTF-8 can hold, but got {texts[unfit[0]]!r}")
         return msgspec.convert(dict(texts), About)
     except msgspec.ValidationError as error:
         raise ConfigError(f"about: {error}") from error
@@ -112,7 +117,28 @@ def _parse_identity(**options: Any) -> Identity:
             raise ConfigError(f"unknown option {name!r}: {hint}")
     plain = msgspec.to_builtins(options)
     nested = {group: {name: plain[name] for name in names if name in plain} for group, names in groups.items()}
+    for group, values in nested.items():
+        kinds = get_type_hints(type(getattr(Identity(), group)))
+        for name, value in values.items():
+            _check_kind(f"{group}.{name}", value, kinds[name])
+    return msgspec.convert(nested, Identity)
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
     try:
-        return msgspec.convert(nested, Identity)
+        msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"options: {error}") from error
+        choices = next((each for each in (kind, *get_args(kind)) if isinstance(each, EnumType)), None)
+        expected = str(error).partition(",")[0].lower()
+        if choices is not None:
+            names = ", ".join(choice.name for choice in cast("Iterable[Enum]", choices))
+            expected = f"expected {'one' if choices is kind else 'a list'} of {names}"
+        raise ConfigError(f"{name}: {expected}, but got {value!r}") from None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -22,8 +22,8 @@ Image datasets into sharded TFRecord files: a Hydra-configured stage of a DVC pi
 
 _AFTER = """
 Exit codes: 0 done; 1 a wrong option or input, nothing is written; 3 more failed images (or, importing, problems) than
-max_failures; 4 stage=verify found faults; 130 interrupted. `encode`, `annotations` and `splits` come from params.yaml:
-they change the bytes of shards, and DVC tracks them."""
+max_failures; 4 stage=verify found faults; 130 interrupted; 143 terminated. `encode`, `annotations` and `splits` come
+from params.yaml: they change the bytes of shards, and DVC tracks them."""
 
 
 def help_before(conf: Path) -> str:

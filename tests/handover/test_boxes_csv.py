@@ -179,7 +179,17 @@ def test_pandas_reads_it(shared_data: SharedData, tmp_path: Path, name: str) -> 
     check_rows(grouped, truth)
 
 
-def test_the_same_labels_by_number(tmp_path: Path) -> None:
-    """Classes of one name are told apart, so that the table gives back the numbers."""
-    split = build_split(tmp_path, [box(0, "cat"), box(1, "cat")], 1, profiles=["csv"], shuffle=False)
-    assert [row["class"] for row in rows(split.directory / "train.csv")] == ["cat", "cat (1)"]
+def test_a_box_is_called_by_its_own_text(tmp_path: Path) -> None:
+    """Without `labels` each row has the text of its box, whatever images or other boxes of that label are called."""
+    records = [box(0, "cat"), box(0, "dog"), box(0, "dog") | {"class": {"label": 0, "text": "indoor"}}, box(3)]
+    split = build_split(tmp_path, records, 1, profiles=["csv"], shuffle=False)
+    assert [row["class"] for row in rows(split.directory / "train.csv")] == ["cat", "dog", "dog", "3"]
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\nb", 'a"b', "a,b"])
+def test_what_would_end_a_cell_is_quoted(tmp_path: Path, text: str) -> None:
+    """Line ends of either kind, quotes and commas come back as they are, on every version of Python."""
+    split = build_split(tmp_path, [box(0, text)], 1, profiles=["csv"])
+    assert [row["class"] for row in rows(split.directory / "train.csv")] == [text]
+    quoted = text.replace('"', '""')
+    assert f'"{quoted}"'.encode() in (split.directory / "train.csv").read_bytes()

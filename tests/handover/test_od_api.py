@@ -246,3 +246,14 @@ def read_label_map(path: Path) -> Any:
     pool.Add(file)
     message = message_factory.GetMessageClass(pool.FindMessageTypeByName("test.Map"))()
     return text_format.Parse(path.read_text(encoding="utf-8"), message)
+
+
+def test_flags_go_with_dropped_objects(tmp_path: Path) -> None:
+    """Where a box without area is dropped, the flags of the objects that stay are theirs."""
+    edges = {"xmin": [0.1, 0.5, 0.2], "xmax": [0.9, 0.5, 0.8], "ymin": [0.1] * 3, "ymax": [0.9] * 3}
+    flags = {"difficult": [1, 0, 0], "folder": "a"}
+    record = {"object": {"bbox": edges | {"text": ["cat", "dog", "owl"]}}, "extra": flags}
+    (got,) = values(build_split(tmp_path, [record], 1, profiles=["od_api"], degenerate_boxes="drop"))
+    assert got["image/object/class/text"] == [b"cat", b"owl"]
+    assert got["image/object/difficult"] == [1, 0]
+    assert got["image/extra"] == [b'{"difficult": [1, 0], "folder": "a"}']

@@ -142,3 +142,15 @@ def test_wrong_names_are_told_in_one_line(workspace: Path, override: str, messag
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert done.stderr.startswith(f"error: {message}")
     assert files_below(workspace) == before
+
+
+@pytest.mark.parametrize("name", ["train.csv", "metadata.json", "features.json", "label_map.pbtxt"])
+def test_files_of_the_user_are_never_taken_for_ours(project: Project, name: str) -> None:
+    """A file that a profile might write, beside a build that did not write it, is the user's: it stays."""
+    (project.out / name).write_text("mine")
+    with pytest.raises(OutputError, match=name):
+        project.build()
+    (project.out / "index.json").unlink()
+    with pytest.raises(OutputError, match=name):
+        project.build()
+    assert (project.out / name).read_text() == "mine"

@@ -346,3 +346,14 @@ def test_compressed_shards_read_like_plain_ones(shards: Path, tmp_path: Path, sh
     mixed = f"{tmp_path}/*/train-*"
     assert ids(load_dataset(mixed)) == 2 * stored_ids(shards)
     assert [record["id"] for record in read_records(mixed)] == 2 * stored_ids(shards)
+
+
+@pytest.mark.parametrize(
+    "key", ["image/object/keypoint/x", "image/object/keypoint/num", "objects/bbox", "objects/label"]
+)
+def test_keys_of_profiles_are_padded_by_what_they_hold(shards: Path, tmp_path: Path, key: str) -> None:
+    """Lists of parts have room for parts, lists of objects for objects, and corners for four numbers a box."""
+    create(read_records(shards), "train", tmp_path / "out", 1, 1, profiles=["od_api", "tfds"])
+    width = {"image/object/keypoint/x": 6, "objects/bbox": 12}.get(key, 3)
+    dataset = load_dataset(tmp_path / "out", fields=[key], batch=8, ragged=False, max_objects=3, max_parts=6)
+    assert all(batch[key].shape == (8, width) for batch in dataset)

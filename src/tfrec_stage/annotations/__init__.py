@@ -75,6 +75,7 @@ def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int
     if is_plain(record) and record.width in (None, width) and record.height in (None, height):
         return Settled(record, _NOTHING)
     mended: Counter[str] = Counter()
+    extra = record.extra
     objects = snap_rounding(record.object, width, height, mended)
     faults = value_faults(record, width, height)
     if policy.out_of_range is OutOfRange.error:
@@ -86,6 +87,6 @@ def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int
     if faults:
         raise RecordError("annotation_invalid", "; ".join(faults))
     if policy.degenerate_boxes is DegenerateBoxes.drop:
-        objects = drop_degenerate(objects, mended)
+        objects, extra = drop_degenerate(objects, extra, mended)
     mended = +mended
-    return Settled(replace(record, object=objects) if mended else record, mended)
+    return Settled(replace(record, object=objects, extra=extra) if mended else record, mended)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import ne
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -28,6 +28,10 @@ MENDED: Final = frozenset(
     }
 )
 """What mending counts."""
+
+
+FLAGS: Final = ("difficult", "truncated", "pose")
+"""Lists of `extra` that run parallel to the objects."""
 
 
 def snap_rounding(objects: Objects, width: int, height: int, mended: Counter[str]) -> Objects:
@@ -60,21 +64,32 @@ def clip_objects(objects: Objects, mended: Counter[str]) -> Objects:
     )
 
 
-def drop_degenerate(objects: Objects, mended: Counter[str]) -> Objects:
-    """Remove objects whose box has no area or is reversed, with everything that is theirs."""
+def drop_degenerate(objects: Objects, extra: Any, mended: Counter[str]) -> tuple[Objects, Any]:
+    """Remove objects whose box has no area or is reversed, with everything that is theirs, in `extra` too."""
     boxes = objects.bbox
     edges = zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True)
     keep = [xmin < xmax and ymin < ymax for xmin, xmax, ymin, ymax in edges]
     if all(keep):
-        return objects
+        return objects, extra
     mended["boxes_dropped"] += keep.count(False)
-    kept = partial(_select, keep)
+    return _keep_objects(objects, partial(_select, keep)), _keep_flags(extra, keep)
+
+
+def _keep_flags(extra: Any, keep: Sequence[bool]) -> Any:
+    """What Pascal VOC says of each object, as its importer writes it."""
+    if not isinstance(extra, dict):
+        return extra
+    flags = {name: extra[name] for name in FLAGS if isinstance(extra.get(name), list) and len(extra[name]) == len(keep)}
+    return extra | {name: _select(keep, values) for name, values in flags.items()}
+
+
+def _keep_objects(objects: Objects, kept: Callable[[list[Any]], list[Any]]) -> Objects:
     return Objects(
-        count=sum(keep),
+        count=len(kept(objects.bbox.xmin)),
         area=kept(objects.area),
         id=kept(objects.id),
         is_crowd=kept(objects.is_crowd),
-        bbox=Boxes(**{name: kept(getattr(boxes, name)) for name in Boxes.__struct_fields__}),
+        bbox=Boxes(**{name: kept(getattr(objects.bbox, name)) for name in Boxes.__struct_fields__}),
         parts=Parts(**{name: kept(getattr(objects.parts, name)) for name in Parts.__struct_fields__}),
     )
 

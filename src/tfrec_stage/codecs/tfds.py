@@ -9,9 +9,11 @@ from tfrec_stage.codecs.example import Kind
 from tfrec_stage.codecs.field import Field, utf8_list
 from tfrec_stage.codecs.parallel import areas_in_pixels, corners, one_a_box
 
+CORNERS_KEY: Final = "objects/bbox"
+"""Four numbers a box."""
 TFDS_FIELDS: Final = (
     Field(
-        "objects/bbox",
+        CORNERS_KEY,
         Kind.FLOAT,
         False,
         lambda r, _: corners(r.object.bbox),

@@ -83,7 +83,8 @@ def _run_alone(work: Callable[[Task, OrderedMap], Result], task: Task, shared: _
             return pool.submit(_run, work, task).result()
     raise EngineError(
         f"{task}: its worker process died {ATTEMPTS} times, killed or out of memory; give the machine more memory, "
-        "take fewer num_threads or more num_shards, or find the image that does it with engine=threads"
+        "take fewer num_threads or more num_shards, or find the image that does it with engine=threads; a program of "
+        'your own has to do its work below `if __name__ == "__main__":`, and to be a file'
     )
 
 

@@ -48,6 +48,7 @@ def write_handover(dataset: FinishedDataset, profiles: Iterable[Profile]) -> Non
             write(dataset)
 
 
-def handover_names(name: str) -> list[str]:
-    """Regular expressions for the files that any profile writes for a split of this name."""
-    return [pattern.format(name=re.escape(name)) for pattern in _NAMES.values()]
+def handover_names(name: str, profiles: Iterable[str]) -> list[str]:
+    """Regular expressions for the files that these profiles write for a split of this name."""
+    wanted = set(profiles)
+    return [pattern.format(name=re.escape(name)) for profile, pattern in _NAMES.items() if profile.name in wanted]

@@ -6,13 +6,12 @@ API, first of the raccoon data set (github.com/datitran/raccoon_dataset); quotin
 
 import csv
 import struct
-from collections.abc import Iterator, Mapping
-from io import TextIOWrapper
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from typing import Any, Final
 
 from tfrec_stage.codecs.example import Feature
 from tfrec_stage.files import atomic_writer
-from tfrec_stage.handover.class_names import complete_labels
 from tfrec_stage.handover.dataset import FinishedDataset
 
 COLUMNS: Final = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
@@ -27,24 +26,33 @@ def write_boxes_csv(dataset: FinishedDataset) -> None:
     """Write a row for each box, in the order of the shards; an image without boxes has none.
 
     Pixels are those of the stored image, from its left or top edge, written with as few digits as give the very number
-    in the shard when they are divided by the width or height. The class is the name of the box's label, else its text.
+    in the shard when they are divided by the width or height. The class is the name that
+    `labels.json` gives to the box's label, else the box's own text, else its label.
 
     Raises:
-        ConfigError: labels are too large to list all classes.
         ShardError: a shard cannot be read.
         OutputError: the file cannot be written.
     """
-    names = {label.label: label.text for label in complete_labels(dataset)}
+    names = {label.label: label.text for label in dataset.labels if label.text}
     with atomic_writer(dataset.directory / f"{dataset.name}.csv") as file:
-        # A file's name may be any bytes: they go through as they are.
-        text = TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
-        try:
-            rows = csv.writer(text, lineterminator="\n")
-            rows.writerow(COLUMNS)
-            for record in dataset.records():
-                rows.writerows(_rows(record.features, names))
-        finally:
-            text.detach()
+        file.write(_to_line(COLUMNS))
+        for record in dataset.records():
+            file.writelines(map(_to_line, _rows(record.features, names)))
+
+
+def _to_line(row: Sequence[Any]) -> bytes:
+    r"""One row, ended by a line feed.
+
+    What is quoted depends on the line ends that the writer is told, and in Python 3.13 no longer: with both of them
+    every version quotes both.
+
+    >>> _to_line(["a\rb", 1])
+    b'"a\rb",1\n'
+    """
+    text = StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(row)
+    # A file's name may be any bytes: they go through as they are.
+    return text.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
 
 def _rows(features: Mapping[str, Feature], names: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
@@ -54,7 +62,8 @@ def _rows(features: Mapping[str, Feature], names: Mapping[int, str]) -> Iterator
     labels, texts, *sides = (_values(features, f"image/object/bbox/{name}") for name in ("label", "text", *_EDGES))
     for number, edges in enumerate(zip(*sides, strict=True)):
         label, text = ([*values[number : number + 1], None][0] for values in (labels, texts))
-        yield *image, names.get(label) or (text or b"").decode() or _ANY, *map(_to_pixels, edges, sizes)
+        name = names.get(label) or (text or b"").decode() or (_ANY if label is None else str(label))
+        yield *image, name, *map(_to_pixels, edges, sizes)
 
 
 def _values(features: Mapping[str, Feature], key: str) -> list[Any]:

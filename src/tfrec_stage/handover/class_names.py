@@ -44,14 +44,15 @@ def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
 
 
 def _count_texts(dataset: FinishedDataset) -> Mapping[int, Counter[str]]:
-    """How often each text stands beside each number."""
-    texts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    """How often each text stands beside each number: those of boxes, or where no box has the number those of images."""
+    of_images, of_boxes = (defaultdict[int, Counter[str]](Counter) for _ in _CLASSES)
     for record in dataset.records():
-        for numbers, names in _CLASSES:
+        for texts, (numbers, names) in zip((of_images, of_boxes), _CLASSES, strict=True):
             found: tuple[Sequence[Any], Sequence[Any]] = record.features[numbers].values, record.features[names].values
             for number, name in zip(*found, strict=False):  # a box's text may be absent
-                texts[number][name.decode()] += 1
-    return texts
+                if name:
+                    texts[number][name.decode()] += 1
+    return of_images | of_boxes
 
 
 def _most_frequent(texts: Mapping[int, Counter[str]], number: int) -> str:

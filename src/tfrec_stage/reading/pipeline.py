@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfrec_stage.codecs.schema import IMAGE_KEY
+from tfrec_stage.codecs.tfds import CORNERS_KEY
 from tfrec_stage.reading.dealing import Share
+from tfrec_stage.reading.fields import KNOWN
 from tfrec_stage.reading.images import decode_image, image_loader
 from tfrec_stage.reading.options import ReadOptions
 from tfrec_stage.reading.spec import feature_spec
@@ -24,7 +26,12 @@ CYCLE_LENGTH: Final = 16
 
 _LOADED_BY: Final = (IMAGE_KEY, "image/filename", "image/height", "image/width")
 """Keys needed to load an image that is not stored."""
-_PARTS: Final = "image/object/parts/"
+_OF_PARTS: Final = frozenset(
+    key
+    for key in KNOWN
+    if key.startswith(("image/object/parts/", "image/object/keypoint/")) and key != "image/object/keypoint/num"
+)
+"""Lists with a value a part; all others have one an object, but for the corners of boxes."""
 
 Element = dict[str, Any]
 """Tensors by key."""
@@ -47,7 +54,7 @@ def build_pipeline(shares: Sequence[Share], options: ReadOptions) -> Any:
 
 def _read_shares(tf: Any, shares: Sequence[Share], options: ReadOptions) -> Any:
     """Serialized records, several shards at the same time."""
-    paths = [os.fsencode(share.path) for share in shares]
+    paths = [os.fsencode(share.path.absolute()) for share in shares]  # whoever changes directory reads on
     longest = max(len(share.turns) for share in shares)
     turns = [share.turns * (longest // len(share.turns)) for share in shares]
     compressions = [compression_of(share.path) for share in shares]
@@ -113,8 +120,10 @@ def _pad(tf: Any, options: ReadOptions) -> Callable[[Element], Element]:
 
 
 def _to_dense(tf: Any, key: str, lists: Any, options: ReadOptions) -> Any:
-    name = "max_parts" if key.startswith(_PARTS) else "max_objects"
+    name = "max_parts" if key in _OF_PARTS else "max_objects"
     size = getattr(options, name)
+    if size is not None and key == CORNERS_KEY:
+        size *= 4
     checks = []
     if size is not None:
         message = f"{key}: a list is longer than {name}={size}; give a larger one"

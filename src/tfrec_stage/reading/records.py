@@ -14,6 +14,7 @@ from tfrec_stage.shards.shard_reader import StoredRecord, find_shards, read_feat
 _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     **{field.key: tuple(field.key.split("/")[1:]) for field in FIELDS},
     "image/object/is_crowd": ("object", "is_crowd"),
+    "objects/is_crowd": ("object", "is_crowd"),
     # Written beside the keys that they repeat; others write them in place of those.
     "image/source_id": ("id",),
     "image/object/class/label": ("object", "bbox", "label"),
@@ -34,11 +35,12 @@ def read_records(
          "object": {"count", "area", "id", "bbox": {"xmin", …}, "parts": {"x", …}}}
 
     and `object.is_crowd` where its key was written. Given to `create()` with the same options, records make the same
-    shards again, byte for byte. Values are as they are stored:
+    shards again, byte for byte; with the keys of profiles as far as these follow from 32 bits and without the names of
+    keypoints, and not with `area: pixels`, as areas come back in pixels. Values are as they are stored:
 
     - floats have the precision of 32 bits (0.1 is 0.10000000149011612);
     - `extra` is a string, for an object and its JSON text are stored alike; `json.loads` makes one of it;
-    - `encoded` is left out with `store_images: false`; with `area: pixels` areas come back in pixels;
+    - `encoded` is left out with `store_images: false`;
     - bytes that are not UTF-8, as in names of files, stand as lone surrogates; `os.fsencode` gives them back.
 
     Shards of other programs are read as well: what a record has no key for is left out, keys that are not of the schema

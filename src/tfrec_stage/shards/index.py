@@ -6,7 +6,7 @@ Nothing in them names a time, a host or a path of the machine: DVC hashes them w
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ class ShardEntry:
     """CRC32C of the file, eight hexadecimal digits."""
     fingerprint: str
     """Digest of everything that decided its bytes."""
+    made_by: list[str] = field(default_factory=list)
+    """What encoded pixels anew and what compressed the file, with versions; empty where nothing did."""
 
 
 def shard_name(name: str, shard: int, num_shards: int) -> str:
@@ -49,7 +51,8 @@ def shard_name(name: str, shard: int, num_shards: int) -> str:
 
 def shard_entry(name: str, account: ShardAccount) -> ShardEntry:
     """What the index keeps of a finished shard."""
-    return ShardEntry(name, account.records, account.size_bytes, f"{account.crc32c:08x}", account.fingerprint)
+    made_by = [library for library in (account.pixel_codec, account.compressor) if library]
+    return ShardEntry(name, account.records, account.size_bytes, f"{account.crc32c:08x}", account.fingerprint, made_by)
 
 
 def write_index(directory: Path, name: str, options: Mapping[str, Any], shards: Sequence[ShardEntry]) -> None:
@@ -77,6 +80,25 @@ def write_stats(directory: Path, statistics: Statistics, shards: Sequence[ShardE
 def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> None:
     """Write `failures.jsonl`: the records as given, each with `error_msg` and `reason`; empty if none failed."""
     write_file(directory / FAILURES_NAME, b"".join(map(encode_line, failures)))
+
+
+def stated_sizes(directory: Path) -> dict[str, int]:
+    """Size in bytes of each shard by its name, as the index tells; nothing where there is none that can be read."""
+    try:
+        return {
+            entry["name"]: entry["size_bytes"] for entry in json.loads((directory / INDEX_NAME).read_bytes())["shards"]
+        }
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+
+
+def stated_profiles(directory: Path) -> list[str]:
+    """Profiles of the build that lies there, as its index tells: their files are ours, those of others are not."""
+    try:
+        encode = json.loads((directory / INDEX_NAME).read_bytes())["options"]["encode"]
+        return [*encode["profiles"], *(["od_api"] if encode["od_api_keys"] else [])]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
 
 
 def refuse_foreign_files(directory: Path, name: str, also: Iterable[str] = ()) -> None:

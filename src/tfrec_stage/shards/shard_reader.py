@@ -1,7 +1,7 @@
 """Shards, found and read back without TensorFlow."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import glob, has_magic
 from io import BufferedReader
@@ -13,6 +13,7 @@ from tfrec_stage.codecs.gzip_member import GZIP_MAGIC
 from tfrec_stage.codecs.tfrecord import HEADER, decode_frames, is_header
 from tfrec_stage.errors import ShardError
 from tfrec_stage.shards.gzip_reader import InflatedShard
+from tfrec_stage.shards.index import stated_sizes
 
 _SHARD: Final = re.compile(r"(?P<name>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})")
 
@@ -39,8 +40,11 @@ def find_shards(directory_or_glob: str | Path) -> list[Path]:
     place = Path(directory_or_glob)
     if place.is_dir():
         return _whole_set(place)
-    found = [Path(path) for path in sorted(glob(str(place)))] if has_magic(str(place)) else [place]  # noqa: PTH207
-    shards = [path for path in found if path.is_file()]
+    is_pattern = has_magic(str(place)) and not place.exists()  # a folder's name may look like a pattern
+    found = [Path(path) for path in sorted(glob(str(place)))] if is_pattern else [place]  # noqa: PTH207
+    files = [path for path in found if path.is_file()]
+    # What lies beside shards is none; files of other writers may have any name.
+    shards = [path for path in files if _SHARD.fullmatch(path.name)] or files
     if not shards:
         raise ShardError(f"expected shards, but there is no file {place}; name a directory of shards, or a pattern")
     return shards
@@ -122,4 +126,17 @@ def _whole_set(directory: Path) -> list[Path]:
             f"expected {count} shards in {directory}, but {len(absent)} are missing, the first of them number "
             f"{absent[0]}; build again, or pull what is missing"
         )
+    _check_sizes(directory, shards.values())
     return [shards[number] for number in sorted(shards)]
+
+
+def _check_sizes(directory: Path, shards: Iterable[Path]) -> None:
+    """A shard that was cut between two records reads like a whole one: only the index tells."""
+    sizes = stated_sizes(directory)
+    for path in shards:
+        size = path.stat().st_size
+        if sizes.get(path.name, size) != size:
+            raise ShardError(
+                f"expected {sizes[path.name]} bytes in the shard {path}, as the index says, but it has {size}; "
+                "build it again, pull it again, or run stage=verify"
+            )
