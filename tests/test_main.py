@@ -78,6 +78,8 @@ def test_what_the_owner_tells_reaches_the_description(workspace: Path) -> None:
         ("about.licence=CC0", "unknown option 'about.licence': did you mean 'about.license'?"),
         ("about.version=2", "about.version: expected three numbers such as 1.0.0, but got '2'"),
         ("dataset=val", "manifest: there is no data/manifests/val/manifest.jsonl; make it with stage=manifest"),
+        ("manifest=nope.jsonl", "manifest: expected a file, but there is no nope.jsonl"),
+        ("labels=nope.json", "labels: expected a file, but there is no nope.json"),
         ("nonsense", "Error parsing override 'nonsense'"),
     ],
 )
