@@ -14,6 +14,7 @@ from tests.reading.conftest import IMAGES
 from tfrec_stage import create, load_dataset, read_records
 from tfrec_stage.codecs.schema import FIELDS
 from tfrec_stage.errors import ConfigError, ShardError
+from tfrec_stage.shards.shard_reader import find_shards
 
 SIZE = (24, 32)
 
@@ -357,3 +358,20 @@ def test_keys_of_profiles_are_padded_by_what_they_hold(shards: Path, tmp_path: P
     width = {"image/object/keypoint/x": 6, "objects/bbox": 12}.get(key, 3)
     dataset = load_dataset(tmp_path / "out", fields=[key], batch=8, ragged=False, max_objects=3, max_parts=6)
     assert all(batch[key].shape == (8, width) for batch in dataset)
+
+
+@pytest.mark.parametrize("shard", [(0, 1), (1, 3), (6, 7)])
+@pytest.mark.parametrize("batch", [{}, {"batch": 7}, {"batch": 7, "drop_remainder": True}], ids=str)
+def test_the_number_of_elements_is_known(shards: Path, batch: dict[str, Any], shard: tuple[int, int]) -> None:
+    """The index tells how many elements there are, for any share and batch, and so many come."""
+    dataset = load_dataset(shards, decode=False, shard=shard, **batch)
+    assert dataset.cardinality().numpy() == len(list(dataset))
+
+
+def test_without_an_index_the_number_is_unknown(tf, shards: Path, tmp_path: Path) -> None:
+    """Shards without an index are read to their end."""
+    for path in find_shards(shards):
+        (tmp_path / path.name).symlink_to(path)
+    dataset = load_dataset(tmp_path, decode=False)
+    assert dataset.cardinality().numpy() == tf.data.UNKNOWN_CARDINALITY
+    assert len(list(dataset)) == IMAGES

@@ -7,11 +7,13 @@ shards of equal size no share is a whole record larger or smaller than the mean,
 that are not its own alone. Nothing but the numbers decides: readers need not talk to each other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.shards.index import stated_shards
 
 
 class Share(NamedTuple):
@@ -26,6 +28,11 @@ class Share(NamedTuple):
     def is_whole(self) -> bool:
         """Whether every record is taken."""
         return all(self.turns)
+
+    def count(self, records: int) -> int:
+        """How many of so many records are taken."""
+        rounds, rest = divmod(records, len(self.turns))
+        return rounds * sum(self.turns) + sum(self.turns[:rest])
 
     def takes(self, number: int) -> bool:
         """Whether the record of this number, from 0, is taken."""
@@ -50,6 +57,15 @@ def deal_shards(shards: Sequence[Path], shard: tuple[int, int]) -> tuple[Share, 
     index, count = check_shard(shard)
     shares = (Share(path, _turns(number, len(shards), index, count)) for number, path in enumerate(shards))
     return tuple(share for share in shares if any(share.turns))
+
+
+def count_records(shares: Iterable[Share]) -> int | None:
+    """Records of all shares, as the indices beside the shards tell; None where one does not."""
+    stated = cache(stated_shards)
+    counts = [(share, stated(share.path.parent).get(share.path.name)) for share in shares]
+    if any(found is None for _, found in counts):
+        return None
+    return sum(share.count(found[0]) for share, found in counts if found)
 
 
 def check_shard(shard: tuple[int, int]) -> tuple[int, int]:

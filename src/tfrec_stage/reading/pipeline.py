@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tfrec_stage.codecs.schema import IMAGE_KEY
 from tfrec_stage.codecs.tfds import CORNERS_KEY
-from tfrec_stage.reading.dealing import Share
+from tfrec_stage.reading.dealing import Share, count_records
 from tfrec_stage.reading.fields import KNOWN
 from tfrec_stage.reading.images import decode_image, image_loader
 from tfrec_stage.reading.options import ReadOptions
@@ -46,10 +46,19 @@ def build_pipeline(shares: Sequence[Share], options: ReadOptions) -> Any:
         records = records.shuffle(options.shuffle_buffer, options.seed)
     make = _batch_images if options.decodes or options.loads else _batch_records
     elements = make(tf, records, options)
+    if (records_in_all := count_records(shares)) is not None:
+        # Keras then knows how many steps an epoch has, and a shard that is not whole is no shorter epoch.
+        elements = elements.apply(tf.data.experimental.assert_cardinality(_count_elements(records_in_all, options)))
     if not options.ragged:
         elements = elements.map(_pad(tf, options), tf.data.AUTOTUNE)
     elements = elements.prefetch(tf.data.AUTOTUNE).with_options(_own_options(tf, options))
     return elements if options.options is None else elements.with_options(options.options)
+
+
+def _count_elements(records: int, options: ReadOptions) -> int:
+    if options.batch is None:
+        return records
+    return records // options.batch if options.drop_remainder else -(-records // options.batch)
 
 
 def _read_shares(tf: Any, shares: Sequence[Share], options: ReadOptions) -> Any:

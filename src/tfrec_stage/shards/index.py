@@ -82,12 +82,11 @@ def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> No
     write_file(directory / FAILURES_NAME, b"".join(map(encode_line, failures)))
 
 
-def stated_sizes(directory: Path) -> dict[str, int]:
-    """Size in bytes of each shard by its name, as the index tells; nothing where there is none that can be read."""
+def stated_shards(directory: Path) -> dict[str, tuple[int, int]]:
+    """Records and size in bytes of each shard by its name, as the index tells; nothing where none can be read."""
     try:
-        return {
-            entry["name"]: entry["size_bytes"] for entry in json.loads((directory / INDEX_NAME).read_bytes())["shards"]
-        }
+        index = json.loads((directory / INDEX_NAME).read_bytes())
+        return {entry["name"]: (int(entry["records"]), int(entry["size_bytes"])) for entry in index["shards"]}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
 

@@ -13,7 +13,7 @@ from tfrec_stage.codecs.gzip_member import GZIP_MAGIC
 from tfrec_stage.codecs.tfrecord import HEADER, decode_frames, is_header
 from tfrec_stage.errors import ShardError
 from tfrec_stage.shards.gzip_reader import InflatedShard
-from tfrec_stage.shards.index import stated_sizes
+from tfrec_stage.shards.index import stated_shards
 
 _SHARD: Final = re.compile(r"(?P<name>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})")
 
@@ -132,11 +132,12 @@ def _whole_set(directory: Path) -> list[Path]:
 
 def _check_sizes(directory: Path, shards: Iterable[Path]) -> None:
     """A shard that was cut between two records reads like a whole one: only the index tells."""
-    sizes = stated_sizes(directory)
+    stated = stated_shards(directory)
     for path in shards:
         size = path.stat().st_size
-        if sizes.get(path.name, size) != size:
+        _, expected = stated.get(path.name, (0, size))
+        if expected != size:
             raise ShardError(
-                f"expected {sizes[path.name]} bytes in the shard {path}, as the index says, but it has {size}; "
+                f"expected {expected} bytes in the shard {path}, as the index says, but it has {size}; "
                 "build it again, pull it again, or run stage=verify"
             )
