@@ -57,7 +57,7 @@ def _count_texts(dataset: FinishedDataset) -> Mapping[int, Counter[str]]:
 
 def _most_frequent(texts: Mapping[int, Counter[str]], number: int) -> str:
     """Of equally frequent texts the first by alphabet, for the order of records shall decide nothing."""
-    found = {text: count for text, count in texts.get(number, {}).items() if text}
+    found = texts.get(number, Counter())
     return min(found, key=lambda text: (-found[text], text), default=str(number))
 
 
