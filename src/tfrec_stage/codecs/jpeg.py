@@ -5,8 +5,10 @@ CIPA DC-007 (APP2 of multi-picture files).
 """
 
 import re
-from dataclasses import dataclass
+import struct
 from typing import Final, Literal, NamedTuple
+
+import re2
 
 from tfrec_stage.codecs.orientation import UPRIGHT, Orientation, find_orientation
 from tfrec_stage.errors import RecordError
@@ -39,16 +41,24 @@ _FRAME_KINDS: Final[dict[int, Kind]] = {
 # Frames, DHT, DAC, and from SOS on DQT, DNL, DRI, DHP, EXP, APP0 to APP15; COM. The rest has no place in one image.
 _SEGMENTS: Final = frozenset({*_FRAME_KINDS, 0xC4, 0xCC, *range(_SOS, 0xF0), 0xFE})
 
+_HIERARCHICAL: Final = frozenset(marker for marker, kind in _FRAME_KINDS.items() if kind == "hierarchical")
+
+_SEGMENT_HEAD: Final = struct.Struct(">BBH")  # 0xff, marker, length
+_FRAME_HEAD: Final = struct.Struct(">BHHB")  # precision, height, width, components
+_USUAL_FACTORS: Final = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x12\x11\x11", b"\x22\x11\x11"})
+
 # Any marker may be preceded by fill bytes.
 _match_marker: Final = re.compile(rb"\xff+[^\x00\xff]").match
+# RE2 jumps from one 0xff to the next where `re` looks at every byte; it has to be told that these are no UTF-8.
+_BYTES: Final = re2.Options()
+_BYTES.encoding = re2.Options.Encoding.LATIN1
 # In entropy-coded data 0xff is followed by 0 (the data byte 0xff), a restart marker, or another 0xff (fill).
-_search_marker: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search
+_search_marker: Final = re2.compile(rb"\xff[^\x00\xd0-\xd7\xff]", _BYTES).search
 
 _Segments = dict[int, list[tuple[int, int]]]  # by marker: start and end of what follows the length
 
 
-@dataclass(frozen=True, slots=True)
-class JpegHeader:
+class JpegHeader(NamedTuple):
     """What the segments of one whole JPEG say."""
 
     kind: Kind
@@ -112,37 +122,35 @@ def parse_jpeg(data: bytes) -> JpegHeader:
 
 def _walk(data: bytes) -> tuple[_Segments, int]:
     """All segments up to the end marker, and the offset behind it."""
-    if data[:2] != b"\xff\xd8":
+    if not data.startswith(b"\xff\xd8"):
         raise _damaged("a JPEG, which begins with ff d8", data[:2].hex(" "), 0)
     segments: _Segments = {}
-    at = 2
+    at, last_head = 2, len(data) - _SEGMENT_HEAD.size
     for _ in range(SEGMENT_LIMIT):
-        marker, start = _read_marker(data, at)
-        if marker == _EOI:
-            return segments, start
-        end = _find_segment_end(data, marker, start)
-        segments.setdefault(marker, []).append((start + 2, end))
+        lead, marker, length = _SEGMENT_HEAD.unpack_from(data, at) if at <= last_head else (0, 0, 0)
+        if lead != 0xFF or marker not in _SEGMENTS:  # fill bytes, the end marker, or damage
+            marker, at = _read_marker(data, at)
+            if marker == _EOI:
+                return segments, at + 2
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + length
+        if length < 2 or end > len(data):
+            raise _damaged(f"a segment ff {marker:02x} within the {len(data)} bytes", f"a length of {length}", at + 2)
+        segments.setdefault(marker, []).append((at + 4, end))
         at = _find_scan_end(data, end) if marker == _SOS else end
     raise _unsupported(f"at most {SEGMENT_LIMIT} segments", "more", at)
 
 
 def _read_marker(data: bytes, at: int) -> tuple[int, int]:
-    """The marker, without the fill bytes before it, and the offset behind it."""
+    """The marker of a segment, or the end marker, and its offset behind any fill bytes."""
     match = _match_marker(data, at)
     if match is None:
         raise _damaged("a marker", data[at : at + 2].hex(" ") or "the end of the data", at)
-    end = match.end()
-    return data[end - 1], end
-
-
-def _find_segment_end(data: bytes, marker: int, start: int) -> int:
-    if marker not in _SEGMENTS:
-        raise _damaged("the marker of a segment", f"ff {marker:02x}", start - 2)
-    length = int.from_bytes(data[start : start + 2], "big")
-    end = start + length
-    if length < 2 or end > len(data):
-        raise _damaged(f"a segment ff {marker:02x} within the {len(data)} bytes", f"a length of {length}", start)
-    return end
+    at = match.end() - 2
+    marker = data[at + 1]
+    if marker != _EOI and marker not in _SEGMENTS:
+        raise _damaged("the marker of a segment", f"ff {marker:02x}", at)
+    return marker, at
 
 
 def _find_scan_end(data: bytes, start: int) -> int:
@@ -150,31 +158,30 @@ def _find_scan_end(data: bytes, start: int) -> int:
     match = _search_marker(data, start)
     if match is None:
         raise _damaged("the end marker ff d9", "the end of the data", len(data))
-    return match.start()
+    return int(match.start())
 
 
 def _read_frame(data: bytes, segments: _Segments, stop: int) -> _Frame:
     markers = segments.keys() & _FRAME_KINDS.keys()
     if not markers:
         raise _damaged("a frame header", "none before the end marker", stop)
-    if any(_FRAME_KINDS[marker] == "hierarchical" for marker in markers):
+    if not markers.isdisjoint(_HIERARCHICAL):
         raise _unsupported("one frame", "the hierarchical process, which neither Pillow nor TensorFlow reads", stop)
-    frames = [(marker, span) for marker in markers for span in segments[marker]]
-    marker, (start, end) = frames[0]
-    if len(frames) > 1:
-        raise _damaged("one frame header", "a second one", max(span[0] for _, span in frames))
-    if end - start < 6 or end - start != 6 + 3 * data[start + 5]:
+    marker, *other_kinds = markers
+    (start, end), *others = segments[marker]
+    if others or other_kinds:
+        raise _damaged("one frame header", "a second one", max(segments[kind][-1][0] for kind in markers))
+    if end - start < _FRAME_HEAD.size or end - start != _FRAME_HEAD.size + 3 * data[start + 5]:
         raise _damaged("a frame header of 6 bytes and 3 for each component", f"{end - start} bytes", start)
-    height, width = (
-        int.from_bytes(data[start + 1 : start + 3], "big"),
-        int.from_bytes(data[start + 3 : start + 5], "big"),
-    )
-    if width == 0 or data[start + 5] == 0:
-        raise _damaged("a width and components", f"a width of {width} and {data[start + 5]} components", start)
+    precision, height, width, components = _FRAME_HEAD.unpack_from(data, start)
+    if width == 0 or components == 0:
+        raise _damaged("a width and components", f"a width of {width} and {components} components", start)
     if height == 0:
         raise _unsupported("a height in the frame header", "0 (a later segment would define it)", start + 1)
-    _check_sampling(data[start + 7 : end : 3], start)
-    return _Frame(_FRAME_KINDS[marker], data[start], width, height, data[start + 6 : end : 3])
+    factors = data[start + 7 : end : 3]
+    if factors not in _USUAL_FACTORS:
+        _check_sampling(factors, start)
+    return _Frame(_FRAME_KINDS[marker], precision, width, height, data[start + 6 : end : 3])
 
 
 def _check_sampling(factors: bytes, at: int) -> None:
