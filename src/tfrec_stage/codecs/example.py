@@ -16,6 +16,7 @@ Source: tensorflow/core/example/{example,feature}.proto and https://protobuf.dev
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from tfrec_stage.errors import ShardError
@@ -27,6 +28,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIELD_1: Final = b"\x0a"  # field 1, length-delimited: features, entry, key, packed values, one bytes value
 _FIELD_2: Final = b"\x12"  # field 2, length-delimited: the value of an entry
 _SHORT_VARINTS: Final = tuple(bytes((number,)) for number in range(128))
+_SHORT_HEADS: Final = tuple(_FIELD_1 + size for size in _SHORT_VARINTS)
 
 
 class Kind(IntEnum):
@@ -98,6 +100,8 @@ def encode_varint(number: int) -> bytes:
     """An integer in groups of seven bits, the lowest first; negative ones as their two's complement of 64 bits."""
     if 0 <= number < 128:
         return _SHORT_VARINTS[number]
+    if 0 <= number < 0x4000:
+        return bytes((number & 127 | 128, number >> 7))
     number &= 0xFFFFFFFFFFFFFFFF
     groups = bytearray()
     while number > 127:
@@ -108,14 +112,35 @@ def encode_varint(number: int) -> bytes:
 
 
 def _bytes_data(values: Sequence[bytes]) -> bytes:
-    return b"".join([_FIELD_1 + encode_varint(len(value)) + value for value in values])
+    return b"".join([_bytes_head(len(value)) + value for value in values])
+
+
+def _bytes_head(size_bytes: int) -> bytes:
+    """What stands before one value of so many bytes."""
+    return _SHORT_HEADS[size_bytes] if size_bytes < 128 else _FIELD_1 + encode_varint(size_bytes)
 
 
 def _float_data(values: Sequence[float]) -> bytes:
-    return struct.pack(f"<{len(values)}f", *values)
+    return _float_packer(len(values))(*values)
+
+
+@lru_cache(256)
+def _float_packer(count: int) -> Callable[..., bytes]:
+    return struct.Struct(f"<{count}f").pack
 
 
 def _int64_data(values: Sequence[int]) -> bytes:
+    if len(values) == 1:
+        return encode_varint(values[0])
+    try:
+        data = bytes(values)
+    except ValueError:  # one is negative, or more than 255
+        return _varints(values)
+    # Numbers below 128 are their own varints, and in most lists all are: labels, visibilities.
+    return data if data.isascii() else _varints(values)
+
+
+def _varints(values: Sequence[int]) -> bytes:
     return b"".join([encode_varint(value) for value in values])
 
 

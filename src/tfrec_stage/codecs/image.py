@@ -7,8 +7,7 @@ The content decides what an image is, never the suffix of its file. Colour profi
 """
 
 import io
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from PIL import Image
 
@@ -42,8 +41,7 @@ _TRANSPOSITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
+class EncodedImage(NamedTuple):
     """An upright 8-bit JPEG of three components, RGB or YCbCr."""
 
     data: bytes
@@ -149,7 +147,7 @@ def _encode_other(data: bytes, policy: ImagePolicy, declared: Size | None) -> En
     pixels = decode_pixels(data, policy.background)
     turn = pixels.exif.choose(pixels.image.size, declared)
     notes = pixels.notes + _note_orientation(pixels.exif, turn, pixels.image.size, declared)
-    return replace(_write_jpeg(pixels.image, turn, policy, notes), source_format=pixels.format)
+    return _write_jpeg(pixels.image, turn, policy, notes)._replace(source_format=pixels.format)
 
 
 def _write_jpeg(pixels: Image.Image, turn: Orientation, policy: ImagePolicy, notes: list[str]) -> EncodedImage:

@@ -245,19 +245,23 @@ class _Entries:
     """
 
     def __init__(self, fields: Iterable[Field]) -> None:
-        self._fields = [(field, LIST_DATA[field.kind], key_field(field.key), dict[int, bytes]()) for field in fields]
+        self._fields = [
+            (field, field.values, LIST_DATA[field.kind], key_field(field.key), dict[int, bytes]()) for field in fields
+        ]
 
     def encode(self, record: ImageRecord, image: EncodedImage) -> bytes:
         pieces: list[bytes] = []
-        for field, to_data, key, heads in self._fields:
+        for field, values_of, to_data, key, heads in self._fields:
             try:
-                data = to_data(field.values(record, image))
+                values = values_of(record, image)
+                data = to_data(values) if values else b""
             except _UNSTORABLE as error:
                 raise RecordError("annotation_invalid", f"{field.key}: this value cannot be stored: {error}") from error
-            head = heads.get(len(data))
+            size = len(data)
+            head = heads.get(size)
             if head is None:
-                head = entry_head(key, field.kind, len(data))
-                if len(data) < KEPT_SIZES:
-                    heads[len(data)] = head
+                head = entry_head(key, field.kind, size)
+                if size < KEPT_SIZES:
+                    heads[size] = head
             pieces += (head, data)
         return b"".join(pieces)

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -118,7 +118,7 @@ class Encoder:
         except RecordError as error:
             raise self._with_other_faults(error, record) from None
         if not options.store_images:  # readers load the file itself
-            image = replace(image, format=image.source_format)
+            image = image._replace(format=image.source_format)
         record, mended = settle_annotations(record, self.identity.annotations, image.width, image.height)
         return EncodedRecord(record, mended, self._encode_record(record, image), digest.digest(), image)
 
