@@ -4,6 +4,8 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from tfrec_stage.errors import RecordError
@@ -13,6 +15,8 @@ SIZE_LIMIT: Final = 2**31 - 1
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _CAN_TELL: Final = hasattr(os, "RWF_NOWAIT")  # Linux
+_MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5): device third, type of file system after "-"
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -53,7 +57,9 @@ def is_cached(path: str) -> bool:
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
     except OSError as error:
-        return error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP)  # network file systems cannot tell: then it pays
+        if error.errno == errno.EOPNOTSUPP:  # network file systems cannot tell, and there it pays
+            return _is_memory(os.fstat(descriptor).st_dev)
+        return error.errno != errno.EAGAIN
     finally:
         os.close(descriptor)
     return True
@@ -67,6 +73,16 @@ def prefetch(path: str) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
         finally:
             os.close(descriptor)
+
+
+@cache
+def _is_memory(device: int) -> bool:
+    """Whether this device is a file system that lives in memory, as /dev/shm and many a /tmp."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError), _MOUNTS.open(encoding="utf-8", errors="replace") as mounts:
+        rows = (mount.split() for mount in mounts)
+        return any(row[2] == number and row[row.index("-") + 1] in _IN_MEMORY for row in rows)
+    return False
 
 
 def _read(descriptor: int, path: str | bytes | os.PathLike[str]) -> bytes:

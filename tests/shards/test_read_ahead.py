@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfrec_stage import image_file
 from tfrec_stage.image_file import is_cached, prefetch
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.shards import read_ahead as module
@@ -70,7 +71,7 @@ def test_a_file_just_written_is_in_memory(tmp_path: Path) -> None:
 def test_what_the_kernel_says_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, cached: bool
 ) -> None:
-    """A file is cold where a read would wait, and where the file system cannot tell; a broken one is its reader's."""
+    """A file is cold where a read would wait, and where a disk cannot tell; a broken one is its reader's."""
 
     def refuse(*_: object) -> int:
         raise OSError(error, os.strerror(error))
@@ -78,6 +79,7 @@ def test_what_the_kernel_says_of_a_file(
     path = tmp_path / "image.jpg"
     path.write_bytes(b"x")
     monkeypatch.setattr(os, "preadv", refuse)
+    mount(tmp_path, "nfs4", monkeypatch)
     assert is_cached(str(path)) is cached
 
 
@@ -91,3 +93,28 @@ def test_odd_paths_are_left_to_the_reader(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     prefetch("\0" if kind == "nul" else path)
     assert is_cached(path) in (True, False)
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="needs Linux")
+@pytest.mark.parametrize(("kind", "cached"), [("tmpfs", True), ("ramfs", True), ("nfs4", False), ("", False)])
+def test_file_systems_in_memory_have_nothing_to_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, cached: bool
+) -> None:
+    """Where a file system cannot tell, its kind decides; one that is not listed is taken for a disk."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    (tmp_path / "image.jpg").write_bytes(b"x")
+    monkeypatch.setattr(os, "preadv", refuse)
+    mount(tmp_path, kind, monkeypatch)
+    assert is_cached(str(tmp_path / "image.jpg")) is cached
+
+
+def mount(directory: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel's list say that this directory is on a file system of that kind; without a kind, nothing."""
+    device = directory.stat().st_dev
+    other, ours = "1 0 250:250 / / rw - ext4 /dev/a rw", f"2 1 {os.major(device)}:{os.minor(device)} / /a rw shared:1"
+    (directory / "mountinfo").write_text(f"{other}\n{ours} - {kind} none rw\n" if kind else f"{other}\n")
+    monkeypatch.setattr(image_file, "_MOUNTS", directory / "mountinfo")
+    monkeypatch.setattr(image_file, "_is_memory", image_file._is_memory.__wrapped__)

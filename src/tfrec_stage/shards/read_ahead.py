@@ -28,7 +28,7 @@ def read_ahead(records: Iterable[ImageRecord], images_root: Path) -> Iterator[Im
 
 
 def _prefetch(batch: list[ImageRecord], images_root: Path) -> None:
-    paths = [os.path.join(images_root, record.filename) for record in batch if record.encoded is None]  # noqa: PTH118
-    if paths and not is_cached(paths[-1]):
-        for path in paths:
-            prefetch(path)
+    names = [record.filename for record in batch if record.encoded is None]
+    if names and not is_cached(os.path.join(images_root, names[-1])):  # noqa: PTH118 - here and below: ten times as fast
+        for name in names:
+            prefetch(os.path.join(images_root, name))  # noqa: PTH118
