@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from time import monotonic
 
-from tfrec_stage.engine import EngineName, run_tasks
+from tfrec_stage.engine import EngineName, prepare, run_tasks
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import Progress, ProgressListener
 from tfrec_stage.request import BuildRequest
@@ -75,6 +75,7 @@ class Making:
 
     def make(self) -> Made:
         """Shards that are in the store are linked, the others written."""
+        prepare(write_shard, self.request.engine)
         catalogue = read_catalogue(self.source, self.request.identity, self.request.keypoint_names)
         plan = make_plan(catalogue.id_hashes, self.request.num_shards, self.request.identity.encode)
         notes, full_keys = self._digest_unpinned(catalogue)

@@ -11,7 +11,7 @@ from tfrec_stage.engine.options import EngineName, EngineOptions
 from tfrec_stage.engine.threads import run_in_threads
 from tfrec_stage.ordered_map import OrderedMap
 
-__all__ = ["EngineName", "EngineOptions", "run_tasks"]
+__all__ = ["EngineName", "EngineOptions", "prepare", "run_tasks"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,6 +37,14 @@ def run_tasks(
         EngineError: a task killed its worker process twice.
     """
     return _runner(options.engine)(work, tasks, options.num_threads, tick)
+
+
+def prepare(work: Callable[..., Any], options: EngineOptions) -> None:
+    """Begin what the engine needs and takes long to begin, while the caller still plans; may be left out."""
+    if options.engine is EngineName.processes:
+        from tfrec_stage.engine.processes import begin_server  # noqa: PLC0415 - as below
+
+        begin_server(work)
 
 
 def _runner(engine: EngineName) -> Callable[..., Generator[Any, None, None]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -29,6 +30,9 @@ ATTEMPTS: Final = 2
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 """Workers are forks of a process that has imported what they need and runs no thread. A fork of this one would copy
 locks that its threads hold, and a process begun anew would import everything once more."""
+
+_IMPORTED_BY_WORKERS: Final = (__name__, "multiprocessing.sharedctypes")
+"""What every worker needs beside its work, the second for the values it shares with the driver."""
 
 
 class _Shared(NamedTuple):
@@ -48,7 +52,7 @@ def run_in_processes(
     Raises:
         EngineError: a task killed its worker twice.
     """
-    _CONTEXT.set_forkserver_preload([work.__module__])
+    begin_server(work)
     shared = _Shared(_CONTEXT.Value("b", 0), _CONTEXT.Value("Q", 0))
     waiting = deque(tasks)
     while waiting:
@@ -63,6 +67,12 @@ def run_in_processes(
         except BrokenProcessPool:
             for suspect in begun.values():
                 yield _run_alone(work, suspect, shared)
+
+
+def begin_server(work: Callable[..., Any]) -> None:
+    """Begin the process that workers are forked from, if it does not run yet; it imports while the caller goes on."""
+    _CONTEXT.set_forkserver_preload([work.__module__, *_IMPORTED_BY_WORKERS])
+    forkserver.ensure_running()
 
 
 def _submit(
