@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import GROWTH, Scale
 from benchmarks.photos import PhotoSet, describe, encode_photo
-from benchmarks.process import Cost, python, run_process
+from benchmarks.process import Cost, python, run_process, run_to_first_byte
 from benchmarks.race import Contestant, Race, run_race
 from tfrec_stage.shards.index import INDEX_NAME
 
@@ -18,15 +18,20 @@ STAGE = python("-m", "tfrec_stage")
 
 
 def test_start_up(benchmark: BenchmarkFixture, workdir: Path, scale: Scale, draw: Callable[..., PhotoSet]) -> None:
-    """From the command to its end: the help, and the main job on one image."""
+    """From the command to its end: the help, and the main job on one image, this one to its first byte too."""
     photo = draw(1, 110_000)
 
     def contestant(name: str, command: Callable[[Path], list[str]]) -> Contestant:
         return Contestant(name, lambda out: 1 if run_process(command(out), out).seconds else 0)
 
+    def to_first_byte(out: Path) -> int:
+        run_to_first_byte(_build_command(photo.manifest, photo.root, out), out)
+        return 1
+
     contestants = [
         contestant("`python -c pass`", lambda _: python("-c", "pass")),
         contestant("`--help`", lambda _: [*STAGE, "--help"]),
+        Contestant("a build of one image, to the first byte of its shard", to_first_byte),
         contestant("a build of one image", lambda out: _build_command(photo.manifest, photo.root, out)),
     ]
     run_race(benchmark, Race("Start to end of a process", contestants, workdir), scale.rounds)

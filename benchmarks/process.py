@@ -10,9 +10,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
-ROOT = Path(__file__).resolve().parents[1]
+POLL_S = 0.001
+"""Seconds between two looks for the first byte."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,21 @@ def run_process(command: list[str], directory: Path) -> Cost:
     done = subprocess.run(launch, cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_to_first_byte(command: list[str], directory: Path) -> None:
+    """Run a command until a file that was not there has a byte, below that directory; then kill it."""
+    known = set(directory.rglob("*"))
+    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:
+            if any(path.is_file() and path.stat().st_size for path in set(directory.rglob("*")) - known):
+                return
+            sleep(POLL_S)
+    finally:
+        process.kill()
+        process.wait()
+    raise AssertionError(f"{command} gave {process.returncode} before a byte was seen")
 
 
 def python(*arguments: str) -> list[str]:

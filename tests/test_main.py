@@ -209,3 +209,17 @@ def test_a_signal_ends_cleanly(workspace: Path, sent: signal.Signals, code: int,
     assert stderr.splitlines()[-1] == f"error: {word}; the previous output is untouched"
     assert index.read_bytes() == before
     assert [path.name for path in (workspace / "data" / "shards").iterdir()] == ["train"]
+
+
+def test_garbage_is_collected_while_the_work_is_done(workspace: Path) -> None:
+    """The start does without the collector of garbage, the work does not."""
+    program = """
+import gc, runpy, sys
+from tfrec_stage import stages
+stages.run_shards = lambda config: print("collects", gc.isenabled()) or 0
+disable, gc.disable = gc.disable, lambda: print("stops") or disable()
+sys.argv = ["tfrec_stage"]
+runpy.run_module("tfrec_stage", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=workspace, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stops\ncollects True\n", "")

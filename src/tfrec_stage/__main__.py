@@ -1,5 +1,10 @@
 """The door: Hydra in, one call, exit code out."""
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # until the work begins: imports and a configuration are many objects, and no garbage
+
 import os
 import signal
 import sys
@@ -69,6 +74,9 @@ def run_stage(composed: DictConfig) -> int:
     from tfrec_stage import stages  # noqa: PLC0415
 
     _refuse_absent(config)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     if config.stage is StageName.verify:
         return stages.run_verify(config, manifests_by_split(composed))
     jobs = {

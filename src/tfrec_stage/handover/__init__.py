@@ -5,35 +5,12 @@ no keys never causes a shard to be written again.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from tfrec_stage.codecs.profiles import Profile
-from tfrec_stage.handover import croissant, tfds
-from tfrec_stage.handover.boxes_csv import write_boxes_csv
 from tfrec_stage.handover.dataset import FinishedDataset
-from tfrec_stage.handover.label_map import write_label_map
-from tfrec_stage.handover.record_index import write_record_indices
 
 __all__ = ["FinishedDataset", "handover_names", "write_handover"]
-
-Writer = Callable[[FinishedDataset], None]
-
-_WRITERS: Final[Mapping[Profile, Writer]] = {
-    Profile.od_api: write_label_map,
-    Profile.tfds: tfds.write_tfds,
-    Profile.dali: write_record_indices,
-    Profile.csv: write_boxes_csv,
-    Profile.croissant: croissant.write_croissant,  # last: it describes what the others wrote
-}
-_NAMES: Final[Mapping[Profile, str]] = {
-    Profile.od_api: r"label_map\.pbtxt",
-    Profile.tfds: tfds.NAMES,
-    Profile.dali: r"{name}-\d{{5,}}-of-\d{{5,}}\.idx",
-    Profile.csv: r"{name}\.csv",
-    Profile.croissant: croissant.NAMES,
-}
-"""Names of the files that each profile writes: a regular expression, `{name}` being that of the split."""
 
 
 def write_handover(dataset: FinishedDataset, profiles: Iterable[Profile]) -> None:
@@ -42,13 +19,18 @@ def write_handover(dataset: FinishedDataset, profiles: Iterable[Profile]) -> Non
     Raises:
         OutputError: they cannot be written.
     """
-    wanted = set(profiles)
-    for profile, write in _WRITERS.items():
-        if profile in wanted:
-            write(dataset)
+    if wanted := set(profiles):
+        from tfrec_stage.handover.writers import WRITERS  # noqa: PLC0415 - most builds have no profile
+
+        for profile, write in WRITERS.items():
+            if profile in wanted:
+                write(dataset)
 
 
 def handover_names(name: str, profiles: Iterable[str]) -> list[str]:
     """Regular expressions for the files that these profiles write for a split of this name."""
-    wanted = set(profiles)
-    return [pattern.format(name=re.escape(name)) for profile, pattern in _NAMES.items() if profile.name in wanted]
+    if wanted := set(profiles):
+        from tfrec_stage.handover.writers import NAMES  # noqa: PLC0415 - as above
+
+        return [pattern.format(name=re.escape(name)) for profile, pattern in NAMES.items() if profile.name in wanted]
+    return []
