@@ -41,7 +41,7 @@ class Scale:
     @property
     def pngs(self) -> int:
         """Number of PNGs."""
-        return 100 if self.is_measured else 4
+        return 300 if self.is_measured else 4
 
     @property
     def rounds(self) -> int:

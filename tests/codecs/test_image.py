@@ -6,6 +6,8 @@ TensorFlow is the judge: what it shows must be what Pillow shows of the original
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -515,3 +517,35 @@ class TestPolicy:
     def test_defaults(self):
         """Proof by decoding, quality 95, white."""
         assert (POLICY.verify, POLICY.jpeg_quality, POLICY.background) == (Verify.decode, 95, [255, 255, 255])
+
+
+@pytest.mark.parametrize("quality", [1, 50, 95, 100])
+@pytest.mark.parametrize("size", [(1, 1), SIZE, (1500, 1000)])
+def test_where_pillow_writes_to_changes_no_byte(size, quality, monkeypatch):
+    """A file in memory that the kernel knows gets the bytes that a buffer of Python gets."""
+    data = _png(size, 8, 2, [os.urandom(3 * size[0])] * size[1])
+    policy = ImagePolicy(jpeg_quality=quality)
+    encoded = encode_image(data, policy)
+    monkeypatch.setattr(codec, "_open_buffer", io.BytesIO)
+    assert encode_image(data, policy) == encoded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems write to a buffer of Python")
+@pytest.mark.parametrize("quality", [50, 95])
+def test_half_a_jpeg_is_no_jpeg(quality):
+    """Where the kernel takes only a part of it, for example under a limit on file sizes, an error says so."""
+    program = f"""
+import resource
+from tfrec_stage.codecs.image import ImagePolicy, encode_image
+from tfrec_stage.errors import OutputError
+data = bytes.fromhex("{_png((300, 200), 8, 2, [os.urandom(900)] * 200).hex()}")
+for limit in (10, 1000, 10000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        encode_image(data, ImagePolicy(jpeg_quality={quality}))
+    except OutputError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True, check=True)
+    expected = "cannot encode 300 x 200 pixels as a JPEG: [Errno 27] File too large"
+    assert done.stdout.splitlines() == [expected] * 3

@@ -6,16 +6,19 @@
 The content decides what an image is, never the suffix of its file. Colour profiles are not applied.
 """
 
+import errno
 import io
-from typing import Final, NamedTuple
+import os
+from contextlib import suppress
+from typing import BinaryIO, Final, NamedTuple
 
 from PIL import Image
 
 from tfrec_stage.codecs.image_policy import ImagePolicy, Verify
 from tfrec_stage.codecs.jpeg import JpegHeader, parse_jpeg
 from tfrec_stage.codecs.orientation import Orientation, Size
-from tfrec_stage.codecs.pixels import check_size, decode_pixels, explain_error
-from tfrec_stage.errors import RecordError
+from tfrec_stage.codecs.pixels import as_rgb, check_size, decode_pixels, explain_error
+from tfrec_stage.errors import OutputError, RecordError
 
 NOTES: Final = frozenset(
     {
@@ -153,6 +156,25 @@ def _encode_other(data: bytes, policy: ImagePolicy, declared: Size | None) -> En
 def _write_jpeg(pixels: Image.Image, turn: Orientation, policy: ImagePolicy, notes: list[str]) -> EncodedImage:
     """A new JPEG without metadata; colour is not subsampled, for masks and drawings would lose their edges."""
     upright = pixels.transpose(_TRANSPOSITIONS[turn.value]) if turn.value != 1 else pixels
-    buffer = io.BytesIO()
-    upright.convert("RGB").save(buffer, "JPEG", quality=policy.jpeg_quality, subsampling=0, comment=None)
-    return EncodedImage(buffer.getvalue(), *upright.size, notes=(*notes, "reencoded"))
+    try:
+        data = _save_jpeg(as_rgb(upright), policy.jpeg_quality)
+    except OSError as error:
+        raise OutputError(f"cannot encode {upright.width} x {upright.height} pixels as a JPEG: {error}") from error
+    return EncodedImage(data, *upright.size, notes=(*notes, "reencoded"))
+
+
+def _save_jpeg(pixels: Image.Image, quality: int) -> bytes:
+    with _open_buffer() as buffer:
+        pixels.save(buffer, "JPEG", quality=quality, subsampling=0, comment=None)
+        buffer.seek(0)
+        data = buffer.read()
+    if not data.endswith(b"\xff\xd9"):  # Pillow does not look whether all of it was written
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return data
+
+
+def _open_buffer() -> BinaryIO:
+    """A file in memory; to one that the kernel knows Pillow writes without holding the GIL."""
+    with suppress(AttributeError, OSError):  # only Linux has it, and not within every sandbox
+        return open(os.memfd_create("jpeg"), "w+b", buffering=0)  # noqa: PTH123 - it has no path
+    return io.BytesIO()

@@ -8,8 +8,7 @@ import re
 import struct
 from typing import Final, Literal, NamedTuple
 
-import re2
-
+from tfrec_stage.codecs.byte_search import searcher
 from tfrec_stage.codecs.orientation import UPRIGHT, Orientation, find_orientation
 from tfrec_stage.errors import RecordError
 
@@ -49,11 +48,8 @@ _USUAL_FACTORS: Final = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"
 
 # Any marker may be preceded by fill bytes.
 _match_marker: Final = re.compile(rb"\xff+[^\x00\xff]").match
-# RE2 jumps from one 0xff to the next where `re` looks at every byte; it has to be told that these are no UTF-8.
-_BYTES: Final = re2.Options()
-_BYTES.encoding = re2.Options.Encoding.LATIN1
 # In entropy-coded data 0xff is followed by 0 (the data byte 0xff), a restart marker, or another 0xff (fill).
-_search_marker: Final = re2.compile(rb"\xff[^\x00\xd0-\xd7\xff]", _BYTES).search
+_search_marker: Final = searcher(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 _Segments = dict[int, list[tuple[int, int]]]  # by marker: start and end of what follows the length
 

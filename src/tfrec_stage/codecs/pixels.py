@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageFile
 
+from tfrec_stage.codecs.byte_search import searcher
 from tfrec_stage.codecs.orientation import Orientation, Size, find_orientation
 from tfrec_stage.errors import ConfigError, RecordError
 
@@ -23,6 +24,7 @@ FORMATS: Final = ("PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"
 """What is read beside JPEG: each can be told by its first bytes, and none runs another program, as EPS does."""
 
 _EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+_search_animation: Final = searcher(b"acTL")  # the chunk of an animated PNG
 _lock: Final = threading.Lock()
 
 
@@ -78,6 +80,11 @@ def check_size(size: Size) -> None:
         raise RecordError("image_too_large", f"expected {limits}, but got {width} x {height}")
 
 
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The image in RGB: itself where it is, for `convert` would copy every pixel."""
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 def explain_error(error: Exception) -> str:
     """What a decoder says, for the end of a sentence."""
     return f"says {str(error) or type(error).__name__!r}"
@@ -107,7 +114,7 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:
     """Decode the first frame; outside the lock where no warning can come."""
-    if image.format != "TIFF" and b"acTL" not in data:
+    if image.format != "TIFF" and not _search_animation(data):
         image.load()
         return
     with _quiet():
@@ -147,9 +154,9 @@ def _unsupported(image: Image.Image, got: str) -> RecordError:
 
 
 def _flatten(image: Image.Image, background: Sequence[int]) -> tuple[Image.Image, list[str]]:
-    """RGB pixels, transparent ones laid over the background; a copy."""
+    """RGB pixels, transparent ones laid over the background."""
     if not image.has_transparency_data:
-        return image.convert("RGB"), []
+        return as_rgb(image), []
     rgba = image.convert("RGBA")
     canvas = Image.new("RGB", image.size, tuple(background))
     canvas.paste(rgba, mask=rgba)
