@@ -1,6 +1,7 @@
 """The command line, run as a user runs it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -209,6 +210,25 @@ def test_a_signal_ends_cleanly(workspace: Path, sent: signal.Signals, code: int,
     assert stderr.splitlines()[-1] == f"error: {word}; the previous output is untouched"
     assert index.read_bytes() == before
     assert [path.name for path in (workspace / "data" / "shards").iterdir()] == ["train"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("later_s", [0, 0.05, 0.1, 0.2, 0.4])
+def test_ctrl_c_finds_no_worker_unprepared(workspace: Path, later_s: float) -> None:
+    """It reaches every process of a terminal; those that are still beginning have nothing to say about it."""
+    records = [{"filename": f"{number % 10:04d}.jpeg", "id": str(number)} for number in range(10_000)]
+    write_manifest(workspace, records)
+    command = [sys.executable, "-m", "tfrec_stage", "engine=processes", "progress=false", "max_failures=100%"]
+    with subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while len(children.read_text().split()) < 2:  # the tracker of resources, and the server of workers
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(later_s)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert stderr == "error: interrupted; the previous output is untouched\n"
+    assert not list((workspace / "data").glob("shards/*"))
 
 
 def test_garbage_is_collected_while_the_work_is_done(workspace: Path) -> None:

@@ -6,16 +6,17 @@ again one at a time, each with a worker of its own, so that the one that kills i
 
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
+from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar
 
+from tfrec_stage.engine.signals import held_back
 from tfrec_stage.engine.window import drain
 from tfrec_stage.errors import EngineError
 from tfrec_stage.ordered_map import OrderedMap
@@ -70,9 +71,14 @@ def run_in_processes(
 
 
 def begin_server(work: Callable[..., Any]) -> None:
-    """Begin the process that workers are forked from, if it does not run yet; it imports while the caller goes on."""
+    """Begin the process that workers are forked from, if it does not run yet; it imports while the caller goes on.
+
+    Ctrl-C reaches all processes of a terminal, and would find this one among its imports.
+    """
     _CONTEXT.set_forkserver_preload([work.__module__, *_IMPORTED_BY_WORKERS])
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # first, for it lets go of the signals that it held back itself
+    with held_back(SIGINT):
+        forkserver.ensure_running()
 
 
 def _submit(
@@ -82,7 +88,8 @@ def _submit(
     begun: dict[Future[Result], Task],
 ) -> Iterator[Future[Result]]:
     while waiting:
-        future = pool.submit(_run, work, waiting[0])  # raises where the pool is broken: the task then still waits
+        with held_back(SIGINT, SIGTERM):  # a worker that the pool has not noted would outlive it
+            future = pool.submit(_run, work, waiting[0])  # raises where the pool is broken: the task then still waits
         begun[future] = waiting.popleft()
         yield future
 
@@ -119,7 +126,7 @@ _shared: _Shared
 def _begin_worker(stop: Any, done: Any) -> None:
     global _shared  # noqa: PLW0603 - shared values reach a worker at its start only
     _shared = _Shared(stop, done)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the driver decides
+    signal(SIGINT, SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the driver decides
     Thread(target=_end_with_the_driver, daemon=True).start()
 
 

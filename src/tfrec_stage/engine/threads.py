@@ -5,15 +5,16 @@ them where there are fewer shards than threads, have their images encoded side b
 is idle, and every shard is still written in order.
 """
 
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from signal import SIGINT, SIGTERM
 from threading import Event
 from typing import TypeVar
 
+from tfrec_stage.engine.signals import held_back
 from tfrec_stage.engine.window import drain
 from tfrec_stage.ordered_map import OrderedMap
 
@@ -46,11 +47,8 @@ def _submit(
     A Ctrl-C after a thread was started and before the pool has noted it would leave a thread that nobody waits for, and
     that writes into what is being removed.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
+    with held_back(SIGINT, SIGTERM):
         return pool.submit(work, task, encode_all)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(slots=True)
