@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,9 @@ from PIL import Image
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a machine may be slow
 hypothesis.settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs that a shell runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else what tests run would never notice Ctrl-C
 
 ROOT = Path(__file__).resolve().parents[1]
 
