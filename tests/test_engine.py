@@ -1,6 +1,10 @@
 """The same tasks on any engine, with any number of workers."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -121,12 +125,59 @@ class TestProcesses:
         assert sorted(results) == sorted(path for path, _ in tasks)
         assert is_idle()
 
+    def test_a_worker_may_die_while_others_begin(self, tmp_path: Path) -> None:
+        """Deaths before all workers have begun hold nobody up."""
+        for attempt in range(10):
+            tasks = [(str(tmp_path / f"{attempt} {number}"), number < 2) for number in range(8)]
+            results = run(engine_work.die_once, tasks, 8, EngineName.processes)
+            assert sorted(results) == sorted(path for path, _ in tasks)
+        assert is_idle()
+
+    def test_images_of_the_dead_count_once(self, tmp_path: Path) -> None:
+        """What is done again is not counted again."""
+        tasks = [(str(tmp_path / str(number)), 20) for number in range(5)]
+        ticks: list[int] = []
+        assert run(engine_work.die_halfway, tasks, 2, EngineName.processes, tick=ticks.append) == [20] * 5
+        assert ticks[-1] == max(ticks) == 100
+
+    @pytest.mark.parametrize(
+        ("task", "error", "message"),
+        [("plain", ValueError, "plain"), ("odd", EngineError, "odd: OddError: something in somewhere")],
+    )
+    def test_errors_come_back(self, task: str, error: type[Exception], message: str) -> None:
+        """The error of a task says where in the worker it was raised, also one that cannot be pickled."""
+        with pytest.raises(error, match=message) as caught:
+            run(engine_work.fail, [task], 1, EngineName.processes)
+        assert "in fail" in caught.value.__notes__[0]
+
     def test_a_task_that_kills_twice_is_named(self) -> None:
         """A task that kills its worker again is an error that names it, and says what to do."""
         tasks = ["harmless", "deadly", "harmless too"]
-        with pytest.raises(EngineError, match="deadly: its worker process died 2 times"):
+        with pytest.raises(EngineError, match="deadly: its worker process died twice"):
             run(engine_work.always_die, tasks, 2, EngineName.processes)
         assert is_idle()
+
+    @pytest.mark.parametrize("is_prepared", [False, True])
+    def test_workers_can_be_terminated(self, is_prepared: bool) -> None:
+        """Signals that are held back while a worker begins reach it afterwards, whoever begins the server."""
+        program = f"""
+from tests import engine_work
+from tfrec_stage.engine import EngineName, EngineOptions, prepare, run_tasks
+from multiprocessing import forkserver
+if __name__ == "__main__":
+    options = EngineOptions(2, EngineName.processes)
+    if {is_prepared}:
+        prepare(engine_work.held_signals, options)
+        assert forkserver._forkserver._forkserver_pid is not None
+    print(sorted(run_tasks(engine_work.held_signals, ["deaf", "deaf"], options)))
+"""
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+            file.write(program)
+            file.flush()
+            command = [sys.executable, file.name]
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.stdout, done.stderr) == ("[[], []]\n", "")
 
 
 @pytest.mark.parametrize("num_threads", [0, -1])

@@ -1,7 +1,7 @@
 """Who does the work: the same tasks on threads or on worker processes.
 
 The unit of work is one shard: a function of a small task, idempotent, that writes its own file and returns little. The
-driver keeps a bounded window of futures, gives results as they come and stops everything at the first error.
+driver keeps a bounded window of tasks, gives results as they come and stops everything at the first error.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -42,7 +42,7 @@ def run_tasks(
 def prepare(work: Callable[..., Any], options: EngineOptions) -> None:
     """Begin what the engine needs and takes long to begin, while the caller still plans; may be left out."""
     if options.engine is EngineName.processes:
-        from tfrec_stage.engine.processes import begin_server  # noqa: PLC0415 - as below
+        from tfrec_stage.engine.worker import begin_server  # noqa: PLC0415 - as below
 
         begin_server(work)
 

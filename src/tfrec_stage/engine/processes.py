@@ -1,48 +1,20 @@
-"""Worker processes of one thread each.
+"""Worker processes: one task at a time for each, so that the task of one that dies is known."""
 
-A worker that dies (killed, out of memory) breaks its pool, and every task in flight is a suspect. The suspects are run
-again one at a time, each with a worker of its own, so that the one that kills its worker twice is known by name.
-"""
-
-import multiprocessing
-import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, resource_tracker
-from signal import SIG_IGN, SIGINT, SIGTERM, signal
-from threading import Thread
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing.connection import wait
+from signal import SIGINT, SIGTERM
+from types import TracebackType
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from tfrec_stage.engine.signals import held_back
-from tfrec_stage.engine.window import drain
+from tfrec_stage.engine.window import TICK_S
+from tfrec_stage.engine.worker import Worker, WorkerDiedError, begin_server, begin_worker, new_stop
 from tfrec_stage.errors import EngineError
 from tfrec_stage.ordered_map import OrderedMap
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Item = TypeVar("Item")
-
-ATTEMPTS: Final = 2
-"""How often a suspect may kill a worker of its own before it is given up."""
-
-_CONTEXT: Final = multiprocessing.get_context("forkserver")
-"""Workers are forks of a process that has imported what they need and runs no thread. A fork of this one would copy
-locks that its threads hold, and a process begun anew would import everything once more."""
-
-_IMPORTED_BY_WORKERS: Final = (__name__, "multiprocessing.sharedctypes")
-"""What every worker needs beside its work, the second for the values it shares with the driver."""
-
-
-class _Shared(NamedTuple):
-    """What the driver shares with its workers."""
-
-    stop: Any
-    """1 when tasks shall end at the next image."""
-    done: Any
-    """Images finished."""
 
 
 def run_in_processes(
@@ -50,101 +22,113 @@ def run_in_processes(
 ) -> Generator[Result, None, None]:
     """See `run_tasks`.
 
+    A task whose worker died is done again alone, with the memory of the machine to itself, before the rest.
+
     Raises:
-        EngineError: a task killed its worker twice.
+        EngineError: a task's worker died twice.
     """
     begin_server(work)
-    shared = _Shared(_CONTEXT.Value("b", 0), _CONTEXT.Value("Q", 0))
     waiting = deque(tasks)
-    while waiting:
-        begun: dict[Future[Result], Task] = {}
-        try:
-            with _open_pool(min(workers, len(waiting)), shared) as pool:
-                futures = _submit(pool, work, waiting, begun)
-                for future in drain(futures, workers, lambda: tick(shared.done.value)):
-                    result = future.result()
-                    del begun[future]
-                    yield result
-        except BrokenProcessPool:
-            for suspect in begun.values():
-                yield _run_alone(work, suspect, shared)
+    with _Crew(work, tick) as crew:
+        while waiting:
+            for task in (yield from crew.run(waiting, workers)):
+                if (yield from crew.run(deque([task]), 1)):
+                    raise _died_twice(task)
 
 
-def begin_server(work: Callable[..., Any]) -> None:
-    """Begin the process that workers are forked from, if it does not run yet; it imports while the caller goes on.
-
-    Ctrl-C reaches all processes of a terminal, and would find this one among its imports.
-    """
-    _CONTEXT.set_forkserver_preload([work.__module__, *_IMPORTED_BY_WORKERS])
-    resource_tracker.ensure_running()  # first, for it lets go of the signals that it held back itself
-    with held_back(SIGINT):
-        forkserver.ensure_running()
-
-
-def _submit(
-    pool: ProcessPoolExecutor,
-    work: Callable[[Task, OrderedMap], Result],
-    waiting: deque[Task],
-    begun: dict[Future[Result], Task],
-) -> Iterator[Future[Result]]:
-    while waiting:
-        with held_back(SIGINT, SIGTERM):  # a worker that the pool has not noted would outlive it
-            future = pool.submit(_run, work, waiting[0])  # raises where the pool is broken: the task then still waits
-        begun[future] = waiting.popleft()
-        yield future
-
-
-def _run_alone(work: Callable[[Task, OrderedMap], Result], task: Task, shared: _Shared) -> Result:
-    for _ in range(ATTEMPTS):
-        with suppress(BrokenProcessPool), _open_pool(1, shared) as pool:
-            return pool.submit(_run, work, task).result()
-    raise EngineError(
-        f"{task}: its worker process died {ATTEMPTS} times, killed or out of memory; give the machine more memory, "
-        "take fewer num_threads or more num_shards, or find the image that does it with engine=threads; a program of "
-        'your own has to do its work below `if __name__ == "__main__":`, and to be a file'
+def _died_twice(task: object) -> EngineError:
+    return EngineError(
+        f"{task}: its worker process died twice, killed or out of memory; give the machine more memory, take fewer "
+        "num_threads or more num_shards, or find the image that does it with engine=threads; a program of your own has "
+        'to do its work below `if __name__ == "__main__":`, and to be a file'
     )
 
 
-@contextmanager
-def _open_pool(workers: int, shared: _Shared) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose tasks are stopped at their next image when the block ends with an error."""
-    with ProcessPoolExecutor(workers, _CONTEXT, _begin_worker, shared) as pool:
+class _Job(NamedTuple, Generic[Task]):
+    """A task that is being done."""
+
+    task: Task
+    worker: Worker
+    done_before: int
+    """Images its worker had finished before."""
+
+
+class _Crew(Generic[Task, Result]):
+    """Workers, begun as they are needed; all have ended when the block has."""
+
+    def __init__(self, work: Callable[[Task, OrderedMap], Result], tick: Callable[[int], None]) -> None:
+        self._work = work
+        self._tick = tick
+        self._stop = new_stop()
+        self._living: list[Worker] = []
+        self._idle: list[Worker] = []
+        self._done_by_dead = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """After an error, tasks end at their next image."""
+        self._stop.value = kind is not None
+        for worker in self._living:
+            worker.line.close()
         try:
-            yield pool
-        except BrokenProcessPool:
+            for worker in self._living:
+                worker.process.join()
+        except BaseException:  # Ctrl-C once more: it is not waited for the image
+            for worker in self._living:
+                worker.process.kill()
             raise
-        except BaseException:
-            shared.stop.value = 1
-            raise
 
+    def run(self, tasks: deque[Task], most: int) -> Generator[Result, None, list[Task]]:
+        """Do tasks, at most so many at a time, and remove them as they begin; once a worker has died, none begins.
 
-# --- in the workers -------------------------------------------------------------------------------------------------
+        Yields:
+            Results as they come.
 
-_shared: _Shared
+        Returns:
+            The tasks whose worker died.
 
+        Raises:
+            Exception: the first that a task raised.
+        """
+        jobs: dict[object, _Job[Task]] = {}
+        results: list[Result] = []
+        lost: list[Task] = []
+        while True:
+            while tasks and not lost and len(jobs) < most:
+                job = self._begin(tasks.popleft())
+                jobs[job.worker.line] = job
+            yield from results  # after more work was handed over: whoever takes them may take a while
+            if not jobs:
+                return lost
+            results = []
+            for line in wait([job.worker.line for job in jobs.values()], TICK_S):
+                job = jobs.pop(line)
+                try:
+                    results.append(job.worker.take())
+                except WorkerDiedError:
+                    lost.append(job.task)
+                    self._bury(job)
+                else:
+                    self._idle.append(job.worker)
+            self._tick(self._done_by_dead + sum(worker.done.value for worker in self._living))
 
-def _begin_worker(stop: Any, done: Any) -> None:
-    global _shared  # noqa: PLW0603 - shared values reach a worker at its start only
-    _shared = _Shared(stop, done)
-    signal(SIGINT, SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the driver decides
-    Thread(target=_end_with_the_driver, daemon=True).start()
+    def _begin(self, task: Task) -> _Job[Task]:
+        with held_back(SIGINT, SIGTERM):  # a worker that is not noted would be waited for by nobody
+            if not self._idle:
+                self._idle.append(begin_worker(self._work, self._stop))
+                self._living.append(self._idle[-1])
+        worker = self._idle.pop()
+        job = _Job(task, worker, worker.done.value)
+        worker.hand_over(task)
+        return job
 
-
-def _end_with_the_driver() -> None:
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-def _run(work: Callable[[Task, OrderedMap], Result], task: Task) -> Result:
-    return work(task, _one_by_one)
-
-
-def _one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    for item in items:
-        if _shared.stop.value:
-            raise CancelledError
-        yield function(item)
-        with _shared.done.get_lock():
-            _shared.done.value += 1
+    def _bury(self, job: _Job[Task]) -> None:
+        """What the dead worker had finished of its task will be done again."""
+        self._done_by_dead += job.done_before
+        self._living.remove(job.worker)
+        job.worker.line.close()
+        job.worker.process.join()
