@@ -3,7 +3,9 @@
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # until the work begins: imports and a configuration are many objects, and no garbage
+    # Until the work begins: imports and a configuration are many objects, and no garbage. Only here, for workers of
+    # the console script import this module, too.
+    gc.disable()
 
 import os
 import signal

@@ -16,7 +16,7 @@ SIZE_LIMIT: Final = 2**31 - 1
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _CAN_TELL: Final = hasattr(os, "RWF_NOWAIT")  # Linux
 _MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5): device third, type of file system after "-"
-_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+_IN_MEMORY: Final = frozenset({b"tmpfs", b"ramfs", b"devtmpfs"})
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -78,10 +78,10 @@ def prefetch(path: str) -> None:
 @cache
 def _is_memory(device: int) -> bool:
     """Whether this device is a file system that lives in memory, as /dev/shm and many a /tmp."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with suppress(OSError), _MOUNTS.open(encoding="utf-8", errors="replace") as mounts:
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    with suppress(OSError, ValueError, IndexError), _MOUNTS.open("rb") as mounts:
         rows = (mount.split() for mount in mounts)
-        return any(row[2] == number and row[row.index("-") + 1] in _IN_MEMORY for row in rows)
+        return any(row[2] == number and row[row.index(b"-") + 1] in _IN_MEMORY for row in rows)
     return False
 
 

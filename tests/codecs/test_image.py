@@ -3,6 +3,7 @@
 TensorFlow is the judge: what it shows must be what Pillow shows of the original, within JPEG's own error.
 """
 
+import errno
 import io
 import os
 import struct
@@ -528,6 +529,22 @@ def test_where_pillow_writes_to_changes_no_byte(size, quality, monkeypatch):
     encoded = encode_image(data, policy)
     monkeypatch.setattr(codec, "_open_buffer", io.BytesIO)
     assert encode_image(data, policy) == encoded
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_systems_without_files_in_memory_encode_the_same(is_there, monkeypatch):
+    """Where the kernel has none, or a sandbox refuses them, a buffer of Python takes their place."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    data = _png(SIZE, 8, 2, [os.urandom(3 * SIZE[0])] * SIZE[1])
+    encoded = encode_image(data, POLICY)
+    if is_there:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    else:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    assert encode_image(data, POLICY) == encoded
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems write to a buffer of Python")

@@ -96,7 +96,10 @@ def test_odd_paths_are_left_to_the_reader(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="needs Linux")
-@pytest.mark.parametrize(("kind", "cached"), [("tmpfs", True), ("ramfs", True), ("nfs4", False), ("", False)])
+@pytest.mark.parametrize(
+    ("kind", "cached"),
+    [("tmpfs", True), ("ramfs", True), ("nfs4", False), ("", False), ("odd\r\n1 2\n\n3 4 5 / a\x85", False)],
+)
 def test_file_systems_in_memory_have_nothing_to_wait_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, cached: bool
 ) -> None:

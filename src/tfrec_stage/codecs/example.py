@@ -133,7 +133,7 @@ def _int64_data(values: Sequence[int]) -> bytes:
     if len(values) == 1:
         return encode_varint(values[0])
     try:
-        data = bytes(values)
+        data = bytes([*values])  # a list, for of an array `bytes` would take the memory
     except ValueError:  # one is negative, or more than 255
         return _varints(values)
     # Numbers below 128 are their own varints, and in most lists all are: labels, visibilities.

@@ -80,6 +80,7 @@ def encode_image(data: bytes, policy: ImagePolicy, *, declared: Size | None = No
 
     Raises:
         RecordError: the image cannot be read (`image_…`) or is not of the declared size (`annotation_invalid`).
+        OutputError: the system has no room for the new JPEG.
     """
     if not data:
         raise RecordError("image_empty", "expected an image, but got 0 bytes")
