@@ -171,6 +171,27 @@ class TestOneWayToDisk:
             file.finish()
         assert (tmp_path / "shard").read_bytes() == expected.read_bytes()
 
+    def test_frames_are_written_together(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Small frames by the hundred, large ones at once: never more pieces than the kernel takes, and all of them."""
+        calls: list[list[int]] = []
+        writev = os.writev
+
+        def note(fd: int, pieces: list[bytes]) -> int:
+            calls.append([len(piece) for piece in pieces])
+            return writev(fd, pieces)
+
+        monkeypatch.setattr(os, "writev", note)
+        frames = [encode_frame(b"x" * size) for size in [10] * 1000 + [300_000] * 9 + [3_000_000, 5]]
+        with ShardFile(tmp_path / "shard") as file:
+            places = [file.append(frame, 0) for frame in frames]
+            written = file.finish()
+        data = b"".join(piece for frame in frames for piece in frame)
+        assert (tmp_path / "shard").read_bytes() == data
+        assert (written.records, written.size_bytes, written.crc32c) == (len(frames), len(data), value(data))
+        assert [data[place.offset :][: place.size_bytes] for place in places] == [b"".join(frame) for frame in frames]
+        assert max(map(len, calls)) <= min(1024, os.sysconf("SC_IOV_MAX"))
+        assert len(calls) <= 3000 / 1000 + 9 / 4 + 3
+
     @pytest.mark.parametrize("kind", [ShardFile, GzipShardFile])
     def test_a_full_disk(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type) -> None:
         """A disk without room ends in one line that says so."""

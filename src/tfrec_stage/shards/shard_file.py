@@ -5,11 +5,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from google_crc32c import extend
 
 from tfrec_stage.errors import OutputError
+
+BATCH_BYTES: Final = 1 << 20
+"""Pieces wait until they are this long: each system call lets go of the GIL, which costs more than a small one does."""
+BATCH_PIECES: Final = 1000
+"""Most pieces that wait: no system call takes more than 1024 (IOV_MAX of Linux and macOS)."""
 
 
 class WrittenFile(NamedTuple):
@@ -41,6 +46,8 @@ class NewFile:
         self._path = path
         self._fd = _create(path)
         self._size = self._crc = 0
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -52,25 +59,23 @@ class NewFile:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes written so far."""
+        """Bytes so far, those that wait included."""
         return self._size
 
     def write(self, pieces: Sequence[bytes]) -> int:
-        """Write pieces in one system call, uncopied, and return their length.
+        """Add pieces, which are written uncopied and soon, and return their length.
 
         Raises:
-            OutputError: they cannot be written, for example because the disk is full.
+            OutputError: what waited cannot be written, for example because the disk is full.
         """
         size = sum(map(len, pieces))
-        try:
-            written = os.writev(self._fd, pieces)
-            if written < size:
-                _write_rest(self._fd, b"".join(pieces), written)
-        except OSError as error:
-            raise _output_error(self._path, error) from error
         for piece in pieces:
             self._crc = extend(self._crc, piece)
         self._size += size
+        self._waiting += pieces
+        self._waiting_bytes += size
+        if self._waiting_bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_PIECES:
+            self._flush()
         return size
 
     def sync(self, records: int) -> WrittenFile:
@@ -79,11 +84,24 @@ class NewFile:
         Raises:
             OutputError: the disk says no.
         """
+        self._flush()
         try:
             os.fsync(self._fd)
         except OSError as error:
             raise _output_error(self._path, error) from error
         return WrittenFile(records, self._size, self._crc)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            written = os.writev(self._fd, self._waiting)
+            if written < self._waiting_bytes:
+                _write_rest(self._fd, b"".join(self._waiting), written)
+        except OSError as error:
+            raise _output_error(self._path, error) from error
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
 
 class ShardFile(NewFile):
