@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes begin as a user's do, which find our modules compiled
 
 import pytest
 

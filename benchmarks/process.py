@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
@@ -40,8 +41,9 @@ def run_to_first_byte(command: list[str], directory: Path) -> None:
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
     try:
         while process.poll() is None:
-            if any(path.is_file() and path.stat().st_size for path in set(directory.rglob("*")) - known):
-                return
+            with suppress(FileNotFoundError):  # what is temporary may go while it is looked at
+                if any(path.is_file() and path.stat().st_size for path in set(directory.rglob("*")) - known):
+                    return
             sleep(POLL_S)
     finally:
         process.kill()
