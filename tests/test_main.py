@@ -175,6 +175,13 @@ def test_a_build_imports_no_heavy_parts(workspace: Path) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=workspace, check=True, timeout=120)
 
 
+def test_the_door_is_light() -> None:
+    """Worker processes of the console script import it, and need neither Hydra nor any of its configuration."""
+    script = "import sys, tfrec_stage.__main__; print({'hydra', 'omegaconf', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_without_params_yaml_the_packaged_conf_serves(workspace: Path) -> None:
     """Anywhere, without conf/ and params.yaml, the defaults hold and num_shards comes from the command line."""
     (workspace / "params.yaml").unlink()
