@@ -1,10 +1,17 @@
 """Tasks that worker processes can import."""
 
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
+
+from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
+from tfrec_stage.errors import EngineError
 
 LINGER_S = 0.001
 
@@ -55,11 +62,43 @@ class OddError(Exception):
         super().__init__(f"{what} in {where}")
 
 
+class RefusingError(Exception):
+    """It does not even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class UnopenableTask:
+    """A task that cannot be pickled, for a reason that pipes give, too."""
+
+    def __reduce__(self) -> NoReturn:
+        raise FileNotFoundError("no such thing")
+
+
 def fail(task: str, encode_all) -> str:
-    """Raise an error that does not come through a pipe, or one that does."""
-    if task == "odd":
-        raise OddError("something", "somewhere")
-    raise ValueError(task)
+    """Raise what comes through a pipe and what does not."""
+    if task == "exit":
+        sys.exit("enough")
+    errors = {"plain": ValueError(task), "odd": OddError("something", "somewhere"), "refusing": RefusingError()}
+    raise errors[task] if task in errors else json.JSONDecodeError(task, "", 0)
+
+
+def give_unsendable(task: str, encode_all) -> object:
+    """A result that cannot be pickled."""
+    return lambda: task
+
+
+def sleep_long() -> None:
+    time.sleep(60)
+
+
+def say_what_stops(line: Connection) -> None:
+    """Try worker processes, and say why not."""
+    try:
+        list(run_tasks(squares, [[1]], EngineOptions(1, EngineName.processes)))
+    except EngineError as error:
+        line.send(str(error))
 
 
 def held_signals(_: str, encode_all) -> list[int]:

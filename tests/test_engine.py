@@ -1,7 +1,11 @@
 """The same tasks on any engine, with any number of workers."""
 
+import gc
+import json
 import multiprocessing
 import os
+import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -140,15 +144,84 @@ class TestProcesses:
         assert run(engine_work.die_halfway, tasks, 2, EngineName.processes, tick=ticks.append) == [20] * 5
         assert ticks[-1] == max(ticks) == 100
 
+    def test_who_dies_idle_takes_no_task_along(self) -> None:
+        """When all workers are killed at one moment, also those that had no task, the lost task is done again."""
+        killed = []
+        results = []
+        for result in run_tasks(engine_work.linger, [1, 300], EngineOptions(2, EngineName.processes)):
+            results.append(result)
+            if not killed:
+                killed = multiprocessing.active_children()
+                for worker in killed:
+                    worker.kill()
+        assert results == [1, 300]
+        assert len(killed) == 2
+        assert is_idle()
+
+    def test_a_program_that_forks_does_not_hold_workers(self) -> None:
+        """A child that has copies of everything the program had open, and lives on, keeps no worker from ending."""
+        children = []
+
+        def fork(_: int) -> None:
+            if not children:
+                children.append(multiprocessing.get_context("fork").Process(target=engine_work.sleep_long))
+                children[0].start()
+
+        assert sum(run(engine_work.linger, [20] * 6, 2, EngineName.processes, tick=fork)) == 120
+        assert [child.is_alive() for child in children] == [True]
+        children[0].kill()
+        children[0].join()
+
     @pytest.mark.parametrize(
         ("task", "error", "message"),
-        [("plain", ValueError, "plain"), ("odd", EngineError, "odd: OddError: something in somewhere")],
+        [
+            ("plain", ValueError, "plain"),
+            ("json", json.JSONDecodeError, "json: line 1"),
+            ("exit", SystemExit, "enough"),
+            ("odd", EngineError, "odd: .*OddError: something in somewhere"),
+            ("refusing", engine_work.RefusingError, ""),
+        ],
     )
-    def test_errors_come_back(self, task: str, error: type[Exception], message: str) -> None:
+    def test_errors_come_back(self, task: str, error: type[BaseException], message: str) -> None:
         """The error of a task says where in the worker it was raised, also one that cannot be pickled."""
-        with pytest.raises(error, match=message) as caught:
+        with pytest.raises(error) as caught:
             run(engine_work.fail, [task], 1, EngineName.processes)
         assert "in fail" in caught.value.__notes__[0]
+        if message:
+            assert re.match(message, str(caught.value))
+        assert is_idle()
+
+    def test_what_cannot_be_sent_is_an_error(self) -> None:
+        """Of a task in the driver, of a result in the worker; nobody waits for what does not come."""
+        with pytest.raises(FileNotFoundError, match="no such thing"):
+            run(engine_work.squares, [[1], engine_work.UnopenableTask()], 1, EngineName.processes)
+        with pytest.raises((AttributeError, pickle.PicklingError), match="give_unsendable"):
+            run(engine_work.give_unsendable, ["a"], 1, EngineName.processes)
+        assert is_idle()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+    def test_nothing_stays_open(self) -> None:
+        """Errors keep no file open, also while garbage is not collected."""
+        counts = []
+        gc.disable()
+        try:
+            for _ in range(4):
+                with pytest.raises(ZeroDivisionError):
+                    run(engine_work.divide, [[1, 2], [0]], 2, EngineName.processes)
+                counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        finally:
+            gc.enable()
+        assert len({*counts[1:]}) == 1  # the first begins the server
+
+    def test_daemonic_processes_have_no_workers(self) -> None:
+        """The error says what they may have."""
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=engine_work.say_what_stops, args=(theirs,), daemon=True)
+        process.start()
+        assert ours.poll(60)
+        assert "expected threads within a daemonic process" in ours.recv()
+        process.join()
 
     def test_a_task_that_kills_twice_is_named(self) -> None:
         """A task that kills its worker again is an error that names it, and says what to do."""

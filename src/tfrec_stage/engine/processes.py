@@ -32,6 +32,7 @@ def run_in_processes(
     with _Crew(work, tick) as crew:
         while waiting:
             for task in (yield from crew.run(waiting, workers)):
+                crew.send_home()
                 if (yield from crew.run(deque([task]), 1)):
                     raise _died_twice(task)
 
@@ -62,7 +63,7 @@ class _Crew(Generic[Task, Result]):
         self._stop = new_stop()
         self._living: list[Worker] = []
         self._idle: list[Worker] = []
-        self._done_by_dead = 0
+        self._done_before = 0  # images finished by workers that are no more
 
     def __enter__(self) -> Self:
         return self
@@ -72,15 +73,16 @@ class _Crew(Generic[Task, Result]):
     ) -> None:
         """After an error, tasks end at their next image."""
         self._stop.value = kind is not None
-        for worker in self._living:
-            worker.line.close()
         try:
-            for worker in self._living:
-                worker.process.join()
+            self._end(self._living)
         except BaseException:  # Ctrl-C once more: it is not waited for the image
             for worker in self._living:
                 worker.process.kill()
+            self._end(self._living)
             raise
+        finally:
+            for worker in self._living:
+                worker.close()
 
     def run(self, tasks: deque[Task], most: int) -> Generator[Result, None, list[Task]]:
         """Do tasks, at most so many at a time, and remove them as they begin; once a worker has died, none begins.
@@ -99,8 +101,13 @@ class _Crew(Generic[Task, Result]):
         lost: list[Task] = []
         while True:
             while tasks and not lost and len(jobs) < most:
-                job = self._begin(tasks.popleft())
-                jobs[job.worker.line] = job
+                task = tasks.popleft()
+                try:
+                    job = self._begin(task)
+                except WorkerDiedError:
+                    lost.append(task)
+                else:
+                    jobs[job.worker.line] = job
             yield from results  # after more work was handed over: whoever takes them may take a while
             if not jobs:
                 return lost
@@ -111,10 +118,18 @@ class _Crew(Generic[Task, Result]):
                     results.append(job.worker.take())
                 except WorkerDiedError:
                     lost.append(job.task)
-                    self._bury(job)
+                    job.worker.join()
+                    self._forget(job.worker, job.done_before)  # what it had done of this task will be done again
                 else:
                     self._idle.append(job.worker)
-            self._tick(self._done_by_dead + sum(worker.done.value for worker in self._living))
+            self._tick(self._done_before + sum(worker.done.value for worker in self._living))
+
+    def send_home(self) -> None:
+        """End the idle, for their memory, and since one may have died while it had no task."""
+        self._end(self._idle)
+        for worker in self._idle:
+            self._forget(worker, worker.done.value)
+        self._idle.clear()
 
     def _begin(self, task: Task) -> _Job[Task]:
         with held_back(SIGINT, SIGTERM):  # a worker that is not noted would be waited for by nobody
@@ -126,9 +141,15 @@ class _Crew(Generic[Task, Result]):
         worker.hand_over(task)
         return job
 
-    def _bury(self, job: _Job[Task]) -> None:
-        """What the dead worker had finished of its task will be done again."""
-        self._done_by_dead += job.done_before
-        self._living.remove(job.worker)
-        job.worker.line.close()
-        job.worker.process.join()
+    def _forget(self, worker: Worker, done: int) -> None:
+        """Give back what is held of one that has ended, and keep only how many images it had finished for good."""
+        self._done_before += done
+        self._living.remove(worker)
+        worker.close()
+
+    @staticmethod
+    def _end(workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            worker.dismiss()
+        for worker in workers:
+            worker.join()

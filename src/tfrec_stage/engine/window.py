@@ -1,4 +1,4 @@
-"""The driver: a bounded window of futures, results as they come."""
+"""A bounded window of futures, results as they come."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait

@@ -7,6 +7,7 @@ held.
 import multiprocessing
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -14,9 +15,10 @@ from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from signal import SIG_IGN, SIG_SETMASK, SIGINT, pthread_sigmask, signal
 from threading import Thread
-from traceback import format_exc
+from traceback import format_exc, format_exception_only
 from typing import Any, Final, NamedTuple, TypeVar
 
 from tfrec_stage.engine.signals import held_back
@@ -50,30 +52,63 @@ class Worker(NamedTuple):
 
     def hand_over(self, task: object) -> None:
         """Give it a task to do."""
+        data = ForkingPickler.dumps(task)
         with suppress(OSError):  # it has died: that is noticed where its outcome is taken
-            self.line.send(task)
+            self.line.send_bytes(data)
 
     def take(self) -> Any:
         """Wait for what it gives for its task.
 
         Raises:
             WorkerDiedError: it gives nothing.
-            Exception: what the task raised.
+            BaseException: what the task raised, with a note of where.
         """
         try:
-            result, error = self.line.recv()
+            result, error, where = self.line.recv()
         except (EOFError, OSError) as broken:
             raise WorkerDiedError from broken
-        if error is not None:
+        if error is None:
+            return result
+        with suppress(Exception):  # an odd one takes no note
+            error.add_note(f"\nIn a worker process:\n{where}")
+        try:
             raise error
-        return result
+        finally:
+            del error  # or it and this frame would keep each other
+
+    def dismiss(self) -> None:
+        """Let it end when it has no task, or at its next image if `stop` is set; `join` waits for that."""
+        # Unlike `close`, this reaches the worker, too, where the program has forked and its child has a copy.
+        with suppress(OSError), socket.socket(fileno=os.dup(self.line.fileno())) as line:
+            line.shutdown(socket.SHUT_WR)
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        with suppress(EOFError, OSError):  # the line says so even where the server, whom `join` asks, was killed
+            while True:
+                self.line.recv_bytes()
+        self.process.join()
+
+    def close(self) -> None:
+        """Give back what the driver holds of one that has ended."""
+        self.line.close()
+        with suppress(ValueError):  # it has not, for the driver was interrupted again and again
+            self.process.close()
 
 
 def begin_server(work: Work) -> None:
     """Begin the process that workers are forked from, if it does not run yet; it imports while the caller goes on.
 
     Ctrl-C reaches all processes of a terminal, and would find this one among its imports.
+
+    Raises:
+        EngineError: this process may have no children.
     """
+    if multiprocessing.current_process().daemon:
+        raise EngineError(
+            "engine: expected threads within a daemonic process, for example of a multiprocessing.Pool, which may have "
+            "no processes of its own, but got processes"
+        )
     _CONTEXT.set_forkserver_preload([work.__module__, *_IMPORTED_BY_WORKERS])
     resource_tracker.ensure_running()  # first, for it lets go of the signals that it held back itself
     with held_back(SIGINT):
@@ -86,12 +121,20 @@ def new_stop() -> Any:
 
 
 def begin_worker(work: Work, stop: Any) -> Worker:
-    """Begin a worker; have signals held back, so that none comes before it is noted."""
+    """Begin a worker; have signals held back, so that none comes before it is noted.
+
+    Raises:
+        WorkerDiedError: it, or the server, was killed meanwhile.
+    """
     ours, theirs = _CONTEXT.Pipe()
     done = _CONTEXT.RawValue("Q", 0)
     with theirs:  # closed here, or it would never break
         process = _CONTEXT.Process(target=_serve, args=(theirs, work, stop, done), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError) as broken:
+            ours.close()
+            raise WorkerDiedError from broken
     return Worker(process, ours, done)
 
 
@@ -105,7 +148,7 @@ def _serve(line: Connection, work: Work, stop: Any, done: Any) -> None:
     encode_all = partial(_one_by_one, stop, done)
     with suppress(EOFError, OSError):  # the driver needs no more
         while True:
-            line.send(_outcome(work, line.recv(), encode_all))
+            line.send_bytes(_do(work, line.recv(), encode_all))
 
 
 def _end_with_the_driver() -> None:
@@ -115,22 +158,20 @@ def _end_with_the_driver() -> None:
         os._exit(1)
 
 
-def _outcome(work: Work, task: object, encode_all: OrderedMap) -> tuple[Any, Exception | None]:
+def _do(work: Work, task: object, encode_all: OrderedMap) -> bytes:
+    """The outcome of a task: its result, its error, and where that was raised."""
     try:
-        return work(task, encode_all), None
-    except Exception as error:  # noqa: BLE001 - the driver raises it
-        portable = _portable(error, task)
-        portable.add_note(f"\nIn a worker process:\n{format_exc()}")
-        return None, portable
+        return bytes(ForkingPickler.dumps((work(task, encode_all), None, "")))
+    except BaseException as error:  # noqa: BLE001 - the driver raises it
+        return bytes(ForkingPickler.dumps((None, _portable(error, task), format_exc())))
 
 
-def _portable(error: Exception, task: object) -> Exception:
+def _portable(error: BaseException, task: object) -> BaseException:
     """The error, or, where it does not survive the journey, one that says the same."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - whatever its own methods raise
-        return EngineError(f"{task}: {type(error).__name__}: {error}")
-    return error
+    with suppress(Exception):  # whatever its own methods raise
+        if isinstance(pickle.loads(pickle.dumps(error)), BaseException):
+            return error
+    return EngineError(f"{task}: {format_exception_only(error)[-1].strip()}")
 
 
 def _one_by_one(stop: Any, done: Any, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
