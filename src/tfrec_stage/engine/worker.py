@@ -1,4 +1,4 @@
-"""One worker process, of one thread, with a line of its own to the driver.
+"""One worker process, of one thread, with a line of its own to the driver, as the driver sees it.
 
 It shares no lock with anyone: where it dies (killed, out of memory), its line breaks, and nobody waits for what it
 held.
@@ -6,34 +6,24 @@ held.
 
 import multiprocessing
 import os
-import pickle
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
 from contextlib import suppress
-from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
-from signal import SIG_IGN, SIG_SETMASK, SIGINT, pthread_sigmask, signal
-from threading import Thread
-from traceback import format_exc, format_exception_only
-from typing import Any, Final, NamedTuple, TypeVar
+from signal import SIGINT
+from typing import Any, Final, NamedTuple
 
+from tfrec_stage.engine.serving import Work, serve
 from tfrec_stage.engine.signals import held_back
 from tfrec_stage.errors import EngineError
-from tfrec_stage.ordered_map import OrderedMap
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Work = Callable[[Any, OrderedMap], Any]
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 """Workers are forks of a process that has imported what they need and runs no thread. A fork of this one would copy
 locks that its threads hold, and a process begun anew would import everything once more."""
 
-_IMPORTED_BY_WORKERS: Final = (__name__, "multiprocessing.sharedctypes")
+_IMPORTED_BY_WORKERS: Final = (serve.__module__, "multiprocessing.sharedctypes")
 """What every worker needs beside its work, the second for the values it shares with the driver."""
 
 
@@ -129,55 +119,10 @@ def begin_worker(work: Work, stop: Any) -> Worker:
     ours, theirs = _CONTEXT.Pipe()
     done = _CONTEXT.RawValue("Q", 0)
     with theirs:  # closed here, or it would never break
-        process = _CONTEXT.Process(target=_serve, args=(theirs, work, stop, done), daemon=True)
+        process = _CONTEXT.Process(target=serve, args=(theirs, work, stop, done), daemon=True)
         try:
             process.start()
         except (EOFError, ConnectionError) as broken:
             ours.close()
             raise WorkerDiedError from broken
     return Worker(process, ours, done)
-
-
-# --- in the worker --------------------------------------------------------------------------------------------------
-
-
-def _serve(line: Connection, work: Work, stop: Any, done: Any) -> None:
-    signal(SIGINT, SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the driver decides
-    pthread_sigmask(SIG_SETMASK, ())  # what was held back when the server began, which may have been by a driver
-    Thread(target=_end_with_the_driver, daemon=True).start()
-    encode_all = partial(_one_by_one, stop, done)
-    with suppress(EOFError, OSError):  # the driver needs no more
-        while True:
-            line.send_bytes(_do(work, line.recv(), encode_all))
-
-
-def _end_with_the_driver() -> None:
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-def _do(work: Work, task: object, encode_all: OrderedMap) -> bytes:
-    """The outcome of a task: its result, its error, and where that was raised."""
-    try:
-        return bytes(ForkingPickler.dumps((work(task, encode_all), None, "")))
-    except BaseException as error:  # noqa: BLE001 - the driver raises it
-        return bytes(ForkingPickler.dumps((None, _portable(error, task), format_exc())))
-
-
-def _portable(error: BaseException, task: object) -> BaseException:
-    """The error, or, where it does not survive the journey, one that says the same."""
-    with suppress(Exception):  # whatever its own methods raise
-        if isinstance(pickle.loads(pickle.dumps(error)), BaseException):
-            return error
-    return EngineError(f"{task}: {format_exception_only(error)[-1].strip()}")
-
-
-def _one_by_one(stop: Any, done: Any, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map` that can be stopped."""
-    for item in items:
-        if stop.value:
-            raise CancelledError
-        yield function(item)
-        done.value += 1
