@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -74,6 +74,34 @@ class UnopenableTask:
 
     def __reduce__(self) -> NoReturn:
         raise FileNotFoundError("no such thing")
+
+
+class Unreadable:
+    """What can be pickled, and not made anew, for a reason that pipes give, too."""
+
+    def __init__(self, only_in: int) -> None:
+        self._only_in = only_in
+
+    def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
+        return _refuse_in, (self._only_in,)
+
+
+def _refuse_in(process: int) -> None:
+    if os.getpid() == process or process == EVERYWHERE:
+        raise OSError("cannot be made anew")
+
+
+EVERYWHERE = 0
+
+
+def give(task: object, encode_all) -> object:
+    """The task itself."""
+    return task
+
+
+def give_unreadable(task: int, encode_all) -> object:
+    """A result that cannot be made anew in that process."""
+    return Unreadable(task)
 
 
 def fail(task: str, encode_all) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests import engine_work
-from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
+from tfrec_stage.engine import EngineName, EngineOptions, run_tasks, worker
 from tfrec_stage.errors import ConfigError, EngineError
 
 
@@ -158,19 +158,48 @@ class TestProcesses:
         assert len(killed) == 2
         assert is_idle()
 
-    def test_a_program_that_forks_does_not_hold_workers(self) -> None:
+    @pytest.mark.parametrize("when", ["while a worker begins", "while it works"])
+    def test_a_program_that_forks_does_not_hold_workers(self, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A child that has copies of everything the program had open, and lives on, keeps no worker from ending."""
-        children = []
+        children: list[multiprocessing.context.ForkProcess] = []
 
-        def fork(_: int) -> None:
+        def fork(_: object = None) -> None:
             if not children:
                 children.append(multiprocessing.get_context("fork").Process(target=engine_work.sleep_long))
                 children[0].start()
 
-        assert sum(run(engine_work.linger, [20] * 6, 2, EngineName.processes, tick=fork)) == 120
+        def open_and_fork() -> object:
+            line = open_line()
+            fork()
+            return line
+
+        open_line = worker.open_line
+        if when == "while a worker begins":
+            monkeypatch.setattr(worker, "open_line", open_and_fork)
+        ticks = {"tick": fork} if when == "while it works" else {}
+        assert sum(run(engine_work.linger, [20] * 6, 2, EngineName.processes, **ticks)) == 120
         assert [child.is_alive() for child in children] == [True]
         children[0].kill()
         children[0].join()
+
+    def test_a_child_that_the_program_forked_ends_no_work(self) -> None:
+        """It leaves the block of the workers as its parent does, who goes on."""
+        children = []
+
+        def fork(_: int) -> None:
+            if not children:
+                children.append(os.fork())
+                if children == [0]:
+                    raise SystemExit
+
+        try:
+            results = run(engine_work.linger, [100] * 6, 2, EngineName.processes, tick=fork)
+        finally:
+            if children == [0]:
+                os._exit(0)
+        assert os.waitpid(children[0], 0)[1] == 0
+        assert results == [100] * 6
+        assert is_idle()
 
     @pytest.mark.parametrize(
         ("task", "error", "message"),
@@ -197,6 +226,10 @@ class TestProcesses:
             run(engine_work.squares, [[1], engine_work.UnopenableTask()], 1, EngineName.processes)
         with pytest.raises((AttributeError, pickle.PicklingError), match="give_unsendable"):
             run(engine_work.give_unsendable, ["a"], 1, EngineName.processes)
+        with pytest.raises(OSError, match="cannot be made anew"):
+            run(engine_work.give, [engine_work.Unreadable(engine_work.EVERYWHERE)], 1, EngineName.processes)
+        with pytest.raises(OSError, match="cannot be made anew"):
+            run(engine_work.give_unreadable, [os.getpid()], 1, EngineName.processes)
         assert is_idle()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")

@@ -1,5 +1,6 @@
 """Worker processes: one task at a time for each, so that the task of one that dies is known."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import wait
@@ -58,6 +59,7 @@ class _Crew(Generic[Task, Result]):
     """Workers, begun as they are needed; all have ended when the block has."""
 
     def __init__(self, work: Callable[[Task, OrderedMap], Result], tick: Callable[[int], None]) -> None:
+        self._driver = os.getpid()
         self._work = work
         self._tick = tick
         self._stop = new_stop()
@@ -72,6 +74,8 @@ class _Crew(Generic[Task, Result]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """After an error, tasks end at their next image."""
+        if os.getpid() != self._driver:  # a child that the program forked leaves the block, too
+            return
         self._stop.value = kind is not None
         try:
             self._end(self._living)
@@ -118,6 +122,7 @@ class _Crew(Generic[Task, Result]):
                     results.append(job.worker.take())
                 except WorkerDiedError:
                     lost.append(job.task)
+                    job.worker.process.kill()  # where the line broke for another reason
                     job.worker.join()
                     self._forget(job.worker, job.done_before)  # what it had done of this task will be done again
                 else:

@@ -37,7 +37,7 @@ def serve(line: Connection, work: Work, stop: Any, done: Any) -> None:
     encode_all = partial(_one_by_one, stop, done)
     with suppress(EOFError, OSError):  # the driver needs no more
         while True:
-            line.send_bytes(_do(work, line.recv(), encode_all))
+            line.send_bytes(_do(work, line.recv_bytes(), encode_all))
 
 
 def _end_with_the_driver() -> None:
@@ -47,9 +47,11 @@ def _end_with_the_driver() -> None:
         os._exit(1)
 
 
-def _do(work: Work, task: object, encode_all: OrderedMap) -> bytes:
-    """The outcome of a task, pickled."""
+def _do(work: Work, data: bytes, encode_all: OrderedMap) -> bytes:
+    """Pickled task → pickled outcome."""
+    task: object = "a task"
     try:
+        task = pickle.loads(data)
         return bytes(ForkingPickler.dumps((work(task, encode_all), None, "")))
     except BaseException as error:  # noqa: BLE001 - the driver raises it
         return bytes(ForkingPickler.dumps((None, _portable(error, task), format_exc())))

@@ -6,6 +6,7 @@ held.
 
 import multiprocessing
 import os
+import pickle
 import socket
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
@@ -15,6 +16,7 @@ from multiprocessing.reduction import ForkingPickler
 from signal import SIGINT
 from typing import Any, Final, NamedTuple
 
+from tfrec_stage.engine.lines import open_line
 from tfrec_stage.engine.serving import Work, serve
 from tfrec_stage.engine.signals import held_back
 from tfrec_stage.errors import EngineError
@@ -43,7 +45,7 @@ class Worker(NamedTuple):
     def hand_over(self, task: object) -> None:
         """Give it a task to do."""
         data = ForkingPickler.dumps(task)
-        with suppress(OSError):  # it has died: that is noticed where its outcome is taken
+        with suppress(ConnectionError):  # it has died: that is noticed where its outcome is taken
             self.line.send_bytes(data)
 
     def take(self) -> Any:
@@ -54,9 +56,10 @@ class Worker(NamedTuple):
             BaseException: what the task raised, with a note of where.
         """
         try:
-            result, error, where = self.line.recv()
+            data = self.line.recv_bytes()
         except (EOFError, OSError) as broken:
             raise WorkerDiedError from broken
+        result, error, where = pickle.loads(data)
         if error is None:
             return result
         with suppress(Exception):  # an odd one takes no note
@@ -68,15 +71,19 @@ class Worker(NamedTuple):
 
     def dismiss(self) -> None:
         """Let it end when it has no task, or at its next image if `stop` is set; `join` waits for that."""
-        # Unlike `close`, this reaches the worker, too, where the program has forked and its child has a copy.
-        with suppress(OSError), socket.socket(fileno=os.dup(self.line.fileno())) as line:
-            line.shutdown(socket.SHUT_WR)
+        line = socket.socket(fileno=self.line.fileno())
+        try:
+            line.shutdown(socket.SHUT_WR)  # and not `close`, for it may still have something to say
+        except OSError:  # it has ended
+            pass
+        finally:
+            line.detach()
 
     def join(self) -> None:
         """Wait until it has ended."""
-        with suppress(EOFError, OSError):  # the line says so even where the server, whom `join` asks, was killed
-            while True:
-                self.line.recv_bytes()
+        with suppress(ConnectionError):  # the line says so even where the server, whom `join` asks, was killed
+            while os.read(self.line.fileno(), 1 << 16):
+                pass
         self.process.join()
 
     def close(self) -> None:
@@ -116,7 +123,7 @@ def begin_worker(work: Work, stop: Any) -> Worker:
     Raises:
         WorkerDiedError: it, or the server, was killed meanwhile.
     """
-    ours, theirs = _CONTEXT.Pipe()
+    ours, theirs = open_line()
     done = _CONTEXT.RawValue("Q", 0)
     with theirs:  # closed here, or it would never break
         process = _CONTEXT.Process(target=serve, args=(theirs, work, stop, done), daemon=True)
