@@ -182,6 +182,15 @@ def test_the_door_is_light() -> None:
     assert done.stdout == "set()\n"
 
 
+def test_ctrl_c_amid_the_imports(tmp_path: Path) -> None:
+    """It ends in one line there, too, and with the same exit code."""
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "tfrec_stage"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was begun\n")
+
+
 def test_without_params_yaml_the_packaged_conf_serves(workspace: Path) -> None:
     """Anywhere, without conf/ and params.yaml, the defaults hold and num_shards comes from the command line."""
     (workspace / "params.yaml").unlink()

@@ -2,17 +2,25 @@
 
 import gc
 import sys
+from collections.abc import Callable
 
 
 def main() -> None:
     """Run a stage as the command line says, and leave with its exit code."""
     gc.disable()  # until the work begins: imports and a configuration are many objects, and no garbage
     try:
-        from tfrec_stage.command_line import run  # noqa: PLC0415 - see above
-
-        sys.exit(run())
+        sys.exit(_load()())
     finally:
         gc.enable()
+
+
+def _load() -> Callable[[], int]:
+    try:
+        from tfrec_stage.command_line import run  # noqa: PLC0415 - see above
+    except KeyboardInterrupt:  # what comes later is told there
+        sys.stderr.write("error: interrupted; nothing was begun\n")
+        sys.exit(130)
+    return run
 
 
 if __name__ == "__main__":
