@@ -61,8 +61,7 @@ def read_catalogue(source: RecordSource, identity: Identity, names: KeypointName
 
 
 def _refuse_duplicates(source: RecordSource, catalogue: Catalogue) -> None:
-    hashes = catalogue.id_hashes
-    if len(set(hashes)) == len(hashes):
+    if all(map(_are_distinct, _by_first_byte(catalogue.id_hashes))):
         return
     faults = Faults("manifest")
     first_seen: dict[str, int] = {}
@@ -73,3 +72,15 @@ def _refuse_duplicates(source: RecordSource, catalogue: Catalogue) -> None:
             faults.add(places, [f"two records have the id {name!r}; ids must be unique"])
         first_seen.setdefault(name, position)
     faults.raise_if_any()
+
+
+def _by_first_byte(hashes: "array[int]") -> "list[array[int]]":
+    """The same numbers in 256 lots: a set of them all would take as much memory as the rest of the catalogue twice."""
+    lots = [array("Q") for _ in range(256)]
+    for number in hashes:
+        lots[number >> 56].append(number)
+    return lots
+
+
+def _are_distinct(numbers: "array[int]") -> bool:
+    return len(set(numbers)) == len(numbers)

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from tfrec_stage.shards.catalogue import Catalogue
 from tfrec_stage.shards.fingerprint import KEY_SIZE, key_with_image, pixel_codec, shard_fingerprint
@@ -67,5 +68,7 @@ def complete_keys(keys: bytearray, digested: Iterable[Digested]) -> bytearray:
 
 
 def _pick(keys: bytearray, records: Iterable[int]) -> bytes:
-    starts = (record * KEY_SIZE for record in records)
-    return b"".join([keys[start : start + KEY_SIZE] for start in starts])
+    picked = BytesIO()  # a list of keys would take three times their memory
+    for record in records:
+        picked.write(keys[record * KEY_SIZE : (record + 1) * KEY_SIZE])
+    return picked.getvalue()

@@ -76,15 +76,16 @@ def _contiguous(records: int, num_shards: int) -> "tuple[array[int], ...]":
 def _place(id_hashes: "array[int]", num_shards: int) -> "tuple[array[int], ...]":
     cap = shard_cap(len(id_hashes), num_shards)
     shards = tuple(array("Q") for _ in range(num_shards))
+    for record, id_hash in enumerate(id_hashes):
+        shards[id_hash * num_shards >> 64].append(record)
+    # All homes are filled before anything is passed on: a record is never driven from its home by one that has none.
+    # It goes by the order of hashes, so that the manifest's does not matter; homes lie in that order, too.
     without_room = []
-    # In the order of hashes, so that the manifest's does not matter. All homes are filled before anything is passed
-    # on: a record is never driven from its home by one that has none.
-    for record in sorted(range(len(id_hashes)), key=id_hashes.__getitem__):
-        home = id_hashes[record] * num_shards >> 64
-        if len(shards[home]) < cap:
-            shards[home].append(record)
-        else:
-            without_room.append((home, record))
+    for home, shard in enumerate(shards):
+        if len(shard) > cap:
+            shard[:] = array("Q", sorted(shard, key=id_hashes.__getitem__))
+            without_room += [(home, record) for record in shard[cap:]]
+            del shard[cap:]
     for home, record in without_room:
         _next_with_room(shards, home, cap).append(record)
     return shards

@@ -13,7 +13,8 @@ from google_crc32c import extend
 from tfrec_stage.errors import OutputError
 
 BATCH_BYTES: Final = 1 << 20
-"""Pieces wait until they are this long: each system call lets go of the GIL, which costs more than a small one does."""
+"""Pieces wait until they are so many together: each write lets go of the GIL, and getting that back takes longer than
+writing one photo."""
 BATCH_PIECES: Final = 1000
 """Most pieces that wait: no system call takes more than 1024 (IOV_MAX of Linux and macOS)."""
 

@@ -7,6 +7,7 @@ key an earlier version of the shard has is copied from there, checksum compared 
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,10 +134,10 @@ class _Work:
     def items(self, task: ShardTask) -> Iterator[_Item]:
         """Records to encode are read as a stream; those to copy are not read at all."""
         self._source = task.source
-        keys = list(split_keys(task.full_keys))
-        wanted = [position for position, key in zip(task.positions, keys, strict=True) if key not in self._previous]
+        placed = zip(task.positions, split_keys(task.full_keys), strict=True)
+        wanted = array("Q", (position for position, key in placed if key not in self._previous))
         records = read_ahead(task.source.read(wanted), task.encoder.images_root)
-        for position, key in zip(task.positions, keys, strict=True):
+        for position, key in zip(task.positions, split_keys(task.full_keys), strict=True):
             yield _Item(None if key in self._previous else next(records), position, key)
 
     def __call__(self, item: _Item) -> EncodedRecord | ReusedRecord | FailedRecord:
@@ -152,15 +153,14 @@ class _Ledger:
 
     def __init__(self) -> None:
         self._keys = bytearray()
-        self._entries = bytearray()
+        self._entries = BytesIO()  # gives what was written without a copy
         self._statistics = Statistics()
         self._failures: list[Failure] = []
         self._copied = 0
 
     def add(self, entry: RecordEntry, copied: bool) -> None:
         self._keys += bytes.fromhex(entry.key)
-        self._entries += _encode_entry(entry)
-        self._entries += b"\n"
+        self._entries.write(_encode_entry(entry) + b"\n")
         self._statistics.add(entry)
         self._copied += copied
 
@@ -181,7 +181,9 @@ class _Ledger:
             pixel_codec=codec,
             compressor=compressed_by,
         )
-        return WrittenShard(task.number, task.path, account, bytes(self._entries), tuple(self._failures), self._copied)
+        return WrittenShard(
+            task.number, task.path, account, self._entries.getvalue(), tuple(self._failures), self._copied
+        )
 
 
 def _append(file: ShardFile | GzipShardFile, key: bytes, outcome: EncodedRecord | ReusedRecord) -> RecordEntry:
