@@ -49,7 +49,7 @@ pytest: setup ## run the tests; benchmarks run once, as plain tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: setup ## run the benchmarks (minutes), then print ratios
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-json=bench.json $(PYTEST_ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-json=bench.json -o faulthandler_timeout=0 $(PYTEST_ARGS)
 	$(BIN)/python -m benchmarks.ratios bench.json
 
 bench-compare: setup ## print two results side by side: BEFORE=a.json AFTER=b.json
