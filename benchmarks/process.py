@@ -28,11 +28,16 @@ class Cost:
 
 
 def run_process(command: list[str], directory: Path) -> Cost:
-    """Run a command in a directory, to a good end."""
+    """Run a command in a directory, to a good end, and measure it from within a launcher."""
     launch = [sys.executable, "-S", __file__, *command]
     done = subprocess.run(launch, cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_to_end(command: list[str], directory: Path) -> None:
+    """Run a command in a directory, to a good end, with nothing beside it that would take time."""
+    subprocess.run(command, cwd=directory, stdout=subprocess.DEVNULL, check=True)
 
 
 def run_to_first_byte(command: list[str], directory: Path) -> None:
