@@ -1,41 +1,80 @@
-"""What is held of each record while a build is planned: little, for manifests of millions are planned in memory."""
+"""What a build holds of each record: little, for manifests of millions are built."""
 
 import gc
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+import pytest
+from PIL import Image
 
 from tfrec_stage.manifest import open_manifest
+from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.catalogue import read_catalogue
-from tfrec_stage.shards.draft import draft_shards
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
+from tfrec_stage.shards.draft import ShardDraft, draft_shards
+from tfrec_stage.shards.encoder import EncodeOptions, Encoder, Identity
 from tfrec_stage.shards.plan import make_plan
+from tfrec_stage.shards.writer import ShardTask, write_shard
 
-RECORDS_A_SHARD = 1000
-BYTES_A_RECORD = 110
-"""A key, a position and a hash are 48, in the catalogue and in the drafts; arrays that grow have room to spare. A set
-of all hashes alone would be 90, a list of keys 73."""
-
-
-def test_a_record_costs_few_bytes_until_its_shard_begins(tmp_path: Path) -> None:
-    """The peak from the first line to the last draft grows by no more than this a record."""
-    few, many = (_peak_of_planning(tmp_path, shards) for shards in (2, 22))
-    assert (many - few) / (20 * RECORDS_A_SHARD) < BYTES_A_RECORD
+T = TypeVar("T")
+IDENTITY = Identity(EncodeOptions())
+FEW = 2000
 
 
-def _peak_of_planning(folder: Path, num_shards: int) -> int:
-    manifest = folder / f"{num_shards}.jsonl"
-    lines = (msgspec.json.encode({"filename": f"{n}.jpg", "id": n}) for n in range(num_shards * RECORDS_A_SHARD))
-    manifest.write_bytes(b"\n".join(lines))
-    identity = Identity(EncodeOptions())
+@pytest.mark.parametrize(
+    ("num_shards", "most"),
+    [
+        # 40 in the catalogue, 8 in the plan and 24 in the drafts stay.
+        pytest.param(22, 90, id="shards of 1,000"),
+        # The records of one shard are sorted at once, which holds a number and a digest of each.
+        pytest.param(1, 170, id="one shard"),
+    ],
+)
+def test_planning_holds_few_bytes_of_a_record(tmp_path: Path, num_shards: int, most: int) -> None:
+    """The peak from the first line to the last draft grows by no more than these bytes a record."""
+    many = 11 * FEW
+    small, large = (_manifest(tmp_path / f"{count}.jsonl", count) for count in (FEW, many))
+    few_shards = max(1, num_shards // 11)
+    (at_few, _), (at_many, _) = _peak(lambda: _draft(small, few_shards)), _peak(lambda: _draft(large, num_shards))
+    assert (at_many - at_few) / (many - FEW) < most
+
+
+def test_writing_holds_one_entry_of_a_record(tmp_path: Path) -> None:
+    """The peak of writing a shard grows by the line that the store keeps of each record, once, and a little more."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.jpg")
+
+    def task(count: int) -> ShardTask:
+        source = _manifest(tmp_path / f"{count}.jsonl", count, filename="0.jpg")
+        [draft] = _draft(source, 1)
+        encoder = Encoder(IDENTITY, tmp_path)
+        return ShardTask(0, tmp_path / "shard", source, draft.positions, draft.keys, draft.full_keys, encoder)
+
+    write_shard(task(1))  # what is made at the first use
+    (few, small), (many, large) = (_peak(partial(write_shard, task(count))) for count in (200, 1200))
+    assert many - few < 2 * (len(large.entries) - len(small.entries))
+
+
+def _draft(source: RecordSource, num_shards: int) -> list[ShardDraft]:
+    catalogue = read_catalogue(source, IDENTITY)
+    plan = make_plan(catalogue.id_hashes, num_shards, IDENTITY.encode)
+    return list(draft_shards(catalogue, plan, catalogue.keys, None))
+
+
+def _manifest(path: Path, count: int, filename: str = "") -> RecordSource:
+    records = ({"filename": filename or f"{number}.jpg", "id": number} for number in range(count))
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, records)))
+    return open_manifest(path)
+
+
+def _peak(work: Callable[[], T]) -> tuple[int, T]:
+    """Most bytes that Python held at once beyond what it had, and what the work gave."""
     gc.collect()
     tracemalloc.start()
     try:
-        catalogue = read_catalogue(open_manifest(manifest), identity)
-        plan = make_plan(catalogue.id_hashes, num_shards, identity.encode)
-        drafts = list(draft_shards(catalogue, plan, catalogue.keys, None))
-        assert sum(len(draft.positions) for draft in drafts) == num_shards * RECORDS_A_SHARD
-        return tracemalloc.get_traced_memory()[1]
+        result = work()
+        return tracemalloc.get_traced_memory()[1], result
     finally:
         tracemalloc.stop()

@@ -75,7 +75,7 @@ def _refuse_duplicates(source: RecordSource, catalogue: Catalogue) -> None:
 
 
 def _by_first_byte(hashes: "array[int]") -> "list[array[int]]":
-    """The same numbers in 256 lots: a set of them all would take as much memory as the rest of the catalogue twice."""
+    """The same numbers in 256 lots: a set of them all would take two to three times the memory of the catalogue."""
     lots = [array("Q") for _ in range(256)]
     for number in hashes:
         lots[number >> 56].append(number)

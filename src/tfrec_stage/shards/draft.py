@@ -68,7 +68,7 @@ def complete_keys(keys: bytearray, digested: Iterable[Digested]) -> bytearray:
 
 
 def _pick(keys: bytearray, records: Iterable[int]) -> bytes:
-    picked = BytesIO()  # a list of keys would take three times their memory
+    picked = BytesIO()  # a list of keys would take five times their memory
     for record in records:
         picked.write(keys[record * KEY_SIZE : (record + 1) * KEY_SIZE])
     return picked.getvalue()

@@ -79,13 +79,13 @@ def _place(id_hashes: "array[int]", num_shards: int) -> "tuple[array[int], ...]"
     for record, id_hash in enumerate(id_hashes):
         shards[id_hash * num_shards >> 64].append(record)
     # All homes are filled before anything is passed on: a record is never driven from its home by one that has none.
-    # It goes by the order of hashes, so that the manifest's does not matter; homes lie in that order, too.
+    # Which records a full home passes on is decided by their hashes, so that the manifest's order does not matter.
     without_room = []
     for home, shard in enumerate(shards):
         if len(shard) > cap:
-            shard[:] = array("Q", sorted(shard, key=id_hashes.__getitem__))
-            without_room += [(home, record) for record in shard[cap:]]
-            del shard[cap:]
+            ranked = sorted(shard, key=id_hashes.__getitem__)
+            shard[:] = array("Q", ranked[:cap])
+            without_room += [(home, record) for record in ranked[cap:]]
     for home, record in without_room:
         _next_with_room(shards, home, cap).append(record)
     return shards

@@ -13,8 +13,8 @@ from google_crc32c import extend
 from tfrec_stage.errors import OutputError
 
 BATCH_BYTES: Final = 1 << 20
-"""Pieces wait until they are so many together: each write lets go of the GIL, and getting that back takes longer than
-writing one photo."""
+"""Pieces wait until together they are this many: each write lets go of the GIL, and to get it back from other threads
+takes longer than to write one photo."""
 BATCH_PIECES: Final = 1000
 """Most pieces that wait: no system call takes more than 1024 (IOV_MAX of Linux and macOS)."""
 

@@ -134,10 +134,9 @@ class _Work:
     def items(self, task: ShardTask) -> Iterator[_Item]:
         """Records to encode are read as a stream; those to copy are not read at all."""
         self._source = task.source
-        placed = zip(task.positions, split_keys(task.full_keys), strict=True)
-        wanted = array("Q", (position for position, key in placed if key not in self._previous))
+        wanted = array("Q", (position for position, key in _placed(task) if key not in self._previous))
         records = read_ahead(task.source.read(wanted), task.encoder.images_root)
-        for position, key in zip(task.positions, split_keys(task.full_keys), strict=True):
+        for position, key in _placed(task):
             yield _Item(None if key in self._previous else next(records), position, key)
 
     def __call__(self, item: _Item) -> EncodedRecord | ReusedRecord | FailedRecord:
@@ -146,6 +145,11 @@ class _Work:
             if reused is not None:
                 return reused
         return self._encoder(item.record or next(self._source.read([item.position])))
+
+
+def _placed(task: ShardTask) -> Iterator[tuple[int, bytes]]:
+    """Position and full key of each record."""
+    return zip(task.positions, split_keys(task.full_keys), strict=True)
 
 
 class _Ledger:
