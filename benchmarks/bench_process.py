@@ -52,7 +52,7 @@ MANIFESTS = [
 @pytest.mark.benchmark(group="peak memory by records")
 @pytest.mark.parametrize("count", MANIFESTS)
 def test_memory_by_records(benchmark: BenchmarkFixture, tmp_path: Path, scale: Scale, count: int) -> None:
-    """JSON Lines of many records of one small image, 10,000 a shard: less than 100 bytes more for each record."""
+    """The peak with JSON Lines of many records, all of one small image, 10,000 a shard."""
     if scale.is_measured and count > 10_000 and not scale.is_growth_wanted:
         pytest.skip(f"takes minutes: set {GROWTH}=1")
     count = count if scale.is_measured else max(1, count // 10_000)
