@@ -2,7 +2,8 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.workspace import copy_conf, files_below, stage
-from tfrec_stage.importers import IMPORTERS, known_options
+from tfrec_stage.config import ImporterConfig, StageConfig, StageName
+from tfrec_stage.importers import IMPORTERS, ImportedDataset, known_options
+from tfrec_stage.stages import run_manifest
 
 VOC_BOX = "<object><name>{}</name><bndbox><xmin>5</xmin><ymin>2</ymin><xmax>15</xmax><ymax>6</ymax></bndbox></object>"
 VOC = "<annotation><size><width>20</width><height>10</height></size>{}</annotation>"
@@ -281,3 +284,36 @@ class TestSplits:
         dealt = self.deal(workspace, r"importer.group_by='clip\d+'")
         clips = {split: {name.split("_")[0] for name in ids} for split, ids in dealt.items()}
         assert sum(map(len, clips.values())) == len(set().union(*clips.values())) == 20
+
+
+def test_what_an_importer_notes_is_told(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Counts and warnings of an import that are no problems reach the user, and fail nothing."""
+    read = importlib.import_module(IMPORTERS["image_folder"]).read
+
+    def read_with_notes(*arguments: object) -> ImportedDataset:
+        dataset = read(*arguments)
+        dataset.notes.warnings.append("two classes are named cat")
+        return replace(dataset, records=count_while_walking(dataset))
+
+    def count_while_walking(dataset: ImportedDataset) -> Iterator[object]:
+        for record in dataset.records:
+            dataset.notes.counts["boxes derived from outlines"] += 1
+            yield record
+
+    write_image_folder(workspace)
+    monkeypatch.setattr(importlib.import_module(IMPORTERS["image_folder"]), "read", read_with_notes)
+    config = StageConfig(
+        split="train",
+        stage=StageName.manifest,
+        manifest=str(workspace / "manifest.jsonl"),
+        images_root=str(workspace / "data" / "raw" / "images"),
+        importer=ImporterConfig(
+            "image_folder", [str(workspace / "data/raw/images/train")], str(workspace / "data/raw/images/train")
+        ),
+    )
+    assert run_manifest(config) == 0
+    told = capsys.readouterr()
+    assert "  3 boxes derived from outlines\n" in told.out
+    assert "  warning: two classes are named cat\n" in told.err

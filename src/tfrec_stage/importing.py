@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tfrec_stage.importers import ImportedDataset, Problem
+from tfrec_stage.importers import ImportedDataset, ImportNotes, Problem
 from tfrec_stage.labels import Label, write_labels
 from tfrec_stage.manifest import write_manifest
 from tfrec_stage.records import ImageRecord
@@ -23,6 +23,8 @@ class ImportReport:
     """Classes."""
     problems: tuple[Problem, ...]
     """What could not become a record."""
+    notes: ImportNotes
+    """What was derived, found another way or looks wrong."""
 
 
 def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
@@ -34,7 +36,7 @@ def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
     problems: list[Problem] = []
     records = write_manifest(manifest, _records(dataset.records, problems))
     write_labels(manifest.with_name(LABELS_NAME), dataset.labels)
-    return ImportReport(records, dataset.labels, tuple(problems))
+    return ImportReport(records, dataset.labels, tuple(problems), dataset.notes)
 
 
 def _records(found: Iterable[ImageRecord | Problem], problems: list[Problem]) -> Iterator[ImageRecord]:

@@ -43,6 +43,9 @@ def run_manifest(config: StageConfig) -> int:
     dataset = read(tuple(map(Path, importer.annotations)), Path(importer.images), Path(config.images_root))
     report = import_dataset(dataset, manifest)
     _say(f"{config.split}: {report.records:,} image records with {len(report.labels):,} labels in {manifest}")
+    for what, count in sorted(report.notes.counts.items()):
+        _say(f"  {count:,} {what}")
+    _show_first([f"warning: {warning}" for warning in report.notes.warnings[:PROBLEMS]], len(report.notes.warnings))
     records, problems = report.records, report.problems
     code = _judge(config, len(problems), records + len(problems), f"problems beside {records:,} image records")
     _show_first(problems[:PROBLEMS], len(problems))

@@ -23,11 +23,12 @@ import msgspec
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.importers.pins import pin
 from tfrec_stage.importers.splits import SplitOptions
-from tfrec_stage.importers.values import ImportedDataset, Importer, Problem
+from tfrec_stage.importers.values import ImportedDataset, Importer, ImportNotes, Problem
 from tfrec_stage.records import ImageRecord
 
 __all__ = [
     "IMPORTERS",
+    "ImportNotes",
     "ImportedDataset",
     "Importer",
     "Problem",
@@ -91,7 +92,7 @@ def _import(
     dataset = read(annotations, images, images_root)
     kept = (found for found in dataset.records if isinstance(found, Problem) or keep is None or keep(found))
     pinned = (found if isinstance(found, Problem) else pin(found, images_root) for found in kept)
-    return ImportedDataset(dataset.labels, pinned)
+    return ImportedDataset(dataset.labels, pinned, dataset.notes)
 
 
 def _check_options(name: str, read: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

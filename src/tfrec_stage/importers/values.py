@@ -1,5 +1,6 @@
 """What importers give: labels, problems and a stream of image records."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,16 @@ class AnnotationError(ValueError):
         return Problem(str(self.path or path), str(self), self.line)
 
 
+@dataclass(slots=True)
+class ImportNotes:
+    """What people should know of an import that is no problem; grows while the records are walked."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """How often something was done, by what it was in words, for example `boxes derived from outlines`."""
+    warnings: list[str] = field(default_factory=list)
+    """What looks wrong and was taken as it is, a sentence each."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedDataset:
     """What an importer gives: the labels at once, the records as a stream that can be walked once."""
@@ -47,6 +58,8 @@ class ImportedDataset:
     """Classes in the order of their numbers."""
     records: Iterator[ImageRecord | Problem] = field(repr=False)
     """Image records and problems, in a deterministic order."""
+    notes: ImportNotes = field(default_factory=ImportNotes)
+    """Complete once the records have been walked to their end."""
 
 
 class Importer(Protocol):
