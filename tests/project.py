@@ -13,6 +13,7 @@ from tfrec_stage.engine import EngineOptions
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.progress import ProgressListener, silence
+from tfrec_stage.request import FailureLimit
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 Content = dict[str, bytes]
@@ -32,6 +33,8 @@ class Project:
     """Identity options that are not the default."""
     labels: tuple[Label, ...] = ()
     """Classes."""
+    max_failures: str | None = None
+    """How many images may fail."""
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Image records by id, in the order of the manifest."""
     store: Path | None = None
@@ -124,6 +127,7 @@ class Project:
             store_directory=store,
             labels=self.labels,
             engine=EngineOptions(num_threads=2),
+            failure_limit=None if self.max_failures is None else FailureLimit(self.max_failures),
         )
         return build(open_manifest(manifest), request, listener)
 

@@ -319,7 +319,7 @@ class TestRefusals:
             pytest.param([], "has none", id="no records"),
             pytest.param([{"filename": "a", "id": 1}, {"filename": "b", "id": "1"}], r"dataset\[0\] and dataset\[1\]"),
             pytest.param([{"filename": "a", "id": "1", "objct": {}}], "did you mean `object`"),
-            pytest.param([{"id": "1"}], "has no `filename`"),
+            pytest.param([{"filename": "a"}], "has no `id`"),
             pytest.param([3], r"expected an object at `\$`, but got a number"),
         ],
     )

@@ -258,7 +258,11 @@ def test_every_file_is_accounted_for(built: Built) -> None:
     for failure in built.failed.values():
         by_reason[failure["reason"]] += 1
     assert built.statistics["failures"] == {reason: count for reason, count in by_reason.items() if count}
-    assert by_reason.keys() - built.statistics["failures"].keys() == {"image_changed", "annotation_invalid"}
+    assert by_reason.keys() - built.statistics["failures"].keys() == {
+        "image_changed",
+        "annotation_invalid",
+        "record_invalid",
+    }
 
 
 def test_what_was_done_is_counted(built: Built) -> None:

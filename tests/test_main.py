@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeDataset
+from tests.project import files
 from tests.workspace import copy_conf, files_below, stage
 
 
@@ -122,22 +123,30 @@ def test_double_ids_name_both_lines(workspace: Path) -> None:
 
 
 def test_failures_end_in_exit_code_3(workspace: Path) -> None:
-    """More failed images than max_failures: everything else is finished, the reasons are told, exit code 3."""
+    """More failed images than max_failures: everything else is finished, the reasons are told, nothing is replaced."""
     images = workspace / "data" / "raw" / "images"
     for number in range(5):
         next(images.glob(f"{number:04d}.*")).unlink()
     (images / "0006.jpeg").write_bytes(b"")
     done = stage(directory=workspace, expect=3)
-    assert done.stdout.startswith("train: 4 images in 10 shards")
+    assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert "train: 6 of 10 images failed, more than max_failures=0 allows" in lines
+    verdict = "train: 6 of 10 images failed, more than max_failures=0 allows"
+    kept = "data/shards/train.failures.jsonl"
+    assert f"{verdict}; data/shards/train was not made, and the records that failed are in {kept}" in lines
     assert "  image_missing: 5" in lines
     assert sum(line.startswith("    ") for line in lines) == 4
-    failures = (workspace / "data" / "shards" / "train" / "failures.jsonl").read_text().splitlines()
+    failures = (workspace / kept).read_text().splitlines()
     assert [json.loads(line)["id"] for line in failures] == ["0", "1", "2", "3", "4", "6"]
-    stage("max_failures=6", directory=workspace)
+    assert not (workspace / "data" / "shards" / "train").exists()
+    done = stage("max_failures=6", directory=workspace)
+    assert done.stdout.startswith("train: 4 images in 10 shards")
+    assert "train: 6 of 10 images failed, as max_failures allows" in done.stderr.splitlines()
+    assert not (workspace / kept).exists()
     stage("max_failures=60%", directory=workspace)
-    stage("max_failures=59%", directory=workspace, expect=3)
+    before = files(workspace / "data" / "shards" / "train")
+    assert "data/shards/train is left as it was" in stage("max_failures=59%", directory=workspace, expect=3).stderr
+    assert files(workspace / "data" / "shards" / "train") == before
 
 
 def test_failures_are_a_manifest(workspace: Path) -> None:
@@ -147,7 +156,7 @@ def test_failures_are_a_manifest(workspace: Path) -> None:
     image.unlink()
     stage(directory=workspace, expect=3)
     image.write_bytes(content)
-    overrides = ("manifest=data/shards/train/failures.jsonl", "output_dir=data/shards/repaired", "num_shards=1")
+    overrides = ("manifest=data/shards/train.failures.jsonl", "output_dir=data/shards/repaired", "num_shards=1")
     assert stage(*overrides, directory=workspace).stdout.startswith("train: 1 images in 1 shards")
 
 

@@ -436,7 +436,8 @@ class TestRights:
         project.root.chmod(0o777)
         project.image("7").chmod(0o000)
         with as_nobody():
-            (failure,) = project.build().failures
+            project.build()
+            (failure,) = map(json.loads, (project.out / "failures.jsonl").read_text().splitlines())
         assert (failure["id"], failure["reason"]) == ("7", "image_unreadable")
         assert "Permission denied" in failure["error_msg"]
         project.image("7").chmod(0o644)

@@ -1,23 +1,27 @@
 """The story on one page: manifest → shards → index, swapped in whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrec_stage.files import replaced_directory
+from tfrec_stage.errors import TooManyFailuresError
+from tfrec_stage.files import copy_atomically, replaced_directory, scratch_directory
 from tfrec_stage.handover import FinishedDataset, handover_names, write_handover
-from tfrec_stage.making import MadeShard, Making, request_digest
+from tfrec_stage.making import Made, MadeShard, Making, request_digest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.request import BuildRequest
-from tfrec_stage.shards.fingerprint import plain_identity
+from tfrec_stage.shards.failures import FailureSummary
+from tfrec_stage.shards.fingerprint import KeyMaker, plain_identity
 from tfrec_stage.shards.index import (
+    FAILURES_NAME,
     ShardEntry,
     refuse_foreign_files,
     shard_entry,
     shard_name,
     stated_profiles,
+    stated_shards,
     write_failures,
     write_index,
     write_stats,
@@ -36,25 +40,41 @@ class BuildReport:
     """Shards in the order of their numbers."""
     statistics: Statistics
     """Counts over all of them."""
-    failures: tuple[dict[str, Any], ...]
-    """Records that failed, each a copy with `error_msg` and `reason`, in the order of the manifest."""
+    failures: FailureSummary
+    """What is told of the records that failed; `failures.jsonl` has them all."""
     built: tuple[str, ...]
     """Names of the shards that were written; the others came from the store."""
     copied_records: int
     """Records of these that were copied from an earlier version."""
 
 
-def build(source: RecordSource, request: BuildRequest, listener: ProgressListener = silence) -> BuildReport:
+def ignore_failure(_: Mapping[str, Any]) -> None:
+    """Take no note of a failed record."""
+
+
+def build(
+    source: RecordSource,
+    request: BuildRequest,
+    listener: ProgressListener = silence,
+    on_failure: Callable[[dict[str, Any]], None] = ignore_failure,
+) -> BuildReport:
     """Turn image records into a directory of shards.
 
     Nothing is visible under the output directory's name before everything is written; the previous build stays
     readable until then. With a store, shards that are in it are linked, and the others copy what records they can
     from their earlier versions.
 
+    Args:
+        source: the records.
+        request: what to build, and where.
+        listener: told how far the work has come.
+        on_failure: given a copy of each record that failed, with `error_msg` and `reason`, in the manifest's order.
+
     Raises:
         ConfigError: an option is out of its range.
-        ManifestError: the records as a whole are wrong; nothing is written.
+        ManifestError: the records as a whole are wrong, or changed while they were read; nothing is kept.
         OutputError: the output directory cannot be written, or holds files that are not ours.
+        TooManyFailuresError: more images failed than allowed; the previous output and its shards in the store stay.
     """
     refuse_foreign_files(
         request.output_directory, request.name, handover_names(request.name, stated_profiles(request.output_directory))
@@ -62,34 +82,82 @@ def build(source: RecordSource, request: BuildRequest, listener: ProgressListene
     known_as = request_digest(source, request)
     with open_shelf(request.store_directory, request.output_directory) as shelf:
         with replaced_directory(request.output_directory) as directory:
-            making = Making(source, request, shelf, directory, listener)
-            made = making.link_unchanged(known_as) or making.make()
-            report = _write_account(directory, source, request, made.shards)
-        # A manifest that was edited meanwhile must not pass for the one that was built from.
-        is_same = known_as == request_digest(source, request)
-        shelf.finish(made.as_build(known_as if is_same else None), made.notes)
+            with scratch_directory(directory) as scratch:
+                making = Making(source, request, shelf, directory, scratch, listener)
+                made = making.link_unchanged(known_as) or making.make()
+                failures = _write_failures(directory, source, request, made, on_failure)
+            statistics = _add_up(made.shards)
+            if verdict := _reason_to_refuse(request, statistics):
+                shelf.refuse(made.as_build(None), made.notes)
+                raise _refused(verdict, request, failures, directory)
+            report = _write_account(directory, request, made.shards, statistics, failures)
+        shelf.finish(made.as_build(known_as), made.notes)
+    request.refused_failures_path.unlink(missing_ok=True)  # of an earlier build that was refused
     return report
 
 
-def _write_account(
-    directory: Path, source: RecordSource, request: BuildRequest, made: Sequence[MadeShard]
-) -> BuildReport:
-    names = [shard_name(request.name, shard.number, request.num_shards) for shard in made]
-    shards = tuple(shard_entry(name, shard.account) for name, shard in zip(names, made, strict=True))
+def _write_failures(
+    directory: Path,
+    source: RecordSource,
+    request: BuildRequest,
+    made: Made,
+    on_failure: Callable[[dict[str, Any]], None],
+) -> FailureSummary:
+    """Write `failures.jsonl`, one failure in memory at a time."""
+    summary = FailureSummary()
+    keys = KeyMaker(request.identity, request.keypoint_names)
+
+    def counted() -> Iterator[dict[str, Any]]:
+        for record in made.failures.records(source, keys):
+            summary.add(record)
+            yield record
+            on_failure(record)
+
+    write_failures(directory, counted())
+    return summary
+
+
+def _add_up(made: Sequence[MadeShard]) -> Statistics:
     statistics = Statistics()
     for shard in made:
         statistics += Statistics.from_dict(shard.account.statistics)
-    failures = tuple(_failed_records(source, made))
+    return statistics
+
+
+def _reason_to_refuse(request: BuildRequest, statistics: Statistics) -> str | None:
+    """Why the build must not replace what is there, if anything forbids it."""
+    failed, total = statistics.failed, statistics.images + statistics.failed
+    counted = f"{failed:,} of {total:,} images failed"
+    if request.failure_limit is not None:
+        is_allowed = failed <= request.failure_limit.allowed(total)
+        return None if is_allowed else f"{counted}, more than max_failures={request.failure_limit.text} allows"
+    # Most likely a disk is not mounted, or images_root is another.
+    is_loss = not statistics.images and any(records for records, _ in stated_shards(request.output_directory).values())
+    return f"{counted}, and the build that is there has records" if is_loss else None
+
+
+def _refused(verdict: str, request: BuildRequest, failures: FailureSummary, directory: Path) -> TooManyFailuresError:
+    """The error to raise; the failures are kept beside the output directory."""
+    output, kept = request.output_directory, request.refused_failures_path
+    copy_atomically(directory / FAILURES_NAME, kept)
+    state = "is left as it was" if output.exists() else "was not made"
+    message = f"{request.name}: {verdict}; {output} {state}, and the records that failed are in {kept}"
+    return TooManyFailuresError(message, kept, failures.by_reason, failures.examples)
+
+
+def _write_account(
+    directory: Path,
+    request: BuildRequest,
+    made: Sequence[MadeShard],
+    statistics: Statistics,
+    failures: FailureSummary,
+) -> BuildReport:
+    names = [shard_name(request.name, shard.number, request.num_shards) for shard in made]
+    shards = tuple(shard_entry(name, shard.account) for name, shard in zip(names, made, strict=True))
     write_index(directory, request.name, plain_identity(request.identity), shards)
     write_stats(directory, statistics, shards)
-    write_failures(directory, failures)
     identity, labels, about = request.identity, request.labels, request.about
     finished = FinishedDataset(directory, request.name, shards, identity, labels, statistics, about)
     write_handover(finished, request.identity.encode.consumers)
     built = tuple(name for name, shard in zip(names, made, strict=True) if shard.is_built)
     return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in made))
-
-
-def _failed_records(source: RecordSource, made: Sequence[MadeShard]) -> Iterator[dict[str, Any]]:
-    for failure in sorted(failure for shard in made for failure in shard.failures):
-        yield {**source.original(failure.position), "error_msg": failure.message, "reason": failure.reason}

@@ -1,6 +1,5 @@
 """What Hydra composes: the schema that nests the options, where conf/ is found, and errors in one line."""
 
-import math
 import re
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -17,6 +16,7 @@ from tfrec_stage.about import About
 from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.request import FailureLimit
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 
@@ -96,22 +96,13 @@ class StageConfig:
         return EngineOptions(self.num_threads, self.engine)
 
     def allowed_failures(self, images: int) -> int:
-        """How many of `images` may fail, from `max_failures`: a number, or a percentage rounded down.
+        """How many of `images` may fail, from `max_failures`."""
+        return self.failure_limit.allowed(images)
 
-        >>> StageConfig(max_failures="0.5%").allowed_failures(1000)
-        5
-        """
-        text = self.max_failures.strip()
-        is_share, number = text.endswith("%"), text.removesuffix("%")
-        try:
-            limit = float(number) if is_share else int(number)
-        except ValueError:
-            limit = -1
-        if not 0 <= limit < math.inf:
-            raise ConfigError(
-                f"max_failures: expected a number or a percentage such as 0.1%, but got {self.max_failures!r}"
-            )
-        return int(limit * images / 100) if is_share else int(limit)
+    @property
+    def failure_limit(self) -> FailureLimit:
+        """How many images may fail."""
+        return FailureLimit(self.max_failures)
 
 
 _PARAMS_NAME: Final = "params"

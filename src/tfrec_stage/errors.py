@@ -5,6 +5,7 @@
     ├── ManifestError          the list of image records is wrong as a whole; nothing is written
     ├── SourceError            an importer cannot read its annotations at all
     ├── OutputError            the output directory cannot be made or must not be replaced
+    ├── TooManyFailuresError   more images failed than allowed; the previous output is left as it was
     ├── EngineError            a task cannot be run to its end, whatever it was given
     ├── ShardError             a shard file is not what its format or its index says
     └── RecordError            one image record cannot be encoded; caught, and kept as a failure
@@ -12,6 +13,8 @@
 A `RecordError` never leaves a build: it becomes a failure with its `reason` and message.
 """
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 
@@ -33,6 +36,24 @@ class SourceError(TfrecStageError):
 
 class OutputError(TfrecStageError):
     """The output directory cannot be written or holds files that are not ours to replace."""
+
+
+class TooManyFailuresError(TfrecStageError):
+    """More images failed than allowed, so that the build did not replace the output directory.
+
+    Attributes:
+        failures_path: JSON Lines file of all records that failed, each with `error_msg` and `reason`.
+        by_reason: how many failed, by reason.
+        examples: the first of each reason, as `id: message`.
+    """
+
+    def __init__(
+        self, message: str, failures_path: Path, by_reason: Mapping[str, int], examples: Mapping[str, Sequence[str]]
+    ) -> None:
+        super().__init__(message)
+        self.failures_path = failures_path
+        self.by_reason = by_reason
+        self.examples = examples
 
 
 class EngineError(TfrecStageError):
@@ -71,6 +92,7 @@ REASONS: Final = frozenset(
         "image_unsupported",  # a known format in a variant that cannot be decoded (12 bit, lossless, …)
         "image_too_large",  # beyond Pillow's pixel limit
         "image_corrupt",  # truncated, damaged or otherwise not decodable
+        "record_invalid",  # a value of another type than its key takes, or one that cannot be stored
         "annotation_invalid",  # boxes, parts, labels or sizes contradict each other or the image
     }
 )

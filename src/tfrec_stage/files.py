@@ -54,6 +54,34 @@ def write_file(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file, which gets its name only when it is whole.
+
+    Raises:
+        OutputError: the target cannot be written.
+    """
+    with source.open("rb") as reader, atomic_writer(target) as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+@contextmanager
+def scratch_directory(parent: Path) -> Iterator[Path]:
+    """A directory for what is needed for the length of a block, and removed at its end.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    path = parent / ".scratch"
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def replaced_directory(path: Path) -> Iterator[Path]:
     """An empty directory beside `path`, which takes its place when the block ends well.
@@ -133,6 +161,11 @@ def _copy_content(reader: BinaryIO, writer: BinaryIO) -> None:
     shutil.copyfileobj(reader, writer, 1 << 20)
     writer.flush()
     os.fsync(writer.fileno())
+
+
+def write_error(path: Path, error: OSError) -> OutputError:
+    """The error to raise where a file cannot be written."""
+    return OutputError(f"cannot write {path}: {error.strerror or error}")
 
 
 def _create(partial: Path, path: Path) -> BinaryIO:

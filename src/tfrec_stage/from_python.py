@@ -16,6 +16,7 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.progress import ProgressListener, silence
+from tfrec_stage.request import FailureLimit
 from tfrec_stage.shards.encoder import Identity
 
 
@@ -33,6 +34,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     engine: str = "threads",
     labels: Sequence[str] = (),
     about: Mapping[str, str] | None = None,
+    max_failures: int | str | None = None,
     progress: ProgressListener = silence,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -53,16 +55,22 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         labels: names of the classes in the order of their numbers, for the files of `profiles`; those not given are
             learnt from the records.
         about: the data set in words, for the same files: `name`, `description`, `license` and so on, see `About`.
+        max_failures: how many images may fail, as a number or a percentage such as `"0.5%"`, for the build to replace
+            an earlier one; None for any number, as long as it does not replace records by none at all.
         progress: told how far the work has come.
         **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
 
     Returns:
-        A copy of each record that failed, with `error_msg` and `reason`.
+        A copy of each record that failed, with `error_msg` and `reason`. A record with a value of a wrong type is one
+        of them; `None` for `class`, `object` or what is in them stands for an absent value.
 
     Raises:
         ConfigError: an option is unknown or out of its range, or `labels` are not names, each once.
-        ManifestError: a record has unknown keys or wrong types, two have one id, or there are none.
+        ManifestError: a record has unknown keys or no id, two have one id, there are none, or `dataset` changed
+            meanwhile.
         OutputError: the output directory cannot be written, or holds files that are not ours.
+        TooManyFailuresError: more images failed than `max_failures` allows, or all where an earlier build has records.
+            The output directory is left as it was; the error says where the failures are.
     """
     if not callable(progress):
         raise ConfigError(f"progress: expected a function that is told how far the work has come, but got {progress!r}")
@@ -76,8 +84,11 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         labels=_number_names(labels),
         about=_parse_about(about or {}),
         engine=EngineOptions(num_threads, _parse_engine(engine)),
+        failure_limit=None if max_failures is None else FailureLimit(str(max_failures)),
     )
-    return list(build(RecordList(dataset), request, progress).failures)
+    failures: list[dict[str, Any]] = []
+    build(RecordList(dataset), request, progress, failures.append)
+    return failures
 
 
 def _parse_engine(name: str) -> EngineName:

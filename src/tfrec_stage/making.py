@@ -18,14 +18,15 @@ from tfrec_stage.shards.catalogue import Catalogue, read_catalogue
 from tfrec_stage.shards.compression import compressor
 from tfrec_stage.shards.draft import ShardDraft, complete_keys, draft_shards
 from tfrec_stage.shards.encoder import Encoder
-from tfrec_stage.shards.fingerprint import identity_digest, pixel_codec
+from tfrec_stage.shards.failures import FailureLog
+from tfrec_stage.shards.fingerprint import KeyMaker, identity_digest, pixel_codec
 from tfrec_stage.shards.image_digests import DigestNote, digest_images, digest_tasks
 from tfrec_stage.shards.index import shard_name
 from tfrec_stage.shards.plan import make_plan
 from tfrec_stage.shards.previous import StoredShard
 from tfrec_stage.shards.shelf import Build, Shelf
 from tfrec_stage.shards.store import previous_of
-from tfrec_stage.shards.writer import Failure, ShardTask, write_shard
+from tfrec_stage.shards.writer import ShardTask, write_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class MadeShard:
 
     number: int
     account: ShardAccount
-    failures: tuple[Failure, ...] = ()
     is_built: bool = False
     copied: int = 0
 
@@ -45,11 +45,12 @@ class Made:
 
     shards: list[MadeShard]
     all_pinned: bool
+    failures: FailureLog
     notes: Sequence[DigestNote] = ()
 
     def as_build(self, known_as: str | None) -> Build:
         """What the store notes; with the request's digest, where this alone decides the shards."""
-        is_repeatable = self.all_pinned and not any(shard.failures for shard in self.shards)
+        is_repeatable = self.all_pinned and not len(self.failures)
         return Build([shard.account.fingerprint for shard in self.shards], known_as if is_repeatable else None)
 
 
@@ -61,6 +62,8 @@ class Making:
     request: BuildRequest
     shelf: Shelf
     directory: Path
+    scratch: Path
+    """Directory for files that are gone when the build ends."""
     listener: ProgressListener
 
     def link_unchanged(self, known_as: str | None) -> Made | None:
@@ -71,35 +74,47 @@ class Making:
         self.shelf.promise(newest.fingerprints)
         placed = [self._place(number, [fingerprint]) for number, fingerprint in enumerate(newest.fingerprints)]
         shards = [shard for shard in placed if shard is not None]
-        return Made(shards, all_pinned=True) if len(shards) == len(placed) else None
+        return Made(shards, all_pinned=True, failures=self._new_log()) if len(shards) == len(placed) else None
 
     def make(self) -> Made:
         """Shards that are in the store are linked, the others written."""
         prepare(write_shard, self.request.engine)
-        catalogue = read_catalogue(self.source, self.request.identity, self.request.keypoint_names)
+        source = self._source_of_tasks()
+        catalogue = read_catalogue(source, self.request.identity, self.request.keypoint_names)
         plan = make_plan(catalogue.id_hashes, self.request.num_shards, self.request.identity.encode)
-        notes, full_keys = self._digest_unpinned(catalogue)
+        notes, full_keys = self._digest_unpinned(source, catalogue)
         compressed_by = compressor(self.request.identity.encode.compression)
         drafts = list(draft_shards(catalogue, plan, full_keys, compressed_by))
-        newest = self.shelf.newest().fingerprints
-        self.shelf.promise([*newest, *(name for draft in drafts for name in draft.fingerprints)])
+        newest, refused = self.shelf.newest().fingerprints, self.shelf.refused().fingerprints
+        self.shelf.promise([*newest, *refused, *(name for draft in drafts for name in draft.fingerprints)])
         placed = {draft.number: self._place(draft.number, draft.fingerprints) for draft in drafts}
         tasks = [draft for draft in drafts if placed[draft.number] is None]
         unchanged = [shard for shard in placed.values() if shard is not None]
         names = {shard.account.fingerprint for shard in unchanged}
-        changed = [None if name in names else self.shelf.find(name) for name in newest]
-        written = self._write(tasks, changed, len(plan))
+        earlier = [
+            [None if name in names else self.shelf.find(name) for name in build] for build in (newest, refused) if build
+        ]
+        failures = self._new_log()
+        written = self._write([self._task(draft, source, earlier) for draft in tasks], len(plan), failures)
         shards = sorted([*unchanged, *written], key=attrgetter("number"))
-        return Made(shards, all_pinned=not catalogue.unpinned, notes=notes)
+        return Made(shards, all_pinned=not catalogue.unpinned, failures=failures, notes=notes)
 
-    def _digest_unpinned(self, catalogue: Catalogue) -> tuple[list[DigestNote], bytearray]:
+    def _source_of_tasks(self) -> RecordSource:
+        """The records as tasks read them; worker processes get a file in place of this process's memory."""
+        if self.request.engine.engine is EngineName.threads:
+            return self.source
+        return self.source.for_workers(self.scratch / "records")
+
+    def _new_log(self) -> FailureLog:
+        return FailureLog(self.scratch / "failures")
+
+    def _digest_unpinned(self, source: RecordSource, catalogue: Catalogue) -> tuple[list[DigestNote], bytearray]:
         """Only where there is something to find again; a first build reads every image anyway."""
         if not self.shelf.was_begun():
             return [], catalogue.keys
         noted = self.shelf.read_notes()
-        tasks = list(
-            digest_tasks(self.source, catalogue.positions, catalogue.unpinned, self.request.images_root, noted)
-        )
+        keys = KeyMaker(self.request.identity, self.request.keypoint_names)
+        tasks = list(digest_tasks(source, catalogue, keys, self.request.images_root, noted))
         # In threads, for each process would need all notes.
         digested = list(run_tasks(digest_images, tasks, replace(self.request.engine, engine=EngineName.threads)))
         notes = [note for found in digested for note in found.notes if note is not None]
@@ -111,28 +126,31 @@ class Making:
         found = (self.shelf.place(fingerprint, target) for fingerprint in fingerprints)
         return next((MadeShard(number, shard.account) for shard in found if shard is not None), None)
 
-    def _write(
-        self, drafts: Sequence[ShardDraft], changed: Sequence[StoredShard | None], total: int
-    ) -> list[MadeShard]:
+    def _write(self, tasks: Sequence[ShardTask], total: int, failures: FailureLog) -> list[MadeShard]:
         made = []
-        tick = _Clock(self.request.name, total, total - sum(len(draft.positions) for draft in drafts), self.listener)
-        tasks = [self._task(draft, changed) for draft in drafts]
+        tick = _Clock(self.request.name, total, total - sum(len(task.positions) for task in tasks), self.listener)
         with closing(run_tasks(write_shard, tasks, self.request.engine, tick)) as written:
             for shard in written:
                 self.shelf.keep(shard)
-                made.append(MadeShard(shard.number, shard.account, shard.failures, is_built=True, copied=shard.copied))
+                failures.take(shard.failures_path)
+                made.append(MadeShard(shard.number, shard.account, is_built=True, copied=shard.copied))
         return made
 
-    def _task(self, draft: ShardDraft, changed: Sequence[StoredShard | None]) -> ShardTask:
+    def _task(
+        self, draft: ShardDraft, source: RecordSource, earlier: Sequence[Sequence[StoredShard | None]]
+    ) -> ShardTask:
         return ShardTask(
             number=draft.number,
             path=self._target(draft.number),
-            source=self.source,
+            failures_path=self.scratch / f"failures-{draft.number:05d}",
+            source=source,
             positions=draft.positions,
             keys=draft.keys,
             full_keys=draft.full_keys,
             encoder=Encoder(self.request.identity, self.request.images_root, self.request.keypoint_names),
-            previous=previous_of(changed, draft.number, self.request.num_shards),
+            previous=tuple(
+                shard for build in earlier for shard in previous_of(build, draft.number, self.request.num_shards)
+            ),
         )
 
     def _target(self, number: int) -> Path:

@@ -7,13 +7,17 @@ is the top left corner. Lists of `object` and `object.bbox` run in parallel, one
 Only the shape is checked here (keys and types); what the numbers say is judged where an image is encoded.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+MAX_NESTING: Final = 100
+"""Most levels of lists and objects in `extra`. Python's own limit depends on how deep the caller already is, so that
+the same record would be stored by one thread and fail in another."""
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -134,11 +138,47 @@ class ImageRecord(_Shape, frozen=True):
     def __post_init__(self) -> None:
         if type(self.id) is not str:
             msgspec.structs.force_setattr(self, "id", str(self.id))
+        if type(self.extra) is not str and is_nested_too_deep(self.extra):
+            raise ValueError(f"Expected at most {MAX_NESTING} levels of lists and objects in `extra`, but got more")
         if self.encoded is not None:
             needed = ("height", "width", "format", "colorspace", "channels")
             absent = [name for name in needed if getattr(self, name) is None]
             if absent:
                 raise ValueError(f"`encoded` needs {', '.join(needed)} as well, but {', '.join(absent)} is absent")
+
+
+class InvalidRecord(msgspec.Struct, frozen=True):
+    """A record of a manifest that has an id, and cannot be encoded whatever its image is."""
+
+    id: str
+    """Its identifier, which decides its place among the others."""
+    message: str
+    """What is wrong with it, with paths."""
+    filename: str = ""
+    """Path of its image file, where that is text."""
+    sha256: None = None
+    """It pins no image: whatever that is, the record fails."""
+
+
+ParsedRecord = ImageRecord | InvalidRecord
+
+
+def is_nested_too_deep(value: Any) -> bool:
+    """Whether a value has more than `MAX_NESTING` levels of lists and dicts; goes down level by level, not recursively.
+
+    >>> is_nested_too_deep([{"a": []}])
+    False
+    """
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [child for parent in level if type(parent) in (list, tuple, dict) for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(parent: Any) -> Any:
+    return parent.values() if type(parent) is dict else parent
 
 
 def _parse_label(label: int | str) -> int:

@@ -1,5 +1,6 @@
 """What to build, and where."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,37 @@ from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
 from tfrec_stage.shards.encoder import Identity, names_of_parts
+from tfrec_stage.shards.index import FAILURES_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many images may fail: a number, or a share of all."""
+
+    text: str
+    """As it was given, for example `10` or `0.5%`."""
+
+    def __post_init__(self) -> None:
+        self.allowed(0)
+
+    def allowed(self, images: int) -> int:
+        """How many of `images` may fail; a share is rounded down.
+
+        >>> FailureLimit("0.5%").allowed(1000)
+        5
+
+        Raises:
+            ConfigError: the text is neither a number nor a percentage.
+        """
+        text = self.text.strip()
+        is_share, number = text.endswith("%"), text.removesuffix("%")
+        try:
+            limit = float(number) if is_share else int(number)
+        except ValueError:
+            limit = -1
+        if not 0 <= limit < math.inf:
+            raise ConfigError(f"max_failures: expected a number or a percentage such as 0.1%, but got {self.text!r}")
+        return int(limit * images / 100) if is_share else int(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +65,8 @@ class BuildRequest:
     """The data set in words, for files that describe it."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """Runtime options: they decide how fast."""
+    failure_limit: FailureLimit | None = None
+    """How many images may fail; None allows any number, but never replaces a build that has records by an empty one."""
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\\0"):
@@ -41,6 +75,11 @@ class BuildRequest:
             )
         if not isinstance(self.num_shards, int) or self.num_shards < 1:
             raise ConfigError(f"num_shards: expected a whole number of at least 1, but got {self.num_shards!r}")
+
+    @property
+    def refused_failures_path(self) -> Path:
+        """Where the records that failed are kept if the build does not replace the output directory."""
+        return self.output_directory.with_name(f"{self.output_directory.name}.{FAILURES_NAME}")
 
     @property
     def keypoint_names(self) -> KeypointNames:

@@ -1,7 +1,6 @@
 """Configuration → one call → what is said about it. One function a stage."""
 
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Final
 from tfrec_stage.build import BuildReport, BuildRequest, build
 from tfrec_stage.checks.splits import check_splits
 from tfrec_stage.config import ImporterConfig, StageConfig
-from tfrec_stage.errors import ManifestError
+from tfrec_stage.errors import ManifestError, TooManyFailuresError
 from tfrec_stage.importers import SplitOptions, find_importer
 from tfrec_stage.importing import import_dataset
 from tfrec_stage.labels import Label, read_labels
@@ -25,8 +24,6 @@ from tfrec_stage.records import ImageRecord
 EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
 EXIT_FAULTS: Final = 4
-EXAMPLES: Final = 3
-"""How many failures of each reason are shown."""
 PROBLEMS: Final = 20
 """How many problems of an import are shown."""
 FAULTS: Final = 20
@@ -65,18 +62,20 @@ def run_shards(config: StageConfig) -> int:
         labels=_labels(Path(config.labels)),
         about=config.about,
         engine=config.engine_options,
+        failure_limit=config.failure_limit,
     )
-    config.allowed_failures(0)  # as above
-    with _listener(config.progress) as listener:
-        report = build(_open(Path(config.manifest)), request, listener)
+    try:
+        with _listener(config.progress) as listener:
+            report = build(_open(Path(config.manifest)), request, listener)
+    except TooManyFailuresError as refused:
+        _complain(str(refused))
+        _show_failures(refused.by_reason, refused.examples)
+        return EXIT_FAILURES
     _say(_summary(config, report, monotonic() - begin_s))
     failed, total = len(report.failures), report.statistics.images + len(report.failures)
-    code = _judge(config, failed, total, f"of {total:,} images failed")
-    for reason, messages in sorted(_by_reason(report).items()):
-        _complain(f"  {reason}: {len(messages):,}")
-        for message in messages[:EXAMPLES]:
-            _complain(f"    {message}")
-    return code
+    _judge(config, failed, total, f"of {total:,} images failed")
+    _show_failures(report.failures.by_reason, report.failures.examples)
+    return EXIT_DONE
 
 
 def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
@@ -161,11 +160,11 @@ def _summary(config: StageConfig, report: BuildReport, elapsed_s: float) -> str:
     )
 
 
-def _by_reason(report: BuildReport) -> Mapping[str, list[str]]:
-    messages: dict[str, list[str]] = defaultdict(list)
-    for failure in report.failures:
-        messages[failure["reason"]].append(f"{failure['id']}: {failure['error_msg']}")
-    return messages
+def _show_failures(by_reason: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -> None:
+    for reason, count in sorted(by_reason.items()):
+        _complain(f"  {reason}: {count:,}")
+        for example in examples[reason]:
+            _complain(f"    {example}")
 
 
 def _judge(config: StageConfig, failed: int, total: int, what: str) -> int:

@@ -30,7 +30,7 @@ def read_with_tfds(tmp_path: Path):
         identity = Identity(EncodeOptions(profiles=[Profile.tfds]))
         request = BuildRequest("train", tmp_path / "out", 4, identity, root, labels=imported.labels)
         report = build(open_manifest(tmp_path / "manifest.jsonl"), request)
-        assert report.failures == ()
+        assert not len(report.failures)
         builder = tfds.builder_from_directory(tmp_path / "out")
         assert builder.info.splits["train"].shard_lengths == [shard.records for shard in report.shards]
         examples = tfds.as_numpy(builder.as_dataset(split="train"))

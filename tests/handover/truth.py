@@ -112,5 +112,5 @@ def _build(dataset: Any, root: Path, directory: Path, encode: dict[str, Any]) ->
         images_root=root,
         labels=imported.labels,
     )
-    assert build(open_manifest(directory / "manifest.jsonl"), request).failures == ()
+    assert not len(build(open_manifest(directory / "manifest.jsonl"), request).failures)
     return directory / "out"

@@ -1,6 +1,7 @@
 """Image records ↔ file: three sources, one interface."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest import open_manifest, write_manifest
 from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.manifest.source import RecordSource
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.records import ImageRecord, InvalidRecord
 
 RECORDS = [
     {"filename": "a.jpg", "id": "a", "class": {"label": "1", "text": "köln"}},
@@ -59,9 +60,29 @@ class TestEverySource:
         """The original of a record is the dict that was given, its own copy."""
         source = make_source(RECORDS)
         originals = [source.original(position) for position, _ in source.scan()]
-        assert originals == RECORDS
-        originals[0]["class"] = None
-        assert [source.original(position) for position, _ in source.scan()] == RECORDS
+        assert [original.values for original in originals] == RECORDS
+        assert [original.record for original in originals] == [record for _, record in source.scan()]
+        originals[0].values["class"] = None
+        assert [source.original(position).values for position, _ in source.scan()] == RECORDS
+
+    def test_workers_get_the_same_records(self, make_source, tmp_path: Path) -> None:
+        """What is sent to worker processes gives the same records at the same positions, and is small."""
+        source = make_source([*RECORDS, *({"filename": f"{number}", "id": f"x{number}"} for number in range(1000))])
+        sent = pickle.dumps(source.for_workers(tmp_path / "spool"))
+        assert len(sent) < 1000
+        positions, records = zip(*source.scan(), strict=True)
+        received = pickle.loads(sent)
+        assert list(received.read(reversed(positions))) == list(reversed(records))
+        assert list(received.scan()) == list(zip(positions, records, strict=True))
+        assert [received.where(position) for position in positions] == [source.where(p) for p in positions]
+
+    def test_a_record_that_is_invalid_stands_for_itself(self, make_source) -> None:
+        """A wrong type concerns its record alone: it is there with its id, its file name and what is wrong."""
+        source = make_source([RECORDS[0], {"filename": "x.jpg", "id": 9, "class": {"label": "cat"}}, RECORDS[2]])
+        records = [record for _, record in source.scan()]
+        assert [record.id for record in records] == ["a", "9", "c"]
+        message = "Expected a label number, or a string of digits, but got 'cat' at `$.class`"
+        assert records[1] == InvalidRecord("9", message, "x.jpg")
 
     def test_all_faults_are_told_with_their_place(self, make_source) -> None:
         """The first twenty faults are told, each with its place, and the number of the others."""
@@ -85,20 +106,52 @@ def test_lines_are_numbered_from_one(tmp_path: Path) -> None:
     assert second == f"{path}: line 4: Expected `int | str`, got `array` at `$.id`"
 
 
+def test_the_digest_is_that_of_what_was_scanned(tmp_path: Path) -> None:
+    """Another manifest between the digest and the scan is refused, though it is changed back before anyone looks."""
+    path = tmp_path / "m.jsonl"
+    source = as_lines(path, RECORDS)
+    source.digest()
+    content = path.read_bytes()
+    scan = as_lines(path, RECORDS[:2]) and source.scan()
+    next(scan)
+    with pytest.raises(ManifestError, match="the manifest changed while it was read"):
+        list(scan)
+    path.write_bytes(content)
+    assert len(list(source.scan())) == 3
+
+
 def test_where_counts_lines(tmp_path: Path) -> None:
     """A byte offset is told as its line."""
     source = as_lines(tmp_path / "m", RECORDS)
     assert [source.where(position) for position, _ in source.scan()] == ["line 1", "line 2", "line 3"]
 
 
-def test_a_manifest_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
-    """Records are not read from a file that is no longer the one that was scanned."""
+@pytest.mark.parametrize("content", [b"", b"[]\n", b'{"filename": "a", "id": "a", "clas": {}}', b"\xff" * 400])
+def test_lines_that_are_gone_are_told(tmp_path: Path, content: bytes) -> None:
+    """Where the scan found a record, there is none any more: the manifest changed, and no traceback says so."""
     path = tmp_path / "m.jsonl"
     source = as_lines(path, RECORDS)
-    positions = [position for position, _ in source.scan()]
-    as_lines(path, RECORDS[:2])
-    with pytest.raises(ManifestError, match="changed while"):
-        list(source.read(positions))
+    *_, (last, _) = source.scan()
+    path.write_bytes(content)
+    for read in (lambda: list(source.read([last])), lambda: source.original(last)):
+        with pytest.raises(ManifestError, match=r"m\.jsonl: the manifest changed while it was read"):
+            read()
+
+
+def test_a_spool_that_is_gone_or_cut_is_told(tmp_path: Path) -> None:
+    """A worker that finds no record in the spool says so in one line."""
+    spooled = RecordList(RECORDS).for_workers(tmp_path / "spool")
+    (tmp_path / "spool").write_bytes((tmp_path / "spool").read_bytes()[:-1])
+    assert len(list(spooled.read([0, 1]))) == 2
+    with pytest.raises(ManifestError, match="changed while it was read"):
+        list(spooled.read([2]))
+
+
+def test_a_spool_is_for_this_user_alone(tmp_path: Path) -> None:
+    """Nobody else may write what will be unpickled."""
+    RecordList(RECORDS).for_workers(tmp_path / "spool")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"spool": 0o600, "spool.offsets": 0o600}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +160,7 @@ def test_a_manifest_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
         pytest.param(b"[1, 2", "JSON array", id="array that never ends"),
         pytest.param(b"\xff\xfe", "line 1", id="not UTF-8"),
         pytest.param(b"[{}, 3]", r"\$\[0\].*filename", id="array of other things"),
+        pytest.param(b'{"filename": "a"}', "line 1: `\\$` has no `id`", id="no id"),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -169,9 +223,3 @@ def test_python_values_may_stand_for_json() -> None:
     assert parsed.object.bbox.xmin == [0.25]
     assert parsed.encoded == b"\xff\xd8"
     assert isinstance(record["object"]["bbox"]["xmin"], np.ndarray)
-
-
-def test_python_values_of_no_meaning_are_refused() -> None:
-    """An object that no JSON could hold is an error that shows it."""
-    with pytest.raises(ManifestError, match=r"dataset\[0\]: expected JSON-like values, but got a object"):
-        list(RecordList([{"filename": "a", "id": "a", "extra": object()}]).scan())

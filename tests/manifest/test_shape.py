@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfrec_stage.manifest.shape import shape_faults
+from tfrec_stage.manifest.shape import shape_faults, without_nulls
 
 GOOD = {"filename": "a.jpg", "id": "a"}
 
@@ -22,7 +22,7 @@ GOOD = {"filename": "a.jpg", "id": "a"}
             id="nothing near",
         ),
         pytest.param(
-            {**GOOD, "object": {"bbox": {"xmin": [0.1, "0.2"]}}},
+            {**GOOD, "object": {"bbox": {"xmin": [0.1, "x"]}}},
             ["Expected `float`, got `str` at `$.object.bbox.xmin[1]`"],
         ),
         pytest.param({**GOOD, "class": 3}, ["expected an object at `$.class`, but got a number"]),
@@ -36,7 +36,35 @@ GOOD = {"filename": "a.jpg", "id": "a"}
 )
 def test_faults_name_path_and_cure(record: object, faults: list[str]) -> None:
     """Each fault says where it is, and a misspelt key what it may have meant."""
-    assert shape_faults(record) == faults
+    assert [str(fault) for fault in shape_faults(record)] == faults
+
+
+@pytest.mark.parametrize(
+    ("record", "stops_all"),
+    [
+        pytest.param([], True, id="no object"),
+        pytest.param({"filename": "a"}, True, id="no id"),
+        pytest.param({**GOOD, "id": []}, True, id="an id that is none"),
+        pytest.param({**GOOD, "clas": {}}, True, id="unknown key"),
+        pytest.param({**GOOD, "object": {"bbox": {"x": []}}}, True, id="unknown key deep within"),
+        pytest.param({"id": "a"}, False, id="no file name"),
+        pytest.param({**GOOD, "class": 3}, False, id="wrong type"),
+        pytest.param({**GOOD, "object": {"bbox": {"xmin": ["x"]}}}, False, id="wrong type deep within"),
+        pytest.param({**GOOD, "encoded": b"x"}, False, id="keys that are needed together"),
+    ],
+)
+def test_what_is_misspelt_stops_all(record: object, stops_all: bool) -> None:
+    """An unknown key and a record without an id put the manifest in doubt, all else its record alone."""
+    faults = shape_faults(record)
+    assert len(faults) == 1
+    assert faults[0].stops_all is stops_all
+
+
+def test_nulls_are_absent_values() -> None:
+    """None stands for an absent value wherever a record has keys of its own, and for itself within `extra`."""
+    record = {**GOOD, "class": None, "object": {"count": None, "bbox": None, "area": [None]}, "extra": {"a": None}}
+    assert without_nulls(record) == {**GOOD, "object": {"area": [None]}, "extra": {"a": None}}
+    assert without_nulls({**GOOD, "extra": None}) == {**GOOD, "extra": None}
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -47,7 +75,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_bytes_without_their_fields_are_refused() -> None:
     """`encoded` needs the five fields that describe it."""
-    assert shape_faults({**GOOD, "encoded": b"x", "width": 1}) == [
+    assert [str(fault) for fault in shape_faults({**GOOD, "encoded": b"x", "width": 1})] == [
         "`encoded` needs height, width, format, colorspace, channels as well, "
         "but height, format, colorspace, channels is absent at `$`"
     ]

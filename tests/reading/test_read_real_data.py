@@ -34,7 +34,7 @@ def coco(shared_data: Callable[[str], Path], tmp_path: Path) -> Coco:
     path = root / "annotations" / "person_keypoints_train2017.json"
     import_dataset(find_importer("coco")((path,), root / "train2017", root), tmp_path / "manifest.jsonl")
     request = BuildRequest("train", tmp_path / "out", num_shards=3, images_root=root)
-    assert build(open_manifest(tmp_path / "manifest.jsonl"), request).failures == ()
+    assert not len(build(open_manifest(tmp_path / "manifest.jsonl"), request).failures)
     content = json.loads(path.read_text())
     annotations: dict[str, list[dict[str, Any]]] = {str(image["id"]): [] for image in content["images"]}
     for annotation in content["annotations"]:

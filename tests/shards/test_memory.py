@@ -50,7 +50,8 @@ def test_writing_holds_one_entry_of_a_record(tmp_path: Path) -> None:
         source = _manifest(tmp_path / f"{count}.jsonl", count, filename="0.jpg")
         [draft] = _draft(source, 1)
         encoder = Encoder(IDENTITY, tmp_path)
-        return ShardTask(0, tmp_path / "shard", source, draft.positions, draft.keys, draft.full_keys, encoder)
+        paths = (tmp_path / "shard", tmp_path / "failures")
+        return ShardTask(0, *paths, source, draft.positions, draft.keys, draft.full_keys, encoder)
 
     write_shard(task(1))  # what is made at the first use
     (few, small), (many, large) = (_peak(partial(write_shard, task(count))) for count in (200, 1200))

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from tfrec_stage.manifest.source import RecordSource
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.records import ParsedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class _Seen:
     def __init__(self) -> None:
         self._by_split: dict[str, set[bytes]] = {}
 
-    def find_overlaps(self, split: str, record: ImageRecord) -> Iterator[Overlap]:
+    def find_overlaps(self, split: str, record: ParsedRecord) -> Iterator[Overlap]:
         """Note a record, and give what an earlier split has of it."""
         for what, key in _keys(record):
             digest = blake2b(f"{what} {key}".encode(), digest_size=16).digest()
@@ -87,7 +87,7 @@ class _Seen:
             self._by_split.setdefault(split, set()).add(digest)
 
 
-def _keys(record: ImageRecord) -> Iterator[tuple[Literal["id", "image"], str]]:
+def _keys(record: ParsedRecord) -> Iterator[tuple[Literal["id", "image"], str]]:
     yield "id", str(record.id)
     if record.sha256 is not None:
         yield "image", record.sha256

@@ -4,7 +4,6 @@ Every key stands on every record: a list may be empty, but its kind is set; a sc
 Readers break otherwise (`FixedLenFeature`, DALI, PyTorch readers).
 """
 
-import json
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tfrec_stage.codecs.example import (
     example_header,
     key_field,
 )
+from tfrec_stage.codecs.extra import extra_text
 from tfrec_stage.codecs.field import Field, utf8, utf8_list
 from tfrec_stage.codecs.image import EncodedImage
 from tfrec_stage.codecs.od_api import NO_NAMES, OD_API_FIELDS, KeypointNames, od_api_fields
@@ -71,14 +71,6 @@ def _filename(record: ImageRecord) -> list[bytes]:
     return [record.filename.encode(errors="surrogateescape")]
 
 
-def _extra(record: ImageRecord) -> list[bytes]:
-    extra = record.extra
-    # Sorted keys, so that equal values give equal bytes however they were written.
-    return utf8(
-        extra if isinstance(extra, str) else json.dumps(extra, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    )
-
-
 _BYTES, _FLOAT, _INT64 = Kind.BYTES, Kind.FLOAT, Kind.INT64
 
 FIELDS: Final = (
@@ -108,7 +100,7 @@ FIELDS: Final = (
         lambda _, i: utf8(i.format),
         "format of the image, `JPEG`; with `store_images: false` that of the file",
     ),
-    Field("image/extra", _BYTES, True, lambda r, _: _extra(r), "anything else: a string, or JSON text"),
+    Field("image/extra", _BYTES, True, lambda r, _: utf8(extra_text(r.extra)), "anything else: a string, or JSON text"),
     Field(
         "image/class/label",
         _INT64,

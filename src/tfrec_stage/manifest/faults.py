@@ -3,15 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
 from tfrec_stage.errors import ManifestError
-from tfrec_stage.manifest.shape import shape_faults
 
 MAX_FAULTS: Final = 20
-
-UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding a record may raise."""
 
 
 class Faults:
@@ -41,9 +35,6 @@ class Faults:
         raise ManifestError("\n".join([*self._lines, *([f"… and {more} more"] if more else [])]))
 
 
-def explain_json(line: bytes, error: Exception) -> list[str]:
-    """Faults of one record that could not be decoded, given its JSON and what the decoder said."""
-    try:
-        return shape_faults(msgspec.json.decode(line)) or [str(error)]
-    except UNDECODABLE as not_json:
-        return [f"expected a JSON object, but {not_json}"]
+def changed_error(name: object) -> ManifestError:
+    """A manifest that is not what it was when the build began to read it."""
+    return ManifestError(f"{name}: the manifest changed while it was read; nothing of it was kept, run the build again")

@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tfrec_stage.errors import ManifestError
-from tfrec_stage.manifest.faults import UNDECODABLE, Faults, explain_json
-from tfrec_stage.records import ImageRecord
-
-_decode_record = msgspec.json.Decoder(ImageRecord).decode
+from tfrec_stage.manifest.faults import Faults
+from tfrec_stage.manifest.parse import UnusableRecordError, decode_record
+from tfrec_stage.manifest.source import Original
+from tfrec_stage.manifest.spool import SpooledRecords, write_spool
+from tfrec_stage.records import ParsedRecord
 
 
 class JsonArray:
-    """A file of one JSON array; positions are indices."""
+    """A file of one JSON array; positions are indices. It is read once: what happens to the file later is not seen."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,30 +23,27 @@ class JsonArray:
         self._digest = sha256(content).hexdigest()
         try:
             self._records = msgspec.json.decode(content, type=list[msgspec.Raw])
-        except UNDECODABLE as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ManifestError(f"expected a JSON array of image records in {path}, but {error}") from error
 
-    def __reduce__(self) -> tuple[type["JsonArray"], tuple[Path]]:
-        """Worker processes read the file themselves."""
-        return JsonArray, (self._path,)
-
-    def scan(self) -> Iterator[tuple[int, ImageRecord]]:
+    def scan(self) -> Iterator[tuple[int, ParsedRecord]]:
         """See `RecordSource`."""
         faults = Faults(str(self._path))
         for position, record in enumerate(self._records):
             try:
-                yield position, _decode_record(record)
-            except UNDECODABLE as error:
-                faults.add(self.where(position), explain_json(bytes(record), error))
+                yield position, decode_record(record)
+            except UnusableRecordError as error:
+                faults.add(self.where(position), error.faults)
         faults.raise_if_any()
 
-    def read(self, positions: Iterable[int]) -> Iterator[ImageRecord]:
+    def read(self, positions: Iterable[int]) -> Iterator[ParsedRecord]:
         """See `RecordSource`."""
-        return (_decode_record(self._records[position]) for position in positions)
+        return (decode_record(self._records[position]) for position in positions)
 
-    def original(self, position: int) -> dict[str, Any]:
+    def original(self, position: int) -> Original:
         """See `RecordSource`."""
-        return dict(msgspec.json.decode(self._records[position]))
+        record = self._records[position]
+        return Original(msgspec.json.decode(record, type=dict), decode_record(record))
 
     def digest(self) -> str:
         """See `RecordSource`."""
@@ -55,3 +52,7 @@ class JsonArray:
     def where(self, position: int) -> str:
         """See `RecordSource`."""
         return f"$[{position}]"
+
+    def for_workers(self, spool: Path) -> SpooledRecords:
+        """See `RecordSource`."""
+        return write_spool(spool, self, "$")

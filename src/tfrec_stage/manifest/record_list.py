@@ -1,14 +1,14 @@
 """Dicts from Python, as `create()` takes them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from tfrec_stage.manifest.faults import Faults
-from tfrec_stage.manifest.plain import to_builtins
-from tfrec_stage.manifest.shape import shape_faults
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.manifest.faults import Faults, changed_error
+from tfrec_stage.manifest.parse import UnusableRecordError, convert_record
+from tfrec_stage.manifest.source import Original
+from tfrec_stage.manifest.spool import SpooledRecords, write_spool
+from tfrec_stage.records import ParsedRecord
 
 
 class RecordList:
@@ -20,23 +20,23 @@ class RecordList:
     def __init__(self, dataset: Iterable[Mapping[str, Any]]) -> None:
         self._dataset: Sequence[Mapping[str, Any]] = list(dataset)
 
-    def scan(self) -> Iterator[tuple[int, ImageRecord]]:
+    def scan(self) -> Iterator[tuple[int, ParsedRecord]]:
         """See `RecordSource`."""
         faults = Faults("dataset")
         for position in range(len(self._dataset)):
             try:
-                yield position, self._convert(position)
-            except (msgspec.ValidationError, TypeError) as error:
-                faults.add(self.where(position), self._explain(position, error))
+                yield position, convert_record(self._dataset[position])
+            except UnusableRecordError as error:
+                faults.add(self.where(position), error.faults)
         faults.raise_if_any()
 
-    def read(self, positions: Iterable[int]) -> Iterator[ImageRecord]:
+    def read(self, positions: Iterable[int]) -> Iterator[ParsedRecord]:
         """See `RecordSource`."""
-        return (self._convert(position) for position in positions)
+        return map(self._convert, positions)
 
-    def original(self, position: int) -> dict[str, Any]:
+    def original(self, position: int) -> Original:
         """See `RecordSource`."""
-        return dict(self._dataset[position])
+        return Original(dict(self._dataset[position]), self._convert(position))
 
     def digest(self) -> None:
         """See `RecordSource`: Python's values may be anything, so their records are always read."""
@@ -45,10 +45,12 @@ class RecordList:
         """See `RecordSource`."""
         return f"dataset[{position}]"
 
-    def _convert(self, position: int) -> ImageRecord:
-        return msgspec.convert(to_builtins(self._dataset[position]), ImageRecord, builtin_types=(bytes,))
+    def for_workers(self, spool: Path) -> SpooledRecords:
+        """See `RecordSource`."""
+        return write_spool(spool, self, "dataset")
 
-    def _explain(self, position: int, error: Exception) -> list[str]:
-        if isinstance(error, TypeError):
-            return [str(error)]
-        return shape_faults(to_builtins(self._dataset[position])) or [str(error)]
+    def _convert(self, position: int) -> ParsedRecord:
+        try:
+            return convert_record(self._dataset[position])
+        except UnusableRecordError:  # the scan found a record here
+            raise changed_error("dataset") from None

@@ -17,7 +17,7 @@ from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.image_file import read_image_file
 from tfrec_stage.labels import Label
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.shards.compression import Compression, CompressionOptions
 from tfrec_stage.shards.plan import PlanOptions
 
@@ -90,14 +90,16 @@ class Encoder:
     def __init__(self, identity: Identity, images_root: Path, names: KeypointNames = NO_NAMES) -> None:
         self.identity = identity
         self.images_root = images_root
-        self._names = dict(names)
+        self.names = dict(names)
         self._encode_record = RecordEncoder(identity.encode, names).encode
 
     def __reduce__(self) -> tuple[type["Encoder"], tuple[Identity, Path, KeypointNames]]:
-        return Encoder, (self.identity, self.images_root, self._names)
+        return Encoder, (self.identity, self.images_root, self.names)
 
-    def __call__(self, record: ImageRecord) -> EncodedRecord | FailedRecord:
+    def __call__(self, record: ParsedRecord) -> EncodedRecord | FailedRecord:
         """Encode one record; what is wrong with it comes back as a value, since the other images go on."""
+        if isinstance(record, InvalidRecord):
+            return FailedRecord("record_invalid", record.message)
         try:
             return self._encode(record)
         except RecordError as error:

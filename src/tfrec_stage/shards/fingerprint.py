@@ -7,7 +7,7 @@ number of shards, and seed and shuffle, which show in the order.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from enum import Enum
 from functools import cache
@@ -15,11 +15,14 @@ from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 from PIL import features
 
 from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.codecs.schema import fields_of
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.manifest.faults import changed_error
+from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.shards.encoder import Identity
 
 FORMAT_VERSION: Final = 1
@@ -39,14 +42,41 @@ class KeyMaker:
     def __init__(self, identity: Identity, names: KeypointNames = NO_NAMES) -> None:
         self._identity = identity_digest(identity, names)
 
-    def key(self, record: ImageRecord) -> bytes:
+    def key(self, record: ParsedRecord) -> bytes:
         """Digest of options and content; of the image too where the record pins or holds it (`has_image`)."""
         return sha256(self._identity + _content(record)).digest()[:KEY_SIZE]
 
+    def read(self, source: RecordSource, positions: Sequence[int], keys: Iterable[bytes]) -> Iterator[ParsedRecord]:
+        """Records of a source, each the one that the key was made of.
 
-def has_image(record: ImageRecord) -> bool:
-    """Whether the record itself tells which bytes its image has."""
-    return record.sha256 is not None or record.encoded is not None
+        A manifest that is edited during a build would else have records stored under the keys of others, and every
+        later build would take them from there.
+
+        Args:
+            source: where the records are.
+            positions: which of them.
+            keys: the key of each, as the first walk through the source gave it.
+
+        Raises:
+            ManifestError: a record is another one than planned.
+        """
+        for position, record, key in zip(positions, source.read(positions), keys, strict=True):
+            self.compare(record, key, source, position)
+            yield record
+
+    def compare(self, record: ParsedRecord, key: bytes, source: RecordSource, position: int) -> None:
+        """See to it that a record is the one that the key was made of.
+
+        Raises:
+            ManifestError: it is another one.
+        """
+        if self.key(record) != key:
+            raise changed_error(source.where(position))
+
+
+def has_image(record: ParsedRecord) -> bool:
+    """Whether the record itself tells which bytes its image has, or needs none."""
+    return isinstance(record, InvalidRecord) or record.sha256 is not None or record.encoded is not None
 
 
 def key_with_image(key: bytes, image_digest: bytes) -> bytes:
@@ -104,14 +134,45 @@ def pixel_codec() -> str:
     return f"pillow {features.version_module('pil')}, {library} {version}"
 
 
-def _content(record: ImageRecord) -> bytes:
+def _content(record: ParsedRecord) -> bytes:
     """What the record says, however it was written: the order of keys, spaces and defaults do not matter."""
-    if record.error_msg is not None or record.reason is not None:
-        record = msgspec.structs.replace(record, error_msg=None, reason=None)
+    if isinstance(record, InvalidRecord):
+        return _as_text([record.id, record.message])
     try:
-        return _encode(record)
+        content = _encode(_values(record))
     except UnicodeEncodeError:  # a lone surrogate: no JSON, but the record shall fail alone, where it is encoded
-        return repr(record).encode(errors="backslashreplace")
+        content = repr(_values(record)).encode(errors="backslashreplace")
+    if type(record.extra) is str:
+        return content + b"text" + record.extra.encode(errors="surrogatepass")
+    # msgspec writes NaN as null, and Python's json does not: a record that fails must not have the key of another.
+    return content + b"json" + _as_text(record.extra)
+
+
+def _values(record: ImageRecord) -> tuple[Any, ...]:
+    """All that decides bytes, but `extra`.
+
+    Tuples and not the record: of that msgspec leaves out what is the very default object, but not what equals it, so
+    that the key would depend on whether `conf: 1.0` was written down.
+    """
+    objects = record.object
+    return (
+        record.filename,
+        record.id,
+        astuple(record.class_),
+        (objects.count, objects.area, objects.id, objects.is_crowd),
+        astuple(objects.bbox),
+        astuple(objects.parts),
+        (record.sha256, record.height, record.width),
+        (record.encoded, record.format, record.colorspace, record.channels),
+    )
+
+
+def _as_text(value: Any) -> bytes:
+    """Any value as JSON text, what JSON cannot hold included."""
+    try:
+        return json.dumps(value, sort_keys=True, default=repr).encode()
+    except ValueError:  # an integer of thousands of digits, which Python does not write: its record fails
+        return b"not storable"
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,9 @@ from tfrec_stage.files import atomic_writer
 from tfrec_stage.image_file import read_image_file
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.ordered_map import OrderedMap
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.records import ParsedRecord
+from tfrec_stage.shards.catalogue import Catalogue
+from tfrec_stage.shards.fingerprint import KEY_SIZE, KeyMaker, split_keys
 from tfrec_stage.shards.stamp import Stamp
 
 CHUNK: Final = 1000
@@ -45,6 +47,10 @@ class DigestTask(NamedTuple):
     """Numbers of their records."""
     positions: "array[int]"
     """Where the source finds these."""
+    keys: bytes
+    """Key of each, one after the other."""
+    key_maker: KeyMaker
+    """Tells whether they are still the records of these keys."""
     source: RecordSource
     """Where the records are."""
     images_root: Path
@@ -61,22 +67,35 @@ class Digested(NamedTuple):
 
 
 def digest_tasks(
-    source: RecordSource, positions: "array[int]", unpinned: "array[int]", images_root: Path, notes: DigestNotes
+    source: RecordSource, catalogue: Catalogue, key_maker: KeyMaker, images_root: Path, notes: DigestNotes
 ) -> Iterator[DigestTask]:
-    """All unpinned images, a chunk a task."""
-    for start in range(0, len(unpinned), CHUNK):
-        records = unpinned[start : start + CHUNK]
-        at = array("Q", (positions[record] for record in records))
-        yield DigestTask(records, at, source, images_root, notes)
+    """All images that no record pins, a chunk a task.
+
+    Args:
+        source: where the records are.
+        catalogue: what the first walk through it left.
+        key_maker: what made its keys.
+        images_root: where relative file names start from.
+        notes: what is known already.
+    """
+    for start in range(0, len(catalogue.unpinned), CHUNK):
+        records = catalogue.unpinned[start : start + CHUNK]
+        keys = b"".join(catalogue.keys[record * KEY_SIZE : (record + 1) * KEY_SIZE] for record in records)
+        yield DigestTask(records, catalogue.positions_of(records), keys, key_maker, source, images_root, notes)
 
 
 def digest_images(task: DigestTask, encode_all: OrderedMap = map) -> Digested:
-    """Digest images, reading only those whose stamp is not the noted one."""
+    """Digest images, reading only those whose stamp is not the noted one.
 
-    def digest(record: ImageRecord) -> DigestNote | None:
+    Raises:
+        ManifestError: the manifest changed since the keys were made.
+    """
+
+    def digest(record: ParsedRecord) -> DigestNote | None:
         return _digest(record.filename, task.images_root, task.notes)
 
-    return Digested(task.records, list(encode_all(digest, task.source.read(task.positions))))
+    records = task.key_maker.read(task.source, task.positions, split_keys(task.keys))
+    return Digested(task.records, list(encode_all(digest, records)))
 
 
 def read_notes(path: Path) -> DigestNotes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfrec_stage.errors import OutputError
-from tfrec_stage.files import write_file
+from tfrec_stage.files import atomic_writer, write_file
 from tfrec_stage.manifest.plain import encode_line
 from tfrec_stage.shards.account import ShardAccount
 from tfrec_stage.shards.fingerprint import FORMAT_VERSION
@@ -79,7 +79,8 @@ def write_stats(directory: Path, statistics: Statistics, shards: Sequence[ShardE
 
 def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> None:
     """Write `failures.jsonl`: the records as given, each with `error_msg` and `reason`; empty if none failed."""
-    write_file(directory / FAILURES_NAME, b"".join(map(encode_line, failures)))
+    with atomic_writer(directory / FAILURES_NAME) as file:
+        file.writelines(map(encode_line, failures))
 
 
 def stated_shards(directory: Path) -> dict[str, tuple[int, int]]:

@@ -66,6 +66,14 @@ class Shelf(Protocol):
         """Make this the newest build of its output directory, and remove what no build needs any more."""
         ...
 
+    def refused(self) -> Build:
+        """The build that was refused since the newest; an empty one if there is none."""
+        ...
+
+    def refuse(self, build: Build, notes: Sequence[DigestNote]) -> None:
+        """Keep the shards of a build that did not replace its output directory; the newest stays the newest."""
+        ...
+
 
 class NoStore:
     """Does without: nothing is found, nothing is kept."""
@@ -106,4 +114,11 @@ class NoStore:
         return {}
 
     def finish(self, build: Build, notes: Sequence[DigestNote]) -> None:
+        """See `Shelf`."""
+
+    def refused(self) -> Build:
+        """See `Shelf`."""
+        return Build([])
+
+    def refuse(self, build: Build, notes: Sequence[DigestNote]) -> None:
         """See `Shelf`."""

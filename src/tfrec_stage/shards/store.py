@@ -4,6 +4,7 @@
       shards/<fingerprint>         a shard, and beside it
       shards/<fingerprint>.jsonl   its sidecar: the account on the first line, then an entry a record
       builds/<output>.json         the newest build of each output directory
+      builds/<output>.refused.json a later one that did not replace it, for too many of its images failed
       builds/<output>.<token>.wip  what a running or killed build is making, a fingerprint a line; locked while it runs
       builds/<output>.images       digests of images that the manifest does not pin
 
@@ -24,7 +25,7 @@ from typing import BinaryIO, Final, Self
 import msgspec
 from google_crc32c import extend, value
 
-from tfrec_stage.errors import OutputError
+from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.files import link_file, lock_or_pass, locked_directory, write_file
 from tfrec_stage.shards.account import ShardAccount
 from tfrec_stage.shards.image_digests import DigestNote, DigestNotes, read_notes, write_notes
@@ -66,6 +67,7 @@ class ShardStore:
         self._builds = self._root / "builds"
         self._shards = self._root / "shards"
         self._build_path = self._builds / f"{self._output}.json"
+        self._refused_path = self._builds / f"{self._output}.refused.json"
         self._notes_path = self._builds / f"{self._output}.images"
         self._wip_path = self._builds / f"{self._output}.{secrets.token_hex(8)}{_WIP}"
         self._wip: BinaryIO | None = None
@@ -79,13 +81,22 @@ class ShardStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See `Shelf`: what an unfinished build has made is there for the next."""
-        if self._wip is not None:
-            self._wip.close()
+        """See `Shelf`: what an unfinished build has made is there for the next, unless its manifest was in doubt."""
+        if self._wip is None:
+            return
+        self._wip.close()
+        if isinstance(error, ManifestError):
+            with self._told(), locked_directory(self._root):
+                self._wip_path.unlink(missing_ok=True)
+                self._collect()
 
     def newest(self) -> Build:
         """See `Shelf`."""
         return _read_build(self._build_path) or Build([])
+
+    def refused(self) -> Build:
+        """See `Shelf`."""
+        return _read_build(self._refused_path) or Build([])
 
     def was_begun(self) -> bool:
         """See `Shelf`."""
@@ -155,12 +166,21 @@ class ShardStore:
         """See `Shelf`."""
         with self._told(), locked_directory(self._root):
             write_file(self._build_path, msgspec.json.encode(build))
-            if notes:
-                write_notes(self._notes_path, notes)
-            else:
-                self._notes_path.unlink(missing_ok=True)
-            self._drop_wips()
-            self._collect()
+            self._refused_path.unlink(missing_ok=True)
+            self._notes_path.unlink(missing_ok=True)
+            self._end(notes)
+
+    def refuse(self, build: Build, notes: Sequence[DigestNote]) -> None:
+        """See `Shelf`."""
+        with self._told(), locked_directory(self._root):
+            write_file(self._refused_path, msgspec.json.encode(build))
+            self._end(notes)
+
+    def _end(self, notes: Sequence[DigestNote]) -> None:
+        if notes and not self._notes_path.exists():  # those of the newest build know images that are gone now
+            write_notes(self._notes_path, notes)
+        self._drop_wips()
+        self._collect()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -16,11 +16,13 @@ import msgspec
 from tfrec_stage.codecs.tfrecord import encode_frame
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.ordered_map import OrderedMap
-from tfrec_stage.records import ImageClass, ImageRecord
+from tfrec_stage.records import ImageClass, ParsedRecord
 from tfrec_stage.shards.account import RecordEntry, ShardAccount
 from tfrec_stage.shards.compression import compressor, create_shard_file
 from tfrec_stage.shards.encoder import EncodedRecord, Encoder, FailedRecord
+from tfrec_stage.shards.failures import Failure, FailureWriter
 from tfrec_stage.shards.fingerprint import (
+    KeyMaker,
     has_image,
     key_of_failure,
     key_with_image,
@@ -46,6 +48,8 @@ class ShardTask:
     """Number of the shard, from 0."""
     path: Path
     """File to make."""
+    failures_path: Path
+    """File to make of the records that fail, if any does."""
     source: RecordSource = field(repr=False)
     """Where the records are."""
     positions: "array[int]" = field(repr=False)
@@ -64,17 +68,6 @@ class ShardTask:
         return self.path.name
 
 
-class Failure(NamedTuple):
-    """One image that is in no shard."""
-
-    position: int
-    """Where the source finds its record."""
-    reason: str
-    """One of `errors.REASONS`."""
-    message: str
-    """Why, for people."""
-
-
 @dataclass(frozen=True, slots=True)
 class WrittenShard:
     """What became of one task."""
@@ -87,8 +80,8 @@ class WrittenShard:
     """What it is."""
     entries: bytes = field(repr=False)
     """A `RecordEntry` a line, as JSON."""
-    failures: tuple[Failure, ...]
-    """Records that are not in the file."""
+    failures_path: Path
+    """File of the records that failed; absent if none did."""
     copied: int
     """Records that were copied from an earlier version."""
 
@@ -97,25 +90,33 @@ def write_shard(task: ShardTask, encode_all: OrderedMap = map) -> WrittenShard:
     """Encode or copy the records of a task and write them in their order.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: a file cannot be written.
+        ManifestError: the manifest changed since the keys were made.
     """
-    task.path.unlink(missing_ok=True)  # what a worker process left that died over it
+    for path in (task.path, task.failures_path):
+        path.unlink(missing_ok=True)  # what a worker process left that died over it
     compression = task.encoder.identity.encode.compression
-    with PreviousRecords(task.previous) as previous, create_shard_file(task.path, compression) as file:
+    with (
+        PreviousRecords(task.previous) as previous,
+        create_shard_file(task.path, compression) as file,
+        FailureWriter(task.failures_path) as failures,
+    ):
         ledger = _Ledger()
-        work = _Work(task.encoder, previous)
-        outcomes = encode_all(work, work.items(task))
+        work = _Work(task, previous)
+        outcomes = encode_all(work, work.items())
         for position, key, outcome in zip(task.positions, split_keys(task.keys), outcomes, strict=True):
             if isinstance(outcome, FailedRecord):
-                ledger.add_failure(position, key, outcome)
+                failures.add(Failure(position, key.hex(), *outcome))
+                ledger.add_failure(key, outcome)
             else:
                 ledger.add(_append(file, key, outcome), isinstance(outcome, ReusedRecord))
         return ledger.close(task, file.finish())
 
 
 class _Item(NamedTuple):
-    record: ImageRecord | None  # None where the key alone says enough
+    record: ParsedRecord | None  # None where the key alone says enough
     position: int
+    key: bytes
     full_key: bytes
 
     @property
@@ -127,29 +128,38 @@ class _Item(NamedTuple):
 class _Work:
     """What is done with one record; runs in any thread."""
 
-    def __init__(self, encoder: Encoder, previous: PreviousRecords) -> None:
-        self._encoder = encoder
+    def __init__(self, task: ShardTask, previous: PreviousRecords) -> None:
+        self._task = task
         self._previous = previous
+        self._keys = KeyMaker(task.encoder.identity, task.encoder.names)
 
-    def items(self, task: ShardTask) -> Iterator[_Item]:
+    def items(self) -> Iterator[_Item]:
         """Records to encode are read as a stream; those to copy are not read at all."""
-        self._source = task.source
-        wanted = array("Q", (position for position, key in _placed(task) if key not in self._previous))
-        records = read_ahead(task.source.read(wanted), task.encoder.images_root)
-        for position, key in _placed(task):
-            yield _Item(None if key in self._previous else next(records), position, key)
+        positions = array("Q", (position for position, _, full_key in self._planned() if self._is_new(full_key)))
+        keys = (key for _, key, full_key in self._planned() if self._is_new(full_key))
+        records = self._keys.read(self._task.source, positions, keys)
+        coming = read_ahead(records, self._task.encoder.images_root)
+        for position, key, full_key in self._planned():
+            yield _Item(next(coming) if self._is_new(full_key) else None, position, key, full_key)
 
     def __call__(self, item: _Item) -> EncodedRecord | ReusedRecord | FailedRecord:
         if item.record is None:
             reused = self._previous.take(item.full_key)
             if reused is not None:
                 return reused
-        return self._encoder(item.record or next(self._source.read([item.position])))
+        return self._task.encoder(item.record or self._read_again(item))
 
+    def _is_new(self, full_key: bytes) -> bool:
+        return full_key not in self._previous
 
-def _placed(task: ShardTask) -> Iterator[tuple[int, bytes]]:
-    """Position and full key of each record."""
-    return zip(task.positions, split_keys(task.full_keys), strict=True)
+    def _planned(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Position, key and full key of each record."""
+        task = self._task
+        return zip(task.positions, split_keys(task.keys), split_keys(task.full_keys), strict=True)
+
+    def _read_again(self, item: _Item) -> ParsedRecord:
+        """The record whose earlier version turned out to be damaged."""
+        return next(self._keys.read(self._task.source, [item.position], [item.key]))
 
 
 class _Ledger:
@@ -159,7 +169,6 @@ class _Ledger:
         self._keys = bytearray()
         self._entries = BytesIO()  # gives what was written without a copy
         self._statistics = Statistics()
-        self._failures: list[Failure] = []
         self._copied = 0
 
     def add(self, entry: RecordEntry, copied: bool) -> None:
@@ -168,10 +177,9 @@ class _Ledger:
         self._statistics.add(entry)
         self._copied += copied
 
-    def add_failure(self, position: int, key: bytes, failed: FailedRecord) -> None:
+    def add_failure(self, key: bytes, failed: FailedRecord) -> None:
         self._keys += key_of_failure(key)
         self._statistics.add_failure(failed.reason)
-        self._failures.append(Failure(position, *failed))
 
     def close(self, task: ShardTask, file: WrittenFile) -> WrittenShard:
         codec = pixel_codec() if self._statistics.notes["reencoded"] else None
@@ -185,9 +193,7 @@ class _Ledger:
             pixel_codec=codec,
             compressor=compressed_by,
         )
-        return WrittenShard(
-            task.number, task.path, account, self._entries.getvalue(), tuple(self._failures), self._copied
-        )
+        return WrittenShard(task.number, task.path, account, self._entries.getvalue(), task.failures_path, self._copied)
 
 
 def _append(file: ShardFile | GzipShardFile, key: bytes, outcome: EncodedRecord | ReusedRecord) -> RecordEntry:

@@ -1,0 +1,189 @@
+"""One record: taken as what it means, or told what is wrong with it, or refused with the whole manifest."""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfrec_stage.manifest.parse import UnusableRecordError, convert_record, decode_record
+from tfrec_stage.records import MAX_NESTING, ImageRecord, InvalidRecord
+
+GOOD = {"filename": "a.jpg", "id": "a"}
+IMAGE = {"height": 1, "width": 1, "format": "JPEG", "colorspace": "RGB", "channels": 3}
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def cyclic() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["again"] = value
+    return value
+
+
+BOTH = [
+    pytest.param({"class": None}, {}, id="no class"),
+    pytest.param({"object": None}, {}, id="no object"),
+    pytest.param({"class": {"label": None, "text": "cat"}}, {"class": {"text": "cat"}}, id="no label"),
+    pytest.param({"object": {"bbox": None, "parts": {"x": None}}}, {}, id="no boxes and no parts"),
+    pytest.param({"class": {"label": 1.0}}, {"class": {"label": 1}}, id="integral float as label"),
+    pytest.param({"object": {"bbox": {"label": [1.0, 2]}}}, {"object": {"bbox": {"label": [1, 2]}}}, id="in a list"),
+    pytest.param({"id": 7.0}, {"id": "7"}, id="integral float as id"),
+    pytest.param({"height": "3", "width": 4.0}, {"height": 3, "width": 4}, id="digits as a size"),
+    pytest.param({"class": {"label": 1.0}, "extra": None}, {"class": {"label": 1}, "extra": None}, id="extra of None"),
+]
+
+
+@pytest.mark.parametrize(("given", "meant"), BOTH)
+def test_unusual_types_are_taken_as_what_they_mean(given: dict, meant: dict) -> None:
+    """The same record comes of them as of the usual types, in JSON and in Python."""
+    expected = convert_record({**GOOD, **meant})
+    assert isinstance(expected, ImageRecord)
+    assert convert_record({**GOOD, **given}) == expected
+    assert decode_record(json.dumps({**GOOD, **given}).encode()) == expected
+
+
+INVALID = [
+    pytest.param({"class": {"label": 1.5}}, "Expected `int | str`, got `float` at `$.class.label`", id="half a label"),
+    pytest.param({"class": {"label": True}}, "Expected `int | str`, got `bool` at `$.class.label`", id="true"),
+    pytest.param(
+        {"object": {"bbox": {"label": [1, None]}}},
+        "Expected `int | str`, got `null` at `$.object.bbox.label[1]`",
+        id="None within a list has a place, and no value",
+    ),
+    pytest.param({"channels": "three"}, "Expected `int | null`, got `str` at `$.channels`", id="a word as a number"),
+    pytest.param({"filename": 3}, "Expected `str`, got `int` at `$.filename`", id="no file name"),
+    pytest.param(
+        {"encoded": "aaaa"},
+        "`encoded` needs height, width, format, colorspace, channels as well, "
+        "but height, width, format, colorspace, channels is absent at `$`",
+        id="an image without its size",
+    ),
+    pytest.param(
+        {"extra": nested(MAX_NESTING + 1)},
+        "Expected at most 100 levels of lists and objects in `extra`, but got more at `$`",
+        id="nested too deep",
+    ),
+    pytest.param(
+        {"class": 3, "object": []},
+        "expected an object at `$.class`, but got a number; expected an object at `$.object`, but got an array",
+        id="two faults",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), INVALID)
+def test_what_makes_no_sense_concerns_its_record_alone(given: dict, message: str) -> None:
+    """The record comes back by its id, with all that is wrong, each with its path, the same from JSON and Python."""
+    filename = "" if "filename" in given else "a.jpg"
+    expected = InvalidRecord("a", message, filename)
+    assert convert_record({**GOOD, **given}) == expected
+    assert decode_record(json.dumps({**GOOD, **given}).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param({"extra": object()}, "`$.extra`: expected JSON-like values, but got a value of type object"),
+        pytest.param(
+            {"extra": {"a": [1, {"b": object()}]}},
+            "`$.extra.a[1].b`: expected JSON-like values, but got a value of type object",
+            id="deep within",
+        ),
+        pytest.param(
+            {"extra": {"tags": {1, "a"}}},
+            "`$.extra.tags`: expected a set whose values can be sorted, or a list, but got a value of type set",
+            id="a set without an order",
+        ),
+        pytest.param(
+            {"extra": cyclic()},
+            "`$.extra`: expected at most 100 levels of lists and objects, but got more",
+            id="an object that holds itself",
+        ),
+        pytest.param(
+            {"object": {"bbox": {"xmin": [object()]}}},
+            "`$.object.bbox.xmin[0]`: expected JSON-like values, but got a value of type object",
+            id="not in extra",
+        ),
+    ],
+)
+def test_values_that_no_json_holds_concern_their_record_alone(given: dict, message: str) -> None:
+    """Python values that cannot be stored are told with their path, in the same words by every process."""
+    assert convert_record({**GOOD, **given}) == InvalidRecord("a", message, "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param([("filename", "a")], id="no mapping"),
+        pytest.param({"filename": "a"}, id="no id"),
+        pytest.param({"filename": "a", "id": object()}, id="an id that is nothing"),
+        pytest.param({**GOOD, "clas": {}, "extra": object()}, id="an unknown key beside what cannot be stored"),
+        pytest.param({**GOOD, "object": {"bbox": {"zmin": []}}}, id="an unknown key deep within"),
+    ],
+)
+def test_what_puts_the_manifest_in_doubt_is_raised(given: Any) -> None:
+    """No record with an unknown key or without an id is passed on, whatever else it has."""
+    with pytest.raises(UnusableRecordError):
+        convert_record(given)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{", b'{"filename": "a", "id": "a"} {}', b"\xff", b'{"filename": "\xff", "id": "a"}']
+)
+def test_what_is_no_json_object_is_raised(data: bytes) -> None:
+    """A line that holds no record puts the manifest in doubt."""
+    with pytest.raises(UnusableRecordError, match="expected a"):
+        decode_record(data)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(b"\xff\xd8", id="bytes"),
+        pytest.param(bytearray(b"\xff\xd8"), id="bytearray"),
+        pytest.param(memoryview(b"\xff\xd8"), id="memoryview"),
+        pytest.param(np.frombuffer(b"\xff\xd8", np.uint8), id="NumPy array"),
+    ],
+)
+def test_anything_that_holds_bytes_is_an_image(encoded: Any) -> None:
+    """A buffer of bytes stands for these bytes."""
+    record = convert_record({**GOOD, **IMAGE, "encoded": encoded})
+    assert isinstance(record, ImageRecord)
+    assert record.encoded == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("encoded", [np.array([255, 216]), np.zeros((2, 2), np.uint8), [255, 216], 3])
+def test_an_array_of_other_numbers_is_no_image(encoded: Any) -> None:
+    """The buffer of 64-bit numbers or of pixels is not a file's content: the record is invalid."""
+    assert isinstance(convert_record({**GOOD, **IMAGE, "encoded": encoded}), InvalidRecord)
+
+
+def test_sets_come_sorted() -> None:
+    """A set has an order of its own in every process; it is stored as a sorted list, wherever it stands."""
+    words = {"pear", "apple", "fig", "plum", "kiwi", "date"}
+    record = convert_record({**GOOD, "extra": {"tags": words, "pairs": {(2, "b"), (1, "a")}, "n": frozenset([3, 1])}})
+    assert record.extra == {"tags": sorted(words), "pairs": [(1, "a"), (2, "b")], "n": [1, 3]}
+
+
+def test_mappings_and_paths_are_taken() -> None:
+    """Any mapping is a record, and it is not changed."""
+    record = OrderedDict(filename=Path("a.jpg"), id="a", encoded=bytearray(b"x"), **IMAGE)
+    assert convert_record(record).filename == "a.jpg"
+    assert isinstance(record["encoded"], bytearray)
+
+
+def test_the_deepest_extra_that_is_stored() -> None:
+    """A hundred levels are stored, whoever calls and however deep they are themselves."""
+    assert isinstance(convert_record({**GOOD, "extra": nested(MAX_NESTING)}), ImageRecord)
+    tuples: Any = "x"
+    for _ in range(MAX_NESTING + 1):
+        tuples = (tuples,)
+    assert isinstance(convert_record({**GOOD, "extra": tuples}), InvalidRecord)
