@@ -33,6 +33,13 @@ def test_areas_are_in_square_pixels() -> None:
     """The stated area is taken, else that of the box; a reversed box has none."""
     assert areas_in_pixels(Objects(area=[0.25, 0.5], bbox=TWO), 20, 10) == [50.0, 100.0]
     assert areas_in_pixels(Objects(bbox=TWO), 20, 10) == pytest.approx([24.0, 50.0])
-    reversed_box = Boxes(xmin=[0.9], xmax=[0.1], ymin=[0.0], ymax=[1.0])
-    assert areas_in_pixels(Objects(bbox=reversed_box), 20, 10) == [0.0]
+    reversed_boxes = Boxes(xmin=[0.9, 0.0], xmax=[0.1, 1.0], ymin=[0.0, 0.9], ymax=[1.0, 0.1])
+    assert areas_in_pixels(Objects(bbox=reversed_boxes), 20, 10) == [0.0, 0.0]
     assert areas_in_pixels(Objects(count=1, area=[0.5]), 20, 10) == []
+
+
+@pytest.mark.parametrize("read", [corners, lambda boxes: areas_in_pixels(Objects(bbox=boxes), 20, 10)])
+def test_no_box_is_lost_where_edges_differ_in_number(read) -> None:
+    """Lists of unequal length are an error, never as many boxes as the shortest has."""
+    with pytest.raises(ValueError, match="zip"):
+        read(Boxes(xmin=[0.1, 0.5], xmax=[0.4, 1.0], ymin=[0.2], ymax=[0.6]))

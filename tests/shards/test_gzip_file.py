@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import encode_noise
-from tfrec_stage.codecs.gzip_member import GZIP_HEADER, deflater, store_block
+from tfrec_stage.codecs.gzip_member import GZIP_HEADER, deflate_block, deflater, gzip_ending, store_block
 from tfrec_stage.codecs.tfrecord import decode_frames, encode_frame, is_header
 from tfrec_stage.errors import OutputError, ShardError
 from tfrec_stage.shards import stored_frames
@@ -121,6 +121,35 @@ def test_stored_blocks_are_deflate(size: int) -> None:
     assert data == bytes(size)
 
 
+@pytest.mark.parametrize(
+    ("size", "headers"),
+    [
+        pytest.param(0, [], id="nothing"),
+        pytest.param(65_535, ["00ffff0000"], id="the largest of one header"),
+        pytest.param(65_536, ["00ffff0000", "000100feff"], id="one byte more"),
+    ],
+)
+def test_stored_blocks_are_as_long_as_deflate_allows(size: int, headers: list[str]) -> None:
+    """Where the headers stand is part of the format: one before every 65,535 bytes."""
+    block = store_block(b"x" * size)
+    assert [header.hex() for header in block.split(b"x") if header] == headers
+    assert len(block) == size + 5 * len(headers)
+
+
+def test_the_level_is_part_of_the_format() -> None:
+    """Frames are deflated at zlib's level 6 up to a whole byte: another level gives other bytes."""
+    data = b"".join(b"image/object/%d " % (number * number) for number in range(2000))
+    deflate = {level: zlib.compressobj(level, zlib.DEFLATED, -15) for level in (5, 6, 7)}
+    blocks = {level: each.compress(data) + each.flush(zlib.Z_SYNC_FLUSH) for level, each in deflate.items()}
+    assert deflate_block(data) == blocks[6]
+    assert blocks[6] not in (blocks[5], blocks[7])
+
+
+def test_lengths_wrap_around_at_4_gib() -> None:
+    """RFC 1952: a member ends with its length modulo 2**32."""
+    assert gzip_ending(1, (1 << 32) + 5) == gzip_ending(1, 5) == bytes.fromhex("0300 01000000 05000000")
+
+
 def test_no_record(tmp_path: Path) -> None:
     """A shard without records is an empty gzip file."""
     frames, _ = write(tmp_path / "shard", [])
@@ -152,6 +181,13 @@ def test_another_zlib_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zlib, "compressobj", lambda level, *options: compressobj(1, *options))
     names.add(deflater.__wrapped__())
     assert len(names) == 3
+
+
+def test_the_name_of_what_deflates_stays() -> None:
+    """The sample behind the name is a constant: another one would make every compressed shard anew."""
+    sample = b"".join(b"image/object/%d/%d" % (number % 7, number * number) for number in range(8192))
+    version, checksum = zlib.ZLIB_RUNTIME_VERSION, zlib.crc32(deflate_block(sample))
+    assert deflater() == f"zlib {version}, level 6, sample {checksum:08x}"
 
 
 class TestOneWayToDisk:
@@ -235,6 +271,11 @@ class TestReading:
         assert not any(
             is_header(GZIP_HEADER + bytes(pair)) for pair in ((a, b) for a in range(256) for b in range(256))
         )
+
+    def test_another_method_is_not_gzip(self, tmp_path: Path) -> None:
+        """RFC 1952: the third byte says how the data is compressed, and 8 is deflate; nobody writes another."""
+        (tmp_path / "shard").write_bytes(GZIP_HEADER[:2] + b"\x07" + GZIP_HEADER[3:])
+        assert compression_of(tmp_path / "shard") == ""
 
     def test_gzip_files_of_others(self, tmp_path: Path) -> None:
         """Files of other writers are read too, with a name and in several members."""

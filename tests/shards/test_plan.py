@@ -72,6 +72,22 @@ def test_small_sets_come_out_even(records: int, num_shards: int, sizes: list[int
     assert got == sizes
 
 
+@pytest.mark.parametrize(
+    ("records", "num_shards", "cap"),
+    [
+        pytest.param(0, 3, 0, id="nothing"),
+        pytest.param(20, 4, 5, id="too few for a slack"),
+        pytest.param(7, 3, 3, id="an even share is rounded up"),
+        pytest.param(100, 10, 11, id="the mean and a tenth"),
+        pytest.param(10_000, 10, 1_100, id="10,000 in 10"),
+        pytest.param(1_000_009, 100, 11_000, id="the slack is rounded down"),
+    ],
+)
+def test_the_cap(records: int, num_shards: int, cap: int) -> None:
+    """A shard takes the mean and a tenth of it, rounded down, but at least an even share."""
+    assert shard_cap(records, num_shards) == cap
+
+
 @pytest.mark.parametrize("prefix", ["", "a", "image-", "train/00"])
 def test_a_hundred_in_ten_are_within_the_cap(prefix: str) -> None:
     """100 records in 10 shards: none holds more than 11."""
@@ -103,6 +119,20 @@ def test_a_new_record_drives_at_most_its_overflow_on(ids: list[str], num_shards:
     left_home = [name for name in old if before[name] == home[name] != after[name]]
     assert all(home[name] == home[new] for name in left_home)
     assert len(left_home) <= 1
+
+
+def test_what_a_full_shard_passes_on_goes_to_the_next_with_room() -> None:
+    """The largest hashes leave, in their order, to the shards behind their home, and behind the last to the first."""
+    all_at_home_in_2 = array("Q", [(2 << 62) + rank for rank in range(8)])
+    shards = make_plan(all_at_home_in_2, 4, PlanOptions()).shards
+    assert [set(shard) for shard in shards] == [{4, 5}, {6, 7}, {0, 1}, {2, 3}]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_plan_can_be_read_again(shuffle: bool) -> None:
+    """A plan is a value: it has a length, and reading its shards does not use them up."""
+    plan = make_plan(array("Q", [hash64(name.encode()) for name in numbered(9)]), 2, PlanOptions(shuffle=shuffle))
+    assert (len(plan), len(plan), len(plan.shards)) == (9, 9, 2)
 
 
 def test_without_shuffle_the_order_is_kept() -> None:
