@@ -35,28 +35,59 @@ def test_agrees_with_pillow():
     assert find_orientation(exif.tobytes().removeprefix(b"Exif\0\0")).value == 8
 
 
-@pytest.mark.parametrize(("kind", "number"), [(1, "B"), (3, "H"), (4, "I")])
+@pytest.mark.parametrize(("kind", "number"), [(1, "B"), (3, "H"), (4, "I"), (9, "H")])
 def test_cameras_that_bend_the_standard_are_understood(kind, number):
-    """The number may be a BYTE, a SHORT or a LONG."""
+    """The number may be a BYTE, a SHORT or a LONG, and is read as a SHORT where its kind is another."""
     assert find_orientation(_exif(6, ">", kind, number)).value == 6
 
 
-@pytest.mark.parametrize(
-    "exif",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"II*\0", id="no-directory"),
-        pytest.param(b"XX" + _exif(6)[2:], id="no-byte-order"),
-        pytest.param(b"II*\0\xff\xff\xff\xff", id="directory-beyond-the-end"),
-        pytest.param(_exif(6)[:30], id="entry-cut"),
-        pytest.param(_exif(0), id="value-0"),
-        pytest.param(_exif(9), id="value-9"),
-        pytest.param(b"II*\0\x08\0\0\0\0\0", id="no-entries"),
-    ],
-)
+MALFORMED = [
+    pytest.param(b"", id="empty"),
+    pytest.param(b"II*\0", id="no-directory"),
+    pytest.param(b"II*\0\x08\0\0", id="offset-cut"),
+    pytest.param(b"XX" + _exif(6)[2:], id="no-byte-order"),
+    pytest.param(b"II*\0\xff\xff\xff\xff", id="directory-beyond-the-end"),
+    pytest.param(_exif(6)[:30], id="entry-cut"),
+    pytest.param(_exif(6, ">", 4, "I")[:-5], id="number-cut"),
+    pytest.param(_exif(0), id="value-0"),
+    pytest.param(_exif(9), id="value-9"),
+    pytest.param(b"II*\0\x08\0\0\0\0\0", id="no-entries"),
+]
+
+
+@pytest.mark.parametrize("exif", MALFORMED)
 def test_malformed_exif_means_upright(exif):
     """A block that says nothing sensible leaves the image as it is."""
     assert find_orientation(exif) == Orientation()
+    assert (find_orientation(exif).value, find_orientation(exif).at, find_orientation(exif).format) == (1, 0, "")
+
+
+@pytest.mark.parametrize("exif", MALFORMED)
+@pytest.mark.parametrize("behind", [b"", _exif(6)[30:], b"\0" * 40])
+def test_nothing_behind_the_block_is_read(exif, behind):
+    """A block in the middle of a file ends where it is said to end, whatever follows."""
+    assert find_orientation(b"before" + exif + behind, 6, 6 + len(exif)) == Orientation()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_directory_ends_where_its_count_says(order):
+    """An entry behind the last one that is counted is no entry."""
+    head, entries = _exif(6, order)[:8], _exif(6, order)[10:]
+    assert find_orientation(head + struct.pack(order + "H", 2) + entries).value == 6
+    assert find_orientation(head + struct.pack(order + "H", 1) + entries) == Orientation()
+
+
+def test_the_last_of_many_entries_is_found():
+    """The tag may come late, and nothing need follow it."""
+    exif = _exif(6)
+    maker, orientation = exif[10:22], exif[22:34]
+    assert find_orientation(exif[:8] + struct.pack("<H", 21) + maker * 20 + orientation).value == 6
+
+
+def test_entries_are_read_at_their_beginning():
+    """What looks like the tag within another entry is a part of that one."""
+    entry = struct.pack("<6H", 0x010F, 0x0112, 3, 1, 0, 6)
+    assert find_orientation(b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + entry + bytes(4)) == Orientation()
 
 
 @given(st.binary(max_size=80))
