@@ -13,6 +13,7 @@ SIZE = (100, 50)
 CLIP = AnnotationPolicy(out_of_range=OutOfRange.clip)
 DROP = AnnotationPolicy(degenerate_boxes=DegenerateBoxes.drop)
 KEEP = AnnotationPolicy(degenerate_boxes=DegenerateBoxes.keep)
+FLAGS = {"difficult": [1, 0], "truncated": [0, 1], "pose": ["Left", "Rear"]}
 
 
 def settle(record, policy=AnnotationPolicy()):  # noqa: B008 - never changed
@@ -132,6 +133,42 @@ class TestDegenerate:
         """`keep` stores them, and counts nothing, for nothing was done."""
         record = make_record(object__bbox__xmax=[xmax, 0.8])
         assert settle_annotations(record, KEEP, *SIZE) == (record, {})
+
+
+class TestExtra:
+    """`extra` stays with its record; what it says of each object goes with the object."""
+
+    @pytest.mark.parametrize("extra", ["text", ["a", "b"], {"folder": "VOC"}, FLAGS])
+    def test_it_is_kept_where_values_are_mended(self, make_record, extra):
+        """Snapped or clipped, a record has the `extra` that it had."""
+        for xmax in (1.0003, 1.4):
+            record = make_record(extra=extra, object__bbox__xmax=[0.3, xmax])
+            settled = settle_annotations(record, CLIP, *SIZE).record
+            assert settled.object.bbox.xmax == [0.3, 1]
+            assert settled.extra == extra
+
+    @pytest.mark.parametrize(
+        ("extra", "expected"),
+        [
+            pytest.param(FLAGS, {"difficult": [0], "truncated": [1], "pose": ["Rear"]}, id="flags"),
+            pytest.param({"difficult": [1, 0], "a": [1, 2]}, {"difficult": [0], "a": [1, 2]}, id="other lists stay"),
+            pytest.param(
+                {"difficult": [1], "pose": "Left"}, {"difficult": [1], "pose": "Left"}, id="not one an object"
+            ),
+            pytest.param("text", "text", id="text"),
+            pytest.param([1, 0], [1, 0], id="a list"),
+        ],
+    )
+    def test_flags_go_with_their_object(self, make_record, extra, expected):
+        """Lists of Pascal VOC's flags lose the entry of an object that is dropped, and nothing else changes."""
+        record = make_record(extra=extra, object__bbox__xmax=[0.1, 0.8])
+        assert settle_annotations(record, DROP, *SIZE).record.extra == expected
+
+
+@pytest.mark.parametrize("options", [OutOfRange, DegenerateBoxes])
+def test_values_of_options_are_their_names(options):
+    """Fingerprints hold their values, the command line takes their names: they are the same."""
+    assert [each.value for each in options] == [each.name for each in options]
 
 
 def test_what_is_counted_is_listed():
