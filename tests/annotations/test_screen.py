@@ -1,5 +1,7 @@
 """Laws of the screen and of settling, for any record at all."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,62 @@ def any_records(draw) -> ImageRecord:
             parts=Parts(**parts, v=draw(labels)),
         ),
     )
+
+
+TWO_BOXES = {"xmin": [0.1, 0.2], "xmax": [0.3, 0.4], "ymin": [0.1, 0.2], "ymax": [0.3, 0.4]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="every list filled"),
+        pytest.param({"object": {}}, id="no object"),
+        pytest.param({"object": {"count": 2}}, id="objects without boxes"),
+        pytest.param({"class__label": 0, "object__bbox__label": [0, 0]}, id="label 0"),
+        pytest.param({"object__area": [0.0, 1.0]}, id="areas of nothing and of all"),
+        pytest.param({"object__bbox__xmin": [0.0, 0.0], "object__bbox__xmax": [1.0, 1.0]}, id="as wide as the image"),
+        pytest.param({"object__bbox__ymin": [0.0, 0.0], "object__bbox__ymax": [1.0, 1.0]}, id="as high as the image"),
+        pytest.param({"object__is_crowd": [0, 0]}, id="no crowd"),
+        pytest.param({"object__is_crowd": [1, 1]}, id="crowds alone"),
+        pytest.param({"object__parts__v": [0, 1, 2, 0]}, id="every visibility"),
+        pytest.param({"object__parts__v": []}, id="no visibilities"),
+        pytest.param({"object__parts__x": [0, 1, 0, 1], "object__parts__y": [1, 0, 1, 0]}, id="parts in the corners"),
+        pytest.param({"object__parts__x": [9, 0, 0, 0], "object__parts__v": [0, 1, 1, 1]}, id="a hidden part outside"),
+    ],
+)
+def test_good_records_take_the_short_way(make_record, changes):
+    """What is at the edge of its range is within it, and costs no walk value by value."""
+    assert is_plain(make_record(**changes)) is True
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"class__label": -1}, id="class"),
+        pytest.param({"class__conf": math.nan}, id="confidence"),
+        pytest.param({"id": "\udce9"}, id="text"),
+        pytest.param({"object": {"count": -1}}, id="negative count"),
+        pytest.param({"object": {"count": 3, "bbox": TWO_BOXES}}, id="a box too few"),
+        pytest.param({"object": {"count": 1, "bbox": TWO_BOXES}}, id="a box too many"),
+        pytest.param({"object__area": [0.1, -0.001]}, id="area below nothing"),
+        pytest.param({"object__area": [0.1, 1.001]}, id="area above all"),
+        pytest.param({"object__is_crowd": [0, -1]}, id="crowd -1"),
+        pytest.param({"object__is_crowd": [0, 2]}, id="crowd 2"),
+        pytest.param({"object__bbox__label": [0, -1]}, id="label"),
+        pytest.param({"object__bbox__xmin": [0.1, 0.8]}, id="box without width"),
+        pytest.param({"object__bbox__ymin": [0.1, 0.9]}, id="box without height"),
+        pytest.param({"object__bbox__score": [0.1, math.inf]}, id="score"),
+        pytest.param({"object__parts__v": [0, 1, 2, 3]}, id="visibility 3"),
+        pytest.param({"object__parts__v": [0, 1, 2, -1]}, id="visibility -1"),
+        pytest.param({"object__parts__x": [0, 0, 0, 1.001]}, id="a seen part outside"),
+        pytest.param({"object__parts__x": [math.nan, 0, 0, 0], "object__parts__v": [0, 1, 1, 1]}, id="a hidden NaN"),
+        pytest.param({"object": {"bbox": TWO_BOXES, "parts": {"x": [0] * 3, "y": [0] * 3}}}, id="3 parts of 2 objects"),
+        pytest.param({"object": {"count": 0, "parts": {"x": [0], "y": [0]}}}, id="a part of nothing"),
+    ],
+)
+def test_no_fault_takes_the_short_way(make_record, changes):
+    """What is just outside its range, or of another length, is walked value by value."""
+    assert is_plain(make_record(**changes)) is False
 
 
 POLICIES = [AnnotationPolicy(range_, boxes) for range_ in OutOfRange for boxes in DegenerateBoxes]
