@@ -28,11 +28,15 @@ class TestRounding:
     def test_edges_are_moved_to_the_image(self, make_record, policy):
         """0.0005 is a twentieth of a pixel of 100, 0.001 one of 50."""
         record = make_record(
-            object__bbox__xmin=[-0.0005, 0.5], object__bbox__xmax=[0.3, 1.0005], object__bbox__ymax=[0.4, 1.001]
+            object__bbox__xmin=[-0.0005, 0.5],
+            object__bbox__xmax=[0.3, 1.0005],
+            object__bbox__ymin=[-0.001, 0.6],
+            object__bbox__ymax=[0.4, 1.001],
         )
         objects, mended = settle(record, policy)
-        assert (objects.bbox.xmin, objects.bbox.xmax, objects.bbox.ymax) == ([0, 0.5], [0.3, 1], [0.4, 1])
-        assert mended == {"rounding_snapped": 3}
+        assert (objects.bbox.xmin, objects.bbox.xmax) == ([0, 0.5], [0.3, 1])
+        assert (objects.bbox.ymin, objects.bbox.ymax) == ([0, 0.6], [0.4, 1])
+        assert mended == {"rounding_snapped": 4}
 
     @pytest.mark.parametrize(
         ("path", "value"),
@@ -45,10 +49,36 @@ class TestRounding:
 
     def test_parts_and_areas_too(self, make_record):
         """Parts snap as boxes do; an area by as much as both its sides may."""
-        record = make_record(object__parts__x=[-0.0005, 1.0005, 0, 0], object__area=[1.0015, 0.1])
+        record = make_record(
+            object__parts__x=[-0.0005, 1.0005, 0, 0], object__parts__y=[0, 0, 1.001, -0.001], object__area=[1.0015, 0.1]
+        )
         objects, mended = settle(record)
-        assert (objects.parts.x, objects.area) == ([0, 1, 0, 0], [1, 0.1])
-        assert mended == {"rounding_snapped": 3}
+        assert (objects.parts.x, objects.parts.y, objects.area) == ([0, 1, 0, 0], [0, 0, 1, 0], [1, 0.1])
+        assert mended == {"rounding_snapped": 5}
+
+    @pytest.mark.parametrize("policy", [AnnotationPolicy(), CLIP], ids=["error", "clip"])
+    def test_parts_that_are_not_in_the_image_stay(self, make_record, policy):
+        """Where something else is mended, a part with v = 0 keeps its position, even one just outside."""
+        record = make_record(
+            object__bbox__xmax=[0.3, 1.0005],
+            object__parts__x=[0.1, -0.0005, 300, 0.6],
+            object__parts__y=[0.1, 1.001, 0.1, -7],
+            object__parts__v=[2, 0, 0, 0],
+        )
+        objects, mended = settle(record, policy)
+        assert objects.parts == record.object.parts
+        assert mended == {"rounding_snapped": 1}
+
+    def test_objects_without_boxes_keep_their_count(self, make_record):
+        """Objects known by their parts alone are mended too, and none has a box that could be dropped."""
+        parts = {"x": [0.1, 1.0004], "y": [0.1, 0.2]}
+        objects, mended = settle(make_record(object={"count": 2, "parts": parts}), DROP)
+        assert (objects.count, objects.parts.x, mended) == (2, [0.1, 1], {"rounding_snapped": 1})
+
+    def test_a_zero_keeps_its_sign(self, make_record):
+        """-0.0 is inside the image: where another edge is moved, it is stored as it was written."""
+        objects, _ = settle(make_record(object__bbox__xmin=[-0.0, -0.0004]))
+        assert list(map(str, objects.bbox.xmin)) == ["-0.0", "0.0"]
 
     def test_inside_nothing_is_rounded(self, make_record):
         """Only what sticks out is moved: 0.9999 stays."""
@@ -68,22 +98,41 @@ class TestClip:
 
     def test_areas_are_at_most_the_image(self, make_record):
         """An area larger than the image becomes the image's."""
-        assert settle(make_record(object__area=[3.0, 0.1]), CLIP)[1] == {"areas_clipped": 1}
+        objects, mended = settle(make_record(object__area=[3.0, 0.1]), CLIP)
+        assert (objects.area, mended) == ([1.0, 0.1], {"areas_clipped": 1})
 
-    def test_parts_outside_are_hidden(self, make_record):
-        """A part outside the image is not in the image: v = 0 at (0, 0), as COCO writes it."""
-        record = make_record(object__parts__x=[0.1, 1.2, 0.5, 0.6])
-        objects, mended = settle(record, CLIP)
+    @pytest.mark.parametrize(
+        ("x", "y", "v"),
+        [
+            pytest.param(1.2, 0.3, 1, id="right, occluded"),
+            pytest.param(1.2, 0.3, 2, id="right, visible"),
+            pytest.param(-0.3, 0.3, 2, id="left"),
+            pytest.param(0.2, 1.7, 2, id="below"),
+            pytest.param(0.2, -0.3, 2, id="above"),
+        ],
+    )
+    def test_parts_outside_are_hidden(self, make_record, x, y, v):
+        """A part outside the image is not in the image: v = 0 at (0, 0), as COCO writes it; it counts once."""
+        parts = {"x": [0.1, x, 0.5, 0.6], "y": [0.3, y, 0.7, 0.8], "v": [2, v, 2, 1]}
+        objects, mended = settle(make_record(**{f"object__parts__{name}": each for name, each in parts.items()}), CLIP)
         assert (objects.parts.x, objects.parts.y) == ([0.1, 0, 0.5, 0.6], [0.3, 0, 0.7, 0.8])
         assert objects.parts.v == [2, 0, 2, 1]
         assert mended == {"parts_hidden": 1}
 
+    def test_parts_in_the_corners_are_in_the_image(self, make_record):
+        """Where something else is clipped, parts at 0 and 1 are inside, and parts with v = 0 stay where they are."""
+        corners = {"object__parts__x": [0, 1, 0, 9.0], "object__parts__y": [1, 0, 0, 0.5]}
+        record = make_record(object__area=[3.0, 0.1], object__parts__v=[2, 1, 2, 0], **corners)
+        objects, mended = settle(record, CLIP)
+        assert objects.parts == record.object.parts
+        assert mended == {"areas_clipped": 1}
+
     def test_parts_without_visibility_go_to_the_edge(self, make_record):
         """Where no part has a visibility, none can be hidden."""
-        record = make_record(object__parts__x=[0.1, 1.2, 0.5, 0.6], object__parts__v=[])
-        objects, mended = settle(record, CLIP)
-        assert (objects.parts.x, objects.parts.v) == ([0.1, 1, 0.5, 0.6], [])
-        assert mended == {"parts_clipped": 1}
+        outside = {"object__parts__x": [0.1, 1.2, 0.5, 0.6], "object__parts__y": [0.3, 0.3, -0.7, 0.8]}
+        objects, mended = settle(make_record(object__parts__v=[], **outside), CLIP)
+        assert (objects.parts.x, objects.parts.y) == ([0.1, 1, 0.5, 0.6], [0.3, 0.3, 0, 0.8])
+        assert (objects.parts.v, mended) == ([], {"parts_clipped": 2})
 
     @pytest.mark.parametrize("policy", [AnnotationPolicy(), CLIP], ids=["error", "clip"])
     @pytest.mark.parametrize("x", [-1.0, -0.0001, 300.0])
