@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_stage.codecs.tfrecord import FOOTER, HEADER, Frame, decode_frames, encode_frame, mask_crc
+from tfrec_stage.codecs.tfrecord import (
+    FOOTER,
+    HEADER,
+    Frame,
+    decode_frames,
+    encode_frame,
+    frame_spans,
+    is_header,
+    mask_crc,
+)
 from tfrec_stage.errors import ShardError
 
 tf = pytest.importorskip("tensorflow")
@@ -17,6 +26,10 @@ payloads = st.lists(st.binary(max_size=300), max_size=5)
 
 def frames_of(data: bytes) -> list[Frame]:
     return list(decode_frames(io.BytesIO(data), "x"))
+
+
+def spans_of(data: bytes) -> list[tuple[int, int]]:
+    return list(frame_spans(io.BytesIO(data), "x"))
 
 
 def encode_all(records: list[bytes]) -> bytes:
@@ -48,6 +61,14 @@ def test_decoding_gives_back_payloads_and_offsets(records: list[bytes]) -> None:
     assert [frame.payload for frame in frames] == records
     sizes = [HEADER.size + len(record) + FOOTER.size for record in records]
     assert [frame.offset for frame in frames] == [sum(sizes[:i]) for i in range(len(sizes))]
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 1 << 20])
+def test_payloads_of_every_length_come_back(size: int) -> None:
+    """The length has eight bytes, and all of them count."""
+    payload = bytes([size % 251]) * size
+    assert [frame.payload for frame in frames_of(encode_all([payload, b"behind"]))] == [payload, b"behind"]
+    assert spans_of(encode_all([payload, b"behind"])) == [(0, 16 + size), (16 + size, 22)]
 
 
 @given(st.lists(st.binary(max_size=50), max_size=4))
@@ -104,3 +125,37 @@ def test_records_before_a_damage_are_given(tmp_path: Path) -> None:
     """Whatever stands before a damage can be read."""
     frames = decode_frames(io.BytesIO(GOOD[:-1]), "x")
     assert next(frames).payload == b"first"
+
+
+@given(payloads)
+def test_spans_are_those_of_the_frames(records: list[bytes]) -> None:
+    """Offsets and sizes are those of reading, wherever the stream stands before."""
+    stream = io.BytesIO(encode_all(records))
+    stream.seek(min(7, len(stream.getvalue())))
+    expected = [
+        (frame.offset, HEADER.size + len(frame.payload) + FOOTER.size) for frame in frames_of(stream.getvalue())
+    ]
+    assert list(frame_spans(stream, "x")) == expected
+
+
+def test_spans_do_not_look_at_payloads() -> None:
+    """Only headers are read: a damaged payload is not met, a damaged length is."""
+    assert spans_of(GOOD.replace(b"first", b"FIRST")) == [(0, SECOND), (SECOND, len(GOOD) - SECOND)]
+    with pytest.raises(ShardError, match=f"x: the length of the record at byte {SECOND} does not have its CRC32C"):
+        spans_of(GOOD[:SECOND] + b"\1" + GOOD[SECOND + 1 :])
+
+
+@pytest.mark.parametrize("size", [size for size in range(1, len(GOOD)) if size != SECOND])
+def test_spans_end_where_the_file_is_cut(size: int) -> None:
+    """A file that ends inside a frame is an error that names the frame, behind the spans of the whole ones."""
+    spans = frame_spans(io.BytesIO(GOOD[:size]), "x")
+    whole = [next(spans)] if size > SECOND else []
+    assert whole == [(0, SECOND)][: len(whole)]
+    with pytest.raises(ShardError, match=f"x: expected .* at byte {SECOND * len(whole)}, but the file ends"):
+        next(spans)
+
+
+def test_a_header_is_twelve_bytes_with_their_checksum() -> None:
+    """No fewer, no more, and no other twelve."""
+    assert [is_header(GOOD[:size]) for size in range(20)] == [size == HEADER.size for size in range(20)]
+    assert not is_header(GOOD[1 : 1 + HEADER.size])
