@@ -2,6 +2,7 @@
 
 import math
 import struct
+from array import array
 from contextlib import suppress
 
 import pytest
@@ -84,6 +85,8 @@ def test_an_entry_can_be_written_around_its_value(image: bytes) -> None:
         pytest.param(0, "00", id="zero"),
         pytest.param(127, "7f", id="largest of one group"),
         pytest.param(128, "8001", id="smallest of two groups"),
+        pytest.param(2**14 - 1, "ff7f", id="largest of two groups"),
+        pytest.param(2**14, "808001", id="smallest of three groups"),
         pytest.param(300, "ac02", id="the example of the specification"),
         pytest.param(2**63 - 1, "ffffffffffffffff7f", id="largest int64"),
         pytest.param(-1, "ffffffffffffffffff01", id="negative numbers take ten groups"),
@@ -92,6 +95,28 @@ def test_an_entry_can_be_written_around_its_value(image: bytes) -> None:
 def test_varint(number: int, groups: str) -> None:
     """Groups of seven bits, the lowest first."""
     assert encode_varint(number).hex() == groups
+
+
+@pytest.mark.parametrize(
+    ("numbers", "groups"),
+    [
+        pytest.param([], "", id="none"),
+        pytest.param([0], "00", id="zero"),
+        pytest.param([200], "c801", id="one"),
+        pytest.param([0, 1, 127], "00017f", id="a group each"),
+        pytest.param([1, 128, 255], "018001ff01", id="bytes that take two groups"),
+        pytest.param([255, 256], "ff018002", id="more than a byte"),
+        pytest.param([1, -1], "01" + "ff" * 9 + "01", id="a negative one"),
+        pytest.param([2**63 - 1, -(2**63)], "ff" * 8 + "7f" + "80" * 9 + "01", id="the largest and the smallest"),
+    ],
+)
+@pytest.mark.parametrize("make", [list, lambda numbers: array("q", numbers)], ids=["list", "array"])
+def test_lists_of_integers(make, numbers: list[int], groups: str) -> None:
+    """Numbers are packed one after the other, whatever their sizes and in whatever they come."""
+    data = bytes.fromhex(groups)
+    packed = b"\x0a" + encode_varint(len(data)) + data if data else b""
+    assert encode_example({"i": (Kind.INT64, make(numbers))}) == _example(_entry("i", b"\x1a", packed))
+    assert decode_example(_example(_entry("i", b"\x1a", packed))) == {"i": Feature(Kind.INT64, numbers)}
 
 
 def test_unpacked_numbers_are_read() -> None:
@@ -104,7 +129,7 @@ def test_unpacked_numbers_are_read() -> None:
 
 def test_unknown_fields_are_passed_over() -> None:
     """Fields that a later version may add do not disturb, wherever they stand."""
-    entry = _entry("i", b"\x1a", b"\x0a\x01\x07")
+    entry = _entry("i", b"\x20\x05\x1a", b"\x0a\x01\x07")
     entry = b"\x0a" + encode_varint(entry[1] + 2) + entry[2:] + b"\x18\x05"
     data = _example(entry) + b"\x10\x05" + b"\x39" + bytes(8)
     assert decode_example(data) == {"i": Feature(Kind.INT64, [7])}
@@ -127,13 +152,49 @@ def test_nan_and_infinity_are_kept() -> None:
         pytest.param(b"\x0b", id="a group, which proto3 does not have"),
         pytest.param(b"\x08\x01", id="a number where the features belong"),
         pytest.param(b"\x0a\x05\x0a\x03\x0a\x01\xff", id="a key that is not UTF-8"),
-        pytest.param(bytes.fromhex("0a0c 0a0a 0a0169 1205 1a03 0a0180 10"), id="an integer that ends behind its list"),
+        pytest.param(b"\x0b" + bytes(8), id="a group, with something behind it"),
     ],
 )
 def test_what_is_no_example_is_an_error(data: bytes) -> None:
     """Bytes that are no Example raise ShardError, never anything else."""
     with pytest.raises(ShardError, match=r"tf\.train\.Example"):
         decode_example(data)
+
+
+def test_an_integer_ends_with_its_list() -> None:
+    """The rest of an integer is not taken from what stands behind its list."""
+    cut, whole = _entry("i", b"\x1a", b"\x0a\x01\x80"), _entry("j", b"\x1a", b"\x0a\x01\x07")
+    with pytest.raises(ShardError, match="an integer runs over the end of its list"):
+        decode_example(_example(cut + whole))
+
+
+FIXED = b"\x0d\x1a\x02aa"
+"""Field 1 as a number of 32 bits, whose bytes could be read as a message with an unknown field."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(FIXED, id="features"),
+        pytest.param(b"\x0a\x05" + FIXED, id="an entry"),
+        pytest.param(b"\x0a\x07\x0a\x05\x0d" + b"keys", id="a key"),
+        pytest.param(b"\x0a\x07\x0a\x05\x15" + b"\x1a\x02aa", id="a feature"),
+        pytest.param(b"\x0a\x09\x0a\x07\x12\x05\x0d" + b"\x0a\x02aa", id="a list of bytes"),
+        pytest.param(b"\x0a\x08\x0a\x06\x12\x04\x0a\x02\x08\x61", id="one of the bytes"),
+    ],
+)
+def test_a_number_is_never_read_as_bytes(data: bytes) -> None:
+    """Where bytes belong, a field of another type is an error, even if its content could be read."""
+    with pytest.raises(ShardError, match="where bytes belong"):
+        decode_example(data)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x12\x00"], ids=["no value", "a value of no kind"])
+def test_a_feature_without_a_kind_is_left_out(value: bytes) -> None:
+    """A key without a list is none of the features, and those beside it are read."""
+    entry = key_field("empty")[:-1] + value
+    data = b"\x0a" + encode_varint(len(entry)) + entry
+    assert decode_example(_example(data + _entry("i", b"\x1a", b"\x0a\x01\x07"))) == {"i": Feature(Kind.INT64, [7])}
 
 
 @given(features, st.data())
