@@ -1,9 +1,11 @@
 import hashlib
 import os
+import struct
 
 import pytest
 from PIL import ExifTags, Image
 
+from tfrec_stage.codecs.formats import FORMATS, readable_formats
 from tfrec_stage.importers import Problem
 from tfrec_stage.importers.pins import ImageFacts, inspect_image, pin
 from tfrec_stage.records import ImageRecord
@@ -108,3 +110,50 @@ def test_a_broken_exif_block_is_no_error(tmp_path):
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif.tobytes()[:12])
     assert inspect_image(tmp_path / "a.jpg").upright in {None, (20, 10)}
+
+
+HEADERS = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 10\n%%EndComments\n%%EOF\n",
+    "PSD": b"8BPS" + (1).to_bytes(2, "big") + bytes(6) + struct.pack(">HIIHH", 3, 10, 20, 8, 3) + bytes(14),
+    "XBM": b"#define a_width 20\n#define a_height 10\nstatic char a_bits[] = {\n0x00};\n",
+    "XPM": b'/* XPM */\nstatic char *a[] = {\n"20 10 1 1",\n"a c #000000",\n"' + b"a" * 20 + b'"};\n',
+}
+"""Images of 20 x 10 pixels in formats that Pillow knows and that the encoder does not take."""
+
+
+@pytest.mark.parametrize("image_format", [*HEADERS, "ICO", "TGA", "SGI", "PCX", "DDS", "ICNS"])
+def test_other_formats_are_never_opened(tmp_path, monkeypatch, image_format):
+    """A file that the encoder refuses is pinned without a size, and its decoder is not started."""
+    path = tmp_path / "a.jpg"
+    if image_format in HEADERS:
+        path.write_bytes(HEADERS[image_format])
+    else:
+        Image.new("RGB", (20, 10)).save(path, image_format)
+    with Image.open(path) as image:  # else the test would say nothing
+        assert image.format == image_format
+    opened = []
+    for name, (_, accept) in list(Image.OPEN.items()):
+        if name not in readable_formats():
+            monkeypatch.setitem(Image.OPEN, name, (lambda *_, name=name: opened.append(name), accept))
+    pinned = pin(record(width=30, height=15), tmp_path)
+    assert (pinned.width, pinned.height) == (30, 15)
+    assert pinned.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert opened == []
+
+
+def test_what_the_encoder_takes_is_what_an_import_opens():
+    """JPEG and every format that the encoder reads, as far as this Pillow has them."""
+    assert readable_formats()[0] == "JPEG"
+    assert {"PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM"} <= set(readable_formats()) <= {"JPEG", *FORMATS}
+
+
+def test_a_format_that_pillow_was_built_without(monkeypatch, draw):
+    """A Pillow without one of the formats still reads the sizes of the others."""
+    Image.init()
+    monkeypatch.delitem(Image.OPEN, "WEBP")
+    readable_formats.cache_clear()
+    try:
+        assert inspect_image(draw("a.png", (20, 10))).raw == (20, 10)
+        assert "WEBP" not in readable_formats()
+    finally:
+        readable_formats.cache_clear()

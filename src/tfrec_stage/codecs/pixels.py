@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageFile
 
 from tfrec_stage.codecs.byte_search import searcher
+from tfrec_stage.codecs.formats import FORMATS
 from tfrec_stage.codecs.orientation import Orientation, Size, find_orientation
 from tfrec_stage.errors import ConfigError, RecordError
 
@@ -20,9 +21,6 @@ PIXEL_LIMIT: Final = 178_956_970
 """Most pixels of an image: beyond it Pillow refuses by default, and TensorFlow's decoder too (2^29 bytes)."""
 SIDE_LIMIT: Final = 65_500
 """Most pixels of one side that libjpeg reads or writes."""
-FORMATS: Final = ("PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
-"""What is read beside JPEG: each can be told by its first bytes, and none runs another program, as EPS does."""
-
 _EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
 _search_animation: Final = searcher(b"acTL")  # the chunk of an animated PNG
 _lock: Final = threading.Lock()

@@ -1,4 +1,7 @@
-"""The `sha256` and the size of an image file, learnt from its bytes and its header; no pixel is decoded."""
+"""The `sha256` and the size of an image file, learnt from its bytes and its header; no pixel is decoded.
+
+Only formats that the encoder takes are opened: an import never starts a decoder for any other.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ from typing import Final
 import msgspec
 from PIL import ExifTags, Image
 
+from tfrec_stage.codecs.formats import readable_formats
 from tfrec_stage.errors import RecordError
 from tfrec_stage.image_file import read_image_file
 from tfrec_stage.importers.folders import is_utf8
@@ -65,7 +69,7 @@ def _mismatch(record: ImageRecord, stated: tuple[int, int], actual: tuple[int, i
 
 def _read_sizes(content: bytes) -> tuple[tuple[int, int], tuple[int, int]] | tuple[None, None]:
     try:
-        with Image.open(BytesIO(content)) as image:
+        with Image.open(BytesIO(content), formats=readable_formats()) as image:
             raw = image.size
             upright = (raw[1], raw[0]) if _orientation(image) in _ON_ITS_SIDE else raw
     except Exception:  # noqa: BLE001 - plug-ins raise nearly anything on damage; the encoder says what
