@@ -15,13 +15,24 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeDataset, encode_noise
-from tfrec_stage import create
+from tfrec_stage import create, directories
 from tfrec_stage import engine as engine_module
 from tfrec_stage.engine import EngineName
 from tfrec_stage.errors import ConfigError, ManifestError, OutputError
 from tfrec_stage.progress import Progress
 from tfrec_stage.shards.shelf import NoStore
 
+LINUX_ONLY = [
+    "copy_file_range",
+    "link",
+    "posix_fadvise",
+    "preadv",
+    "RWF_NOWAIT",
+    "writev",
+    "memfd_create",
+    "O_DIRECTORY",
+]
+"""What `os` has on Linux alone, or not everywhere."""
 FULL_RECORD = {
     "id": "0",
     "extra": '{"a": 1}',
@@ -208,6 +219,26 @@ class TestSameBytes:
         build(random.Random(1).sample(dataset, len(dataset)), tmp_path / "second")
         assert digests(tmp_path / "second") == digests(tmp_path / "first")
 
+    def test_systems_that_have_less(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A Python without any of the calls that only Linux has, without links and exchanges, writes the same."""
+        dataset = make_dataset(20)
+        build(dataset, tmp_path / "expected", store_dir=tmp_path / "expected store")
+        program = f"""
+import ctypes, json, os, sys
+for name in {LINUX_ONLY}:
+    hasattr(os, name) and delattr(os, name)
+ctypes.CDLL = lambda *_, **__: object()
+from tfrec_stage import create
+for _ in range(2):
+    assert create(json.load(open("dataset.json")), "train", "out", 3, 2, store_dir="store") == []
+"""
+        (tmp_path / "dataset.json").write_text(json.dumps(dataset))
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+        assert digests(tmp_path / "out") == digests(tmp_path / "expected")
+        assert not {path.stat().st_ino for path in (tmp_path / "store" / "v1" / "shards").iterdir()} & {
+            path.stat().st_ino for path in (tmp_path / "out").iterdir()
+        }
+
     def test_process_and_directory_do_not_matter(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """Other processes with other hash seeds, in other working directories, give the same files."""
         for name in ("first", "second"):
@@ -378,6 +409,69 @@ class TestOutput:
         with pytest.raises(OutputError, match=f"it holds {foreign}"):
             build(make_dataset(3), tmp_path / "out")
         assert (tmp_path / "out" / foreign).read_text() == "mine"
+
+    @pytest.mark.parametrize("foreign", ["index.json", "train-00000-of-00003"])
+    def test_a_folder_is_never_ours(self, tmp_path: Path, make_dataset: MakeDataset, foreign: str) -> None:
+        """A folder under the name of one of our files is somebody else's, with all that is in it."""
+        (tmp_path / "out" / foreign).mkdir(parents=True)
+        (tmp_path / "out" / foreign / "mine").touch()
+        with pytest.raises(OutputError, match=f"it holds {foreign}"):
+            build(make_dataset(3), tmp_path / "out")
+        assert (tmp_path / "out" / foreign / "mine").exists()
+
+    @pytest.mark.parametrize("is_there", [True, False])
+    @pytest.mark.parametrize("foreign", ["NOTES.md", "val-00000-of-00002"])
+    def test_foreign_files_that_come_during_the_build(
+        self, tmp_path: Path, make_dataset: MakeDataset, foreign: str, is_there: bool
+    ) -> None:
+        """What is put into the output directory while its successor is built is refused as at the start."""
+        if is_there:
+            build(make_dataset(10), tmp_path / "out")
+        before = digests(tmp_path / "out") if is_there else {}
+
+        def put(_: object) -> None:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            (tmp_path / "out" / foreign).write_text("mine")
+
+        with pytest.raises(OutputError, match=f"it holds {foreign}"):
+            build(make_dataset(12), tmp_path / "out", progress=put)
+        assert (tmp_path / "out" / foreign).read_text() == "mine"
+        (tmp_path / "out" / foreign).unlink()
+        assert digests(tmp_path / "out") == before
+        assert {path.name for path in tmp_path.iterdir()} == {"images", "out"}
+
+    def test_a_foreign_file_at_the_last_moment(
+        self, tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What comes after the last look is kept beside the new shards, and refused by the next build."""
+        build(make_dataset(10), tmp_path / "out", profiles=["csv"])
+        swap = directories._swap
+
+        def put_and_swap(staging: Path, path: Path) -> None:
+            (path / "NOTES.md").write_text("mine")
+            swap(staging, path)
+
+        monkeypatch.setattr(directories, "_swap", put_and_swap)
+        build(make_dataset(12), tmp_path / "out")
+        index = json.loads((tmp_path / "out" / "index.json").read_text())
+        assert index["records"] == 12
+        assert (tmp_path / "out" / "NOTES.md").read_text() == "mine"
+        assert not (tmp_path / "out" / "train.csv").exists()
+        with pytest.raises(OutputError, match=r"it holds NOTES\.md"):
+            build(make_dataset(12), tmp_path / "out")
+
+    def test_a_directory_that_may_not_be_read(
+        self, tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An output directory that cannot be looked into is refused in one line."""
+
+        def refuse(directory: Path) -> None:
+            raise PermissionError(13, "Permission denied", str(directory))
+
+        (tmp_path / "out").mkdir()
+        monkeypatch.setattr("tfrec_stage.shards.index.os.scandir", refuse)
+        with pytest.raises(OutputError, match=r"cannot read .*out: Permission denied; name another"):
+            build(make_dataset(3), tmp_path / "out")
 
     def test_a_file_in_the_place_is_refused(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """A file where the directory should be is left alone."""

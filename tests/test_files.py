@@ -1,17 +1,16 @@
-"""Files and directories that appear whole or not at all."""
+"""Files that appear whole or not at all, and stay after a crash."""
 
-import fcntl
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from tests.disk import DiskLog, names
+from tfrec_stage.directories import replaced_directory
 from tfrec_stage.errors import OutputError
-from tfrec_stage.files import atomic_writer, link_file, replaced_directory, write_file
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(entry.name for entry in directory.iterdir())
+from tfrec_stage.files import atomic_writer, link_file, make_directories, sync_directory, write_file
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -44,38 +43,6 @@ def test_a_hard_link_is_never_written_through(tmp_path: Path) -> None:
     assert (cached.read_bytes(), path.read_bytes()) == (b"cached", b"new")
 
 
-def test_a_directory_is_replaced_whole(tmp_path: Path) -> None:
-    """The new directory takes the place of the old one, of which nothing survives."""
-    path = tmp_path / "out"
-    path.mkdir()
-    (path / "old").touch()
-    with replaced_directory(path) as staging:
-        (staging / "new").touch()
-        assert names(path) == ["old"]
-    assert names(path) == ["new"]
-    assert names(tmp_path) == ["out"]
-
-
-def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
-    """An error keeps the previous directory and leaves nothing beside it."""
-    path = tmp_path / "out"
-    path.mkdir()
-    (path / "old").touch()
-    with pytest.raises(KeyboardInterrupt), replaced_directory(path) as staging:
-        (staging / "new").touch()
-        raise KeyboardInterrupt
-    assert names(path) == ["old"]
-    assert names(tmp_path) == ["out"]
-
-
-def test_a_new_directory_has_the_usual_rights(tmp_path: Path) -> None:
-    """The directory can be read by whomever the umask lets, like any other."""
-    with replaced_directory(tmp_path / "out"):
-        pass
-    (tmp_path / "usual").mkdir()
-    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
-
-
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     """A path that leads through a file is an error that names it."""
     (tmp_path / "file").touch()
@@ -83,37 +50,6 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(OutputError, match=r"cannot write .*file/a"):
         write_file(tmp_path / "file" / "a", b"")
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    """A directory left behind is removed by the next; one that a living process holds is not."""
-    dead, alive = tmp_path / ".out[1].dead.partial", tmp_path / ".out[1].alive.partial"
-    dead.mkdir()
-    alive.mkdir()
-    held = os.open(alive, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    with replaced_directory(tmp_path / "out[1]"):
-        pass
-    os.close(held)
-    assert names(tmp_path) == [alive.name, "out[1]"]
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-@pytest.mark.parametrize("can_exchange", [True, False])
-def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, can_exchange: bool) -> None:
-    """Two replacements of one directory, one inside the other: both end well, the last stays, whole."""
-    if not can_exchange:
-        monkeypatch.setattr("tfrec_stage.files._exchange", lambda *_: False)
-    path = tmp_path / "out"
-    if is_there:
-        path.mkdir()
-    with replaced_directory(path) as outer:
-        (outer / "outer").touch()
-        with replaced_directory(path) as inner:
-            (inner / "inner").touch()
-        assert names(path) == ["inner"]
-    assert names(path) == ["outer"]
-    assert names(tmp_path) == ["out"]
 
 
 @pytest.mark.parametrize("can_link", [True, False])
@@ -136,3 +72,93 @@ def test_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link
         (tmp_path / "c").write_bytes(b"mine")
         link_file(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == b"mine"
+
+
+def test_bytes_are_on_disk_before_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the content is synced, then it gets its name, then that name is synced."""
+    log = DiskLog(tmp_path, monkeypatch)
+    write_file(tmp_path / "a", b"x")
+    log.assert_order(("sync", ".a.*"), ("name", "a"), ("sync", "."))
+    assert len(log.events) == 3
+
+
+def test_the_caller_may_sync_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that the caller or the swap of the whole directory brings to disk are not synced one by one."""
+    log = DiskLog(tmp_path, monkeypatch)
+    write_file(tmp_path / "a", b"x", sync_name=False)
+    assert log.at("sync", ".") == []
+    (tmp_path / ".out.0123.partial").mkdir()
+    write_file(tmp_path / ".out.0123.partial" / "b", b"x")
+    assert log.at("sync", ".out.0123.partial") == []
+    assert len(log.at("sync", "*")) == 2
+
+
+def test_new_directories_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes a directory with its parents syncs each one that got a new name; what is there costs nothing."""
+    log = DiskLog(tmp_path, monkeypatch)
+    make_directories(tmp_path / "a" / "b")
+    assert {name for _, name in log.events} == {".", "a"}
+    log.events.clear()
+    make_directories(tmp_path / "a" / "b")
+    assert log.events == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_file_systems_that_cannot_sync_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """They are passed over."""
+    monkeypatch.setattr(os, "fsync", failing_for_directories(number))
+    write_file(tmp_path / "a", b"x")
+    with replaced_directory(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == ["a", "out"]
+
+
+def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the disk when a directory is synced is one line that names it; nothing partial is left."""
+    monkeypatch.setattr(os, "fsync", failing_for_directories(errno.EIO))
+    with pytest.raises(OutputError, match=rf"cannot bring the names in {tmp_path} to disk: Input/output error"):
+        write_file(tmp_path / "a", b"x")
+    with pytest.raises(OutputError, match="Input/output error"), replaced_directory(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_directory_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that may be written but not read cannot be opened to be synced: passed over."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tfrec_stage.files.open_directory", refuse)
+    sync_directory(tmp_path)
+
+
+def failing_for_directories(number: int):
+    sync = os.fsync
+
+    def fail(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(fd)
+
+    return fail
+
+
+@pytest.mark.parametrize("missing", [["copy_file_range"], ["copy_file_range", "link"]])
+def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> None:
+    """Without the calls that only Linux has, and without links, a file is copied whole and synced."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for name in missing:
+        monkeypatch.delattr(os, name)
+    log = DiskLog(tmp_path, monkeypatch)
+    content = os.urandom(3_000_000)
+    (tmp_path / "a").write_bytes(content)
+    link_file(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == content
+    assert log.events == [("sync", "b")]

@@ -25,6 +25,7 @@ CARRIERS = {
     "errors",
     "ordered_map",
     "files",
+    "directories",
     "progress",
     "engine",
     "manifest",

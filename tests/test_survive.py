@@ -345,7 +345,7 @@ class TestDisks:
 
     def test_no_exchange_of_names(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """A system without renameat2: the same in two steps."""
-        monkeypatch.setattr("tfrec_stage.files._exchange", lambda *_: False)
+        monkeypatch.setattr("tfrec_stage.directories._exchange", lambda *_: False)
         project.encode = {"seed": 1}
         assert_recovers(project)
 

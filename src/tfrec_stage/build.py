@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import TooManyFailuresError
-from tfrec_stage.files import copy_atomically, replaced_directory, scratch_directory
+from tfrec_stage.files import copy_atomically
 from tfrec_stage.handover import FinishedDataset, handover_names, write_handover
 from tfrec_stage.making import Made, MadeShard, Making, request_digest
 from tfrec_stage.manifest.source import RecordSource
@@ -17,6 +19,7 @@ from tfrec_stage.shards.fingerprint import KeyMaker, plain_identity
 from tfrec_stage.shards.index import (
     FAILURES_NAME,
     ShardEntry,
+    find_foreign_files,
     refuse_foreign_files,
     shard_entry,
     shard_name,
@@ -76,12 +79,10 @@ def build(
         OutputError: the output directory cannot be written, or holds files that are not ours.
         TooManyFailuresError: more images failed than allowed; the previous output and its shards in the store stay.
     """
-    refuse_foreign_files(
-        request.output_directory, request.name, handover_names(request.name, stated_profiles(request.output_directory))
-    )
+    _refuse_foreign(request)
     known_as = request_digest(source, request)
     with open_shelf(request.store_directory, request.output_directory) as shelf:
-        with replaced_directory(request.output_directory) as directory:
+        with replaced_directory(request.output_directory, partial(_find_foreign, request)) as directory:
             with scratch_directory(directory) as scratch:
                 making = Making(source, request, shelf, directory, scratch, listener)
                 made = making.link_unchanged(known_as) or making.make()
@@ -91,9 +92,24 @@ def build(
                 shelf.refuse(made.as_build(None), made.notes)
                 raise _refused(verdict, request, failures, directory)
             report = _write_account(directory, request, made.shards, statistics, failures)
+            _refuse_foreign(request)  # once more: a build may take hours
         shelf.finish(made.as_build(known_as), made.notes)
     request.refused_failures_path.unlink(missing_ok=True)  # of an earlier build that was refused
     return report
+
+
+def _refuse_foreign(request: BuildRequest) -> None:
+    directory = request.output_directory
+    refuse_foreign_files(directory, request.name, _names_beside(request, directory))
+
+
+def _find_foreign(request: BuildRequest, directory: Path) -> list[str]:
+    return find_foreign_files(directory, request.name, _names_beside(request, directory))
+
+
+def _names_beside(request: BuildRequest, directory: Path) -> list[str]:
+    """Files that the profiles of the build in a directory wrote beside its shards, as regular expressions."""
+    return handover_names(request.name, stated_profiles(directory))
 
 
 def _write_failures(

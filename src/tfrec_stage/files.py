@@ -1,13 +1,11 @@
-"""Files and directories that appear whole or not at all.
+"""Files that appear whole or not at all, and stay after a crash.
 
-Everything is written beside its place and renamed into it. An existing file is never opened for writing: under
-hard links it may be an object of DVC's cache.
+Everything is written beside its place and renamed into it: first the bytes are brought to disk, then the name. An
+existing file is never opened for writing: under hard links it may be an object of DVC's cache.
 """
 
-import ctypes
 import errno
 import fcntl
-import glob
 import os
 import secrets
 import shutil
@@ -18,21 +16,28 @@ from typing import BinaryIO, Final
 
 from tfrec_stage.errors import OutputError
 
-_AT_FDCWD: Final = -100
-_RENAME_EXCHANGE: Final = 2
+PARTIAL: Final = ".partial"
+"""Suffix of what is being written, be it a file or a directory."""
 _CANNOT_LINK: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 )
+_CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)  # POSIX has it since 2008
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name only when the block ends well.
+def atomic_writer(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
+    """A file that gets its name only when the block ends well; its bytes are on disk by then.
+
+    Args:
+        path: the file.
+        sync_name: whether its name is brought to disk, too; False where the caller syncs the directory once for many.
+            In a directory that `replaced_directory` gave this is never done, as it does so itself.
 
     Raises:
         OutputError: the directory cannot be made or written.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = partial_path(path)
     file = _create(partial, path)
     try:
         with file:
@@ -46,11 +51,13 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+    if sync_name and path.parent.suffix != PARTIAL:
+        sync_directory(path.parent)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a whole file, atomically."""
-    with atomic_writer(path) as file:
+def write_file(path: Path, data: bytes, *, sync_name: bool = True) -> None:
+    """Write a whole file, atomically; see `atomic_writer`."""
+    with atomic_writer(path, sync_name=sync_name) as file:
         file.write(data)
 
 
@@ -64,48 +71,60 @@ def copy_atomically(source: Path, target: Path) -> None:
         shutil.copyfileobj(reader, writer, 1 << 20)
 
 
-@contextmanager
-def scratch_directory(parent: Path) -> Iterator[Path]:
-    """A directory for what is needed for the length of a block, and removed at its end.
+def partial_path(path: Path) -> Path:
+    """A new name beside `path`, for what will get that name once it is finished."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a directory to disk: after a power failure a rename may otherwise be undone.
+
+    A file system that cannot do it, and a directory that may be written but not read, are passed over.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: the disk reports an error.
     """
-    path = parent / ".scratch"
     try:
-        path.mkdir()
+        fd = open_directory(directory)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except PermissionError:
+        return
     except OSError as error:
-        raise write_error(path, error) from error
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+        if error.errno not in _CANNOT_SYNC:
+            raise OutputError(f"cannot bring the names in {directory} to disk: {error.strerror or error}") from error
 
 
-@contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
-    """An empty directory beside `path`, which takes its place when the block ends well.
-
-    Until then the previous directory stays as it was; whatever goes wrong, the new one is removed. What a killed
-    process left beside `path` is removed on the way: a living one holds a lock on its own.
+def make_directories(directory: Path) -> None:
+    """Make a directory with its parents, as far as they are missing, and bring their names to disk.
 
     Raises:
-        OutputError: the directory cannot be made or swapped.
+        OSError: one cannot be made.
+        OutputError: the disk reports an error.
     """
-    path = path.resolve() if path.is_symlink() else path  # the link stays, what it names is replaced
-    staging, lock = _make_scratch(path)
-    try:
-        yield staging
-        _swap(staging, path)
-    finally:
-        os.close(lock)
-        shutil.rmtree(staging, ignore_errors=True)
+    if directory.is_dir():
+        return
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_directory(made.parent)
+
+
+def open_directory(directory: Path) -> int:
+    """A descriptor of a directory, to lock or to sync it.
+
+    Raises:
+        OSError: there is no such directory, or it may not be read.
+    """
+    return os.open(directory, _DIRECTORY_FLAGS)
 
 
 @contextmanager
 def locked_directory(path: Path) -> Iterator[None]:
     """Nobody else who asks for the same directory is in this block at the same time."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = open_directory(path)
     try:
         with suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -134,6 +153,8 @@ def link_file(source: Path, target: Path) -> None:
         os.link(source, target)
     except FileNotFoundError:
         raise
+    except AttributeError:  # a system without links
+        _copy_file(source, target)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise OutputError(f"cannot link {target}: {error.strerror}") from error
@@ -155,7 +176,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _copy_content(reader: BinaryIO, writer: BinaryIO) -> None:
-    with suppress(OSError):  # not every file system has it; what is left is then copied
+    with suppress(AttributeError, OSError):  # Linux has it, not for every file system; what is left is then copied
         while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
             pass
     shutil.copyfileobj(reader, writer, 1 << 20)
@@ -170,76 +191,7 @@ def write_error(path: Path, error: OSError) -> OutputError:
 
 def _create(partial: Path, path: Path) -> BinaryIO:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         return partial.open("xb")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _make_scratch(path: Path) -> tuple[Path, int]:
-    """A new directory beside `path`, and the descriptor whose lock keeps it from being swept."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        while True:
-            scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-            scratch.mkdir()
-            with suppress(FileNotFoundError):  # somebody swept it before it was locked
-                return scratch, _open_locked(scratch)
-    except OSError as error:
-        raise OutputError(f"cannot make {path}: {error.strerror or error}") from error
-
-
-def _open_locked(directory: Path) -> int:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # some network file systems have no locks; leftovers are then not swept
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        directory.stat()  # whoever had the lock may have been removing it
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed processes left."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        with suppress(OSError):
-            lock = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                if lock_or_pass(lock):
-                    shutil.rmtree(leftover, ignore_errors=True)
-            finally:
-                os.close(lock)
-
-
-def _swap(staging: Path, path: Path) -> None:
-    """Put `staging` in the place of `path`, whose directory, if there is one, gets the name of `staging`."""
-    try:
-        if not _exchange(staging, path):
-            _rename_or_exchange(staging, path)
-    except OSError as error:
-        raise OutputError(f"cannot replace {path}: {error.strerror or error}") from error
-
-
-def _rename_or_exchange(staging: Path, path: Path) -> None:
-    try:
-        staging.rename(path)  # nothing is there, or an empty directory
-    except OSError:  # something came meanwhile, or this system cannot exchange
-        if not _exchange(staging, path):
-            previous = staging.with_suffix(".previous.partial")
-            path.rename(previous)
-            staging.rename(path)
-            previous.rename(staging)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step, so that neither is ever absent; False where the system cannot.
-
-    Source: renameat2(2), Linux 3.15, glibc 2.28.
-    """
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)

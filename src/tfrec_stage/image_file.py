@@ -14,7 +14,6 @@ SIZE_LIMIT: Final = 2**31 - 1
 """Most bytes of an image file: no `tf.train.Example` can hold more."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_CAN_TELL: Final = hasattr(os, "RWF_NOWAIT")  # Linux
 _MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5): device third, type of file system after "-"
 _IN_MEMORY: Final = frozenset({b"tmpfs", b"ramfs", b"devtmpfs"})
 _KINDS: Final = {
@@ -48,7 +47,7 @@ def read_image_file(path: str | bytes | os.PathLike[str]) -> bytes:
 
 def is_cached(path: str) -> bool:
     """Whether a file begins in memory, so that to read it will not wait for a disk; True where nobody can tell."""
-    if not _CAN_TELL:
+    if not (hasattr(os, "RWF_NOWAIT") and hasattr(os, "preadv")):  # Linux has both
         return True
     try:
         descriptor = os.open(path, _FLAGS)
@@ -67,7 +66,7 @@ def is_cached(path: str) -> bool:
 
 def prefetch(path: str) -> None:
     """Ask the kernel for a file that will be read soon; what is wrong with it, its reader will be told."""
-    with suppress(OSError, ValueError):
+    with suppress(AttributeError, OSError, ValueError):  # macOS has no posix_fadvise
         descriptor = os.open(path, _FLAGS)
         try:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)

@@ -66,6 +66,15 @@ def test_a_file_just_written_is_in_memory(tmp_path: Path) -> None:
     assert is_cached("\0")
 
 
+@pytest.mark.parametrize("missing", ["RWF_NOWAIT", "preadv", "posix_fadvise"])
+def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Where the kernel cannot be asked whether a file is in memory, or for one, nobody waits and nothing fails."""
+    monkeypatch.delattr(os, missing, raising=False)
+    (tmp_path / "image.jpg").write_bytes(b"x")
+    assert is_cached(str(tmp_path / "image.jpg"))
+    prefetch(str(tmp_path / "image.jpg"))
+
+
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="needs Linux")
 @pytest.mark.parametrize(("error", "cached"), [(errno.EAGAIN, False), (errno.EOPNOTSUPP, False), (errno.EIO, True)])
 def test_what_the_kernel_says_of_a_file(

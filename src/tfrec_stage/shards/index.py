@@ -4,6 +4,7 @@ Nothing in them names a time, a host or a path of the machine: DVC hashes them w
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -101,6 +102,25 @@ def stated_profiles(directory: Path) -> list[str]:
         return []
 
 
+def find_foreign_files(directory: Path, name: str, also: Iterable[str] = ()) -> list[str]:
+    """Names in a directory that are not those of a build, in their order; a folder is never ours.
+
+    Args:
+        directory: that of a build.
+        name: the split's.
+        also: regular expressions for further files that a build writes.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    own = [rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}", *map(re.escape, (INDEX_NAME, STATS_NAME, FAILURES_NAME))]
+    ours = re.compile("|".join([*own, *also]))
+    with os.scandir(directory) as entries:
+        return sorted(
+            entry.name for entry in entries if not ours.fullmatch(entry.name) or entry.is_dir(follow_symlinks=False)
+        )
+
+
 def refuse_foreign_files(directory: Path, name: str, also: Iterable[str] = ()) -> None:
     """See to it that a directory holds nothing but an earlier build of the same name, which may be replaced.
 
@@ -110,17 +130,18 @@ def refuse_foreign_files(directory: Path, name: str, also: Iterable[str] = ()) -
         also: regular expressions for further files that a build writes.
 
     Raises:
-        OutputError: it holds something else, or is no directory.
+        OutputError: it holds something else, is no directory, or cannot be read.
     """
-    if not directory.exists():
+    try:
+        foreign = find_foreign_files(directory, name, also)
+    except FileNotFoundError:
         return
-    if not directory.is_dir():
+    except NotADirectoryError:
         raise OutputError(
             f"expected {directory} to be a directory or absent, but it is a file; name another output_dir"
-        )
-    own = [rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}", *map(re.escape, (INDEX_NAME, STATS_NAME, FAILURES_NAME))]
-    ours = re.compile("|".join([*own, *also]))
-    foreign = sorted(entry.name for entry in directory.iterdir() if not ours.fullmatch(entry.name))
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot read {directory}: {error.strerror}; name another output_dir") from error
     if foreign:
         shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise OutputError(

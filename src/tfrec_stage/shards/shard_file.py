@@ -98,7 +98,7 @@ class NewFile:
         if not self._waiting:
             return
         try:
-            written = os.writev(self._fd, self._waiting)
+            written = os.writev(self._fd, self._waiting) if hasattr(os, "writev") else 0  # Linux and macOS have it
             if written < self._waiting_bytes:
                 _write_rest(self._fd, b"".join(self._waiting), written)
         except OSError as error:

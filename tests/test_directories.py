@@ -1,0 +1,214 @@
+"""Directories that are replaced whole or not at all."""
+
+import ctypes
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.disk import DiskLog, names
+from tfrec_stage import directories
+from tfrec_stage.directories import replaced_directory
+from tfrec_stage.errors import OutputError
+
+
+def test_a_directory_is_replaced_whole(tmp_path: Path) -> None:
+    """The new directory takes the place of the old one, of which nothing survives."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").touch()
+    with replaced_directory(path) as staging:
+        (staging / "new").touch()
+        assert names(path) == ["old"]
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
+    """An error keeps the previous directory and leaves nothing beside it."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(KeyboardInterrupt), replaced_directory(path) as staging:
+        (staging / "new").touch()
+        raise KeyboardInterrupt
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_new_directory_has_the_usual_rights(tmp_path: Path) -> None:
+    """The directory can be read by whomever the umask lets, like any other."""
+    with replaced_directory(tmp_path / "out"):
+        pass
+    (tmp_path / "usual").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """A directory left behind is removed by the next; one that a living process holds is not."""
+    dead, alive = tmp_path / ".out[1].dead.partial", tmp_path / ".out[1].alive.partial"
+    dead.mkdir()
+    alive.mkdir()
+    held = os.open(alive, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with replaced_directory(tmp_path / "out[1]"):
+        pass
+    os.close(held)
+    assert names(tmp_path) == [alive.name, "out[1]"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, can_exchange: bool) -> None:
+    """Two replacements of one directory, one inside the other: both end well, the last stays, whole."""
+    if not can_exchange:
+        monkeypatch.setattr("tfrec_stage.directories._exchange", lambda *_: False)
+    path = tmp_path / "out"
+    if is_there:
+        path.mkdir()
+    with replaced_directory(path) as outer:
+        (outer / "outer").touch()
+        with replaced_directory(path) as inner:
+            (inner / "inner").touch()
+        assert names(path) == ["inner"]
+    assert names(path) == ["outer"]
+    assert names(tmp_path) == ["out"]
+
+
+def keep_notes(directory: Path) -> list[str]:
+    """Names that are not ours to remove: here all but `old`."""
+    return [name for name in names(directory) if name != "old"]
+
+
+def before_the_swap(monkeypatch: pytest.MonkeyPatch, act) -> None:
+    """Have something happen after the last look and before the swap."""
+    swap = directories._swap
+
+    def act_and_swap(staging: Path, path: Path) -> None:
+        act()
+        swap(staging, path)
+
+    monkeypatch.setattr(directories, "_swap", act_and_swap)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+class TestTheLastMoment:
+    """What comes into a directory between the last look and its replacement is never lost."""
+
+    @pytest.fixture(autouse=True)
+    def _exchange(self, monkeypatch: pytest.MonkeyPatch, can_exchange: bool) -> None:
+        if not can_exchange:
+            monkeypatch.setattr(directories, "_exchange", lambda *_: False)
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A directory with a file of ours."""
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old").touch()
+        return tmp_path / "out"
+
+    def test_a_file(self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """It is moved into the new directory, and this is said."""
+        before_the_swap(monkeypatch, lambda: (path / "NOTES.md").write_text("mine"))
+        with replaced_directory(path, keep_notes) as staging:
+            (staging / "new").touch()
+        assert names(path) == ["NOTES.md", "new"]
+        assert (path / "NOTES.md").read_text() == "mine"
+        assert names(path.parent) == ["out"]
+        assert f"{path / 'NOTES.md'} came while the directory was replaced" in caplog.text
+
+    def test_a_folder(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder is moved with all that is in it."""
+
+        def put_folder() -> None:
+            (path / "mine" / "deep").mkdir(parents=True)
+            (path / "mine" / "deep" / "file").write_text("mine")
+
+        before_the_swap(monkeypatch, put_folder)
+        with replaced_directory(path, keep_notes):
+            pass
+        assert (path / "mine" / "deep" / "file").read_text() == "mine"
+        assert names(path.parent) == ["out"]
+
+    def test_a_name_that_the_new_directory_has(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the new directory has a file of that name both are kept."""
+        before_the_swap(monkeypatch, lambda: (path / "new").write_text("mine"))
+        with replaced_directory(path, keep_notes) as staging:
+            (staging / "new").write_text("ours")
+        assert sorted(entry.read_text() for entry in path.iterdir()) == ["mine", "ours"]
+        assert (path / "new").read_text() == "ours"
+
+    def test_while_the_previous_directory_is_removed(self, path: Path) -> None:
+        """A file that comes after the look at the previous directory is kept, too."""
+
+        def look_and_put(directory: Path) -> list[str]:
+            found = keep_notes(directory)
+            (directory / "late").write_text("mine")
+            return found
+
+        with replaced_directory(path, look_and_put):
+            pass
+        assert (path / "late").read_text() == "mine"
+        assert names(path.parent) == ["out"]
+
+    def test_a_file_in_the_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever puts a file in the place of the directory finds it in the new one."""
+
+        def put_file() -> None:
+            (path / "old").unlink()
+            path.rmdir()
+            path.write_text("mine")
+
+        before_the_swap(monkeypatch, put_file)
+        with replaced_directory(path, keep_notes) as staging:
+            (staging / "new").touch()
+        assert names(path) == ["new", "out"]
+        assert (path / "out").read_text() == "mine"
+        assert names(path.parent) == ["out"]
+
+
+def test_a_second_step_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where names cannot be exchanged and the second rename fails, the previous directory gets its name back."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    monkeypatch.setattr(directories, "_exchange", lambda *_: False)
+    rename = os.rename
+
+    def fail_for_the_new(source: Path, target: Path) -> None:
+        if Path(source).name.startswith(".out.") and ".previous." not in str(source):
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_for_the_new)
+    with (
+        pytest.raises(OutputError, match=r"cannot replace .*out: Input/output error"),
+        replaced_directory(tmp_path / "out"),
+    ):
+        pass
+    assert names(tmp_path / "out") == ["old"]
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_the_swap_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool) -> None:
+    """The names in the new directory are synced before it gets its own, and that one afterwards."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    if not can_exchange:
+        monkeypatch.setattr(directories, "_exchange", lambda *_: False)
+    log = DiskLog(tmp_path, monkeypatch)
+    with replaced_directory(tmp_path / "out") as staging:
+        (staging / "new").touch()
+    log.assert_order(("sync", staging.name), ("name", "out"), ("sync", "."))
+
+
+def test_a_system_without_an_exchange_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A C library that has no renameat2, as that of macOS: the same in steps."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    for content in ("first", "second"):
+        with replaced_directory(tmp_path / "out") as staging:
+            (staging / content).touch()
+    assert names(tmp_path / "out") == ["second"]
+    assert names(tmp_path) == ["out"]
