@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,27 @@ def test_a_slow_item_holds_at_most_a_window_back() -> None:
         return first
 
     assert run(work, [items()], 8) == [0]
+
+
+@pytest.mark.parametrize("num_tasks", [1, 2, 3, 8])
+def test_signals_are_left_to_the_driver(num_tasks: int) -> None:
+    """Threads that do tasks and threads that encode images have Ctrl-C and SIGTERM blocked; the driver has not.
+
+    Else a signal could end the start of a thread half-way, and nobody would wait for it.
+    """
+    driver = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    def masks(task, encode_all) -> list[set]:
+        return [signal.pthread_sigmask(signal.SIG_BLOCK, ()), *encode_all(mask_of_thread, task)]
+
+    def mask_of_thread(_: int) -> set:
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    found = [mask for result in run(masks, [range(6)] * num_tasks, 2) for mask in result]
+    assert len(found) == 7 * num_tasks
+    assert [{signal.SIGINT, signal.SIGTERM} - mask for mask in found] == [set()] * len(found)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == driver
+    assert not {signal.SIGINT, signal.SIGTERM} & driver
 
 
 @pytest.mark.parametrize("num_tasks", [1, 8])

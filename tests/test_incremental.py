@@ -338,6 +338,14 @@ class TestTheStore:
         assert rebuild(project).report.built == ()
         assert rebuild(project).report.built == ()
 
+    def test_stored_shards_are_read_only(self, project: Project) -> None:
+        """Nobody writes by mistake into a shard that store, output and DVC's cache share; the rights else stay."""
+        project.build()
+        stored = [project.stored_path(name) for name in sorted(ALL)]
+        assert [path.stat().st_mode & 0o222 for path in stored] == [0] * len(ALL)
+        assert [path.stat().st_mode & 0o444 for path in stored] == [0o666 & ~current_umask() & 0o444] * len(ALL)
+        assert [(project.out / name).samefile(project.stored_path(name)) for name in sorted(ALL)] == [True] * len(ALL)
+
     def test_no_store_any_more(self, project: Project) -> None:
         """A deleted store costs time and nothing else."""
         shutil.rmtree(project.store)
@@ -487,6 +495,12 @@ class TestTheStore:
         assert create(*arguments, **options) == failed
         unchanged = {name for name, inode in files(tmp_path / "out").items() if before[name] == inode}
         assert len(unchanged & ALL) == 3
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def interrupt_after(project: Project, shards: int) -> None:

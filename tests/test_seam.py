@@ -18,7 +18,7 @@ from tfrec_stage.shards.encoder import Identity
 
 SPLITS = ("train", "val", "test")
 RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures", "store_dir"}
-RUNTIME |= {"verify_file", "stats_file"}
+RUNTIME |= {"verify_file", "stats_file", "clean"}
 PER_STAGE = {"stage", "split", "importer", "encode", "annotations", "splits"}
 """Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
 CARRIERS = {

@@ -21,8 +21,10 @@ from google_crc32c import value
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.disk import DiskLog
 from tests.project import Content, Project, files, read_all
 from tests.workspace import copy_conf, files_below, stage
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.errors import OutputError
 
 pytestmark = pytest.mark.survive
@@ -442,6 +444,49 @@ class TestRights:
         assert "Permission denied" in failure["error_msg"]
         project.image("7").chmod(0o644)
         assert_recovers(project)
+
+
+class TestPowerFailure:
+    """What is on disk, and in which order, so that a crash at any moment leaves the old or the new, whole."""
+
+    @pytest.mark.parametrize("can_link", [True, False])
+    def test_bytes_before_names_before_lists(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool
+    ) -> None:
+        """A shard, its name in the store, the output directory, and last the list of the newest build."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        project = Project.of(tmp_path, 40)
+        if not can_link:
+            monkeypatch.setattr(os, "link", refuse)
+        log = DiskLog(tmp_path, monkeypatch)
+        project.build()
+        for name, fingerprint in project.names.items():
+            (staged,) = {event for event in log.events if event[0] == "sync" and event[1].endswith(f".partial/{name}")}
+            stored, sidecar = f"store/v1/shards/{fingerprint}", f"store/v1/shards/{fingerprint}.jsonl"
+            copied = [] if can_link else [("sync", f"store/v1/shards/.{fingerprint}.partial")]
+            synced = ("sync", "store/v1/shards")
+            log.assert_order(staged, *copied, ("name", stored), synced, ("name", "store/v1/builds/*"))
+            log.assert_order(("sync", f"store/v1/shards/.{fingerprint}.jsonl.*"), ("name", sidecar), synced)
+        staging = staged[1].partition("/")[0]
+        for name in ("index.json", "stats.json", "failures.jsonl"):
+            log.assert_order(("sync", f"{staging}/.{name}.*"), ("name", f"{staging}/{name}"), ("sync", staging))
+        published = [("sync", staging), ("name", "out"), ("sync", "."), ("name", "store/v1/builds/*")]
+        log.assert_order(staged, *published, ("sync", "store/v1/builds"))
+
+    def test_directories_are_synced_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many shards and files a build has: once it is done, or once for each directory that is new."""
+        project = Project.of(tmp_path, 40, num_shards=20, encode={"profiles": [Profile.dali, Profile.csv]})
+        project.build()
+        project.encode["jpeg_quality"] = 50
+        log = DiskLog(tmp_path, monkeypatch)
+        assert len(project.build().built) == 20
+        synced = [name for what, name in log.events if what == "sync"]
+        directories = [name for name in synced if (tmp_path / name).is_dir() or name.count("/") == 0]
+        assert len(directories) == 4
+        assert {"store/v1/shards", "store/v1/builds", "."} < set(directories)
 
 
 class TestByHand:

@@ -79,6 +79,7 @@ def run_stage(composed: DictConfig) -> int:
         StageName.manifest: stages.run_manifest,
         StageName.shards: stages.run_shards,
         StageName.stats: stages.run_stats,
+        StageName.clean: stages.run_clean,
     }
     return jobs[config.stage](config)
 

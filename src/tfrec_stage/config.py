@@ -31,6 +31,8 @@ class StageName(Enum):
     """Shards → proof that they are sound, or all that is wrong with them."""
     stats = "stats"
     """Shards → statistics of the data set."""
+    clean = "clean"
+    """Shard cache → the same without what no output directory needs any more."""
 
 
 @dataclass
@@ -62,6 +64,14 @@ class ImporterConfig:
 
 
 @dataclass
+class CleanConfig:
+    """What `stage=clean` does."""
+
+    dry_run: bool = False
+    """Only tell what would be removed."""
+
+
+@dataclass
 class StageConfig:
     """The whole configuration."""
 
@@ -80,6 +90,7 @@ class StageConfig:
     engine: EngineName = EngineName.threads
     progress: bool = True
     max_failures: str = "0"
+    clean: CleanConfig = field(default_factory=CleanConfig)
     importer: ImporterConfig = field(default_factory=ImporterConfig)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     annotations: AnnotationPolicy = field(default_factory=AnnotationPolicy)

@@ -12,6 +12,7 @@ Image datasets into sharded TFRecord files: a Hydra-configured stage of a DVC pi
   python -m tfrec_stage dataset=train stage=manifest   annotations -> manifest
   python -m tfrec_stage dataset=train stage=verify     shards -> proof that they are sound, or what is wrong with them
   python -m tfrec_stage dataset=train stage=stats      shards -> classes, boxes, keypoints and sizes, counted
+  python -m tfrec_stage stage=clean clean.dry_run=true what store_dir keeps of outputs that are gone; false removes it
   python -m tfrec_stage --cfg job                      show the configuration alone
   python -m tfrec_stage --hydra-help                   more flags
 

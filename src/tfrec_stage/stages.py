@@ -11,7 +11,7 @@ from typing import Final
 from tfrec_stage.build import BuildReport, BuildRequest, build
 from tfrec_stage.checks.splits import check_splits
 from tfrec_stage.config import ImporterConfig, StageConfig
-from tfrec_stage.errors import ManifestError, TooManyFailuresError
+from tfrec_stage.errors import ConfigError, ManifestError, TooManyFailuresError
 from tfrec_stage.importers import SplitOptions, find_importer
 from tfrec_stage.importing import import_dataset
 from tfrec_stage.labels import Label, read_labels
@@ -20,6 +20,7 @@ from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.progress.lines import ProgressLines
 from tfrec_stage.records import ImageRecord
+from tfrec_stage.shards.cache_cleaning import clean_cache
 
 EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
@@ -116,6 +117,16 @@ def run_stats(config: StageConfig) -> int:
     write_json(Path(config.stats_file), statistics)
     print_statistics(config.split, statistics, sys.stdout)
     _say(f"stored in {config.stats_file}")
+    return EXIT_DONE
+
+
+def run_clean(config: StageConfig) -> int:
+    """Shard cache → the same without what belongs to output directories that are gone."""
+    if config.store_dir is None:
+        raise ConfigError("store_dir: expected the directory of the shard cache to clean, but got null")
+    cleaning = clean_cache(Path(config.store_dir), dry_run=config.clean.dry_run)
+    for line in cleaning.summary():
+        _say(line)
     return EXIT_DONE
 
 

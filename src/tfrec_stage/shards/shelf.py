@@ -19,6 +19,8 @@ class Build(msgspec.Struct, frozen=True, omit_defaults=True):
     """Its shards, in the order of their numbers."""
     request: str | None = None
     """Digest of manifest and options, if they alone decide the shards: no failure, and every image pinned."""
+    output: str | None = None
+    """Where its output directory is, relative to the cache; None where an earlier version did not note it."""
 
 
 class Shelf(Protocol):

@@ -3,21 +3,20 @@
     .tfrec_cache/v1/
       shards/<fingerprint>         a shard, and beside it
       shards/<fingerprint>.jsonl   its sidecar: the account on the first line, then an entry a record
-      builds/<output>.json         the newest build of each output directory
+      builds/<output>.json         the newest build of each output directory, and where that is
       builds/<output>.refused.json a later one that did not replace it, for too many of its images failed
       builds/<output>.<token>.wip  what a running or killed build is making, a fingerprint a line; locked while it runs
       builds/<output>.images       digests of images that the manifest does not pin
 
-Kept are the shards that a file in builds/ names, and nothing else. The store may be deleted at any moment, at no cost
+Kept are the shards that a file in builds/ names, and nothing else. A build is kept, too, where its output directory is
+gone, as DVC removes it before it builds: see cache_cleaning.py. The store may be deleted at any moment, at no cost
 but time; several builds may use it at once. Another format has another folder than v1/ and is passed over.
 """
 
 import logging
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -26,20 +25,36 @@ import msgspec
 from google_crc32c import extend, value
 
 from tfrec_stage.errors import ManifestError, OutputError
-from tfrec_stage.files import link_file, lock_or_pass, locked_directory, write_file
+from tfrec_stage.files import (
+    PARTIAL,
+    link_file,
+    lock_or_pass,
+    locked_directory,
+    make_directories,
+    sync_directory,
+    write_file,
+)
 from tfrec_stage.shards.account import ShardAccount
+from tfrec_stage.shards.cache_builds import (
+    BUILD,
+    SIDECAR,
+    STORE_FORMAT,
+    WIP,
+    begin_wip,
+    is_running,
+    output_key,
+    read_build,
+    relative_output,
+    remove_unneeded,
+)
 from tfrec_stage.shards.image_digests import DigestNote, DigestNotes, read_notes, write_notes
 from tfrec_stage.shards.previous import StoredShard
 from tfrec_stage.shards.shelf import Build, NoStore, Shelf
 from tfrec_stage.shards.stamp import Stamp
 from tfrec_stage.shards.writer import WrittenShard
 
-STORE_FORMAT: Final = "v1"
 FEW_RECORDS: Final = 50_000
 """Entries that every task may hold in memory."""
-_SIDECAR: Final = ".jsonl"
-_WIP: Final = ".wip"
-_PARTIAL: Final = ".partial"
 _READ_ONLY: Final = 0o444
 _log = logging.getLogger(__name__)
 
@@ -61,21 +76,22 @@ class ShardStore:
 
     def __init__(self, root: Path, output: Path) -> None:
         self._root = root / STORE_FORMAT
-        # Relative to the store, so that a workspace may be moved as a whole.
-        place = os.path.relpath(output.resolve(), root.resolve())
-        self._output = sha256(os.fsencode(place)).hexdigest()[:16]
+        self._place = relative_output(root, output)
+        self._output = output_key(self._place)
         self._builds = self._root / "builds"
         self._shards = self._root / "shards"
-        self._build_path = self._builds / f"{self._output}.json"
-        self._refused_path = self._builds / f"{self._output}.refused.json"
+        self._build_path = self._builds / f"{self._output}{BUILD}"
+        self._refused_path = self._builds / f"{self._output}.refused{BUILD}"
         self._notes_path = self._builds / f"{self._output}.images"
-        self._wip_path = self._builds / f"{self._output}.{secrets.token_hex(8)}{_WIP}"
+        self._wip_path = self._builds / f"{self._output}.{secrets.token_hex(8)}{WIP}"
         self._wip: BinaryIO | None = None
         self._promised: set[str] = set()
         self._make()
 
     def __enter__(self) -> Self:
-        """See `Shelf`."""
+        """See `Shelf`; from now on nobody takes this output directory's part of the store for abandoned."""
+        with self._told(), locked_directory(self._root):
+            self._begin_wip()
         return self
 
     def __exit__(
@@ -84,23 +100,25 @@ class ShardStore:
         """See `Shelf`: what an unfinished build has made is there for the next, unless its manifest was in doubt."""
         if self._wip is None:
             return
-        self._wip.close()
-        if isinstance(error, ManifestError):
-            with self._told(), locked_directory(self._root):
+        is_in_doubt = isinstance(error, ManifestError)
+        with self._told(), locked_directory(self._root):
+            if is_in_doubt or not self._promised:  # or it has made nothing
                 self._wip_path.unlink(missing_ok=True)
-                self._collect()
+            if is_in_doubt:
+                remove_unneeded(self._root)
+        self._wip.close()
 
     def newest(self) -> Build:
         """See `Shelf`."""
-        return _read_build(self._build_path) or Build([])
+        return read_build(self._build_path) or Build([])
 
     def refused(self) -> Build:
         """See `Shelf`."""
-        return _read_build(self._refused_path) or Build([])
+        return read_build(self._refused_path) or Build([])
 
     def was_begun(self) -> bool:
         """See `Shelf`."""
-        return any(self._builds.glob(f"{self._output}.*"))
+        return any(path != self._wip_path for path in self._builds.glob(f"{self._output}.*"))
 
     def read_notes(self) -> DigestNotes:
         """See `Shelf`."""
@@ -111,11 +129,7 @@ class ShardStore:
         new = sorted(set(fingerprints) - self._promised)
         self._promised.update(new)
         with self._told(), locked_directory(self._root):
-            if self._wip is None:
-                self._wip = self._wip_path.open("xb", buffering=0)
-                with suppress(OSError):  # without locks it stays until this build ends well
-                    lock_or_pass(self._wip.fileno())
-            self._wip.write("".join(f"{fingerprint}\n" for fingerprint in new).encode())
+            self._begin_wip().write("".join(f"{fingerprint}\n" for fingerprint in new).encode())
 
     def find(self, fingerprint: str) -> StoredShard | None:
         """The shard of that fingerprint, if it is here and whole; a damaged one is removed, and said so."""
@@ -155,7 +169,7 @@ class ShardStore:
         self.promise([shard.account.fingerprint])
         with self._told(), locked_directory(self._root):
             shard.path.chmod(_READ_ONLY & shard.path.stat().st_mode)
-            partial = path.with_name(f".{path.name}{_PARTIAL}")
+            partial = path.with_name(f".{path.name}{PARTIAL}")
             partial.unlink(missing_ok=True)
             link_file(shard.path, partial)
             head = _Head(Stamp.of(partial), shard.account, value(shard.entries))
@@ -165,7 +179,7 @@ class ShardStore:
     def finish(self, build: Build, notes: Sequence[DigestNote]) -> None:
         """See `Shelf`."""
         with self._told(), locked_directory(self._root):
-            write_file(self._build_path, msgspec.json.encode(build))
+            self._write_build(self._build_path, build)
             self._refused_path.unlink(missing_ok=True)
             self._notes_path.unlink(missing_ok=True)
             self._end(notes)
@@ -173,14 +187,26 @@ class ShardStore:
     def refuse(self, build: Build, notes: Sequence[DigestNote]) -> None:
         """See `Shelf`."""
         with self._told(), locked_directory(self._root):
-            write_file(self._refused_path, msgspec.json.encode(build))
+            self._write_build(self._refused_path, build)
             self._end(notes)
+
+    def _write_build(self, path: Path, build: Build) -> None:
+        sync_directory(self._shards)  # once for all that were kept, before a list names them
+        write_file(path, msgspec.json.encode(msgspec.structs.replace(build, output=self._place)))
 
     def _end(self, notes: Sequence[DigestNote]) -> None:
         if notes and not self._notes_path.exists():  # those of the newest build know images that are gone now
             write_notes(self._notes_path, notes)
         self._drop_wips()
-        self._collect()
+        remove_unneeded(self._root)
+
+    def _begin_wip(self) -> BinaryIO:
+        if self._wip is None:
+            self._wip = self._wip_path.open("xb", buffering=0)
+            with suppress(OSError):  # without locks it stays until this build ends well
+                lock_or_pass(self._wip.fileno())
+            self._wip.write(begin_wip(self._place))
+        return self._wip
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -201,7 +227,7 @@ class ShardStore:
     def _make(self) -> None:
         try:
             for folder in (self._shards, self._builds):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_directories(folder)
         except OSError as error:
             raise OutputError(
                 f"cannot make the shard store {self._root}: {error.strerror}; name another store_dir, or null"
@@ -209,18 +235,9 @@ class ShardStore:
 
     def _drop_wips(self) -> None:
         """Our own, and those of killed builds of the same output directory, whose work this build has taken over."""
-        for wip in self._builds.glob(f"{self._output}.*{_WIP}"):
-            if wip == self._wip_path or not _is_running(wip):
+        for wip in self._builds.glob(f"{self._output}.*{WIP}"):
+            if wip == self._wip_path or not is_running(wip):
                 wip.unlink(missing_ok=True)
-
-    def _collect(self) -> None:
-        """Remove shards that no build names, and what killed builds left half-written."""
-        needed = {fingerprint for path in self._builds.iterdir() for fingerprint in _fingerprints(path)}
-        for path in self._shards.iterdir():
-            if path.name.removesuffix(_SIDECAR) not in needed:
-                path.unlink(missing_ok=True)
-        for path in self._builds.glob(f".*{_PARTIAL}"):
-            path.unlink(missing_ok=True)
 
 
 def open_shelf(root: Path | None, output: Path) -> Shelf:
@@ -251,7 +268,7 @@ def previous_of(changed: Sequence[StoredShard | None], number: int, num_shards: 
 
 
 def _sidecar_of(path: Path) -> Path:
-    return path.with_name(path.name + _SIDECAR)
+    return path.with_name(path.name + SIDECAR)
 
 
 def _read_head(sidecar: Path) -> _Head | None:
@@ -265,31 +282,7 @@ def _read_head(sidecar: Path) -> _Head | None:
 
 def _write_sidecar(path: Path, head: _Head, entries: bytes) -> None:
     line = msgspec.json.encode(head) + b"\n"
-    write_file(_sidecar_of(path), b"%08x %b%b" % (value(line), line, entries))
-
-
-def _read_build(path: Path) -> Build | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Build)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-def _fingerprints(path: Path) -> list[str]:
-    """Those that a file in builds/ names."""
-    if path.suffix == _WIP:
-        return path.read_text(errors="replace").splitlines()
-    build = _read_build(path) if path.suffix == ".json" else None
-    return build.fingerprints if build else []
-
-
-def _is_running(wip: Path) -> bool:
-    """Whether the build that made this file still holds its lock."""
-    try:
-        with wip.open("rb") as file:
-            return not lock_or_pass(file.fileno())
-    except OSError:
-        return True  # no locks here
+    write_file(_sidecar_of(path), b"%08x %b%b" % (value(line), line, entries), sync_name=False)  # see `finish`
 
 
 def _crc_of(path: Path) -> int:
