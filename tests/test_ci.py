@@ -77,5 +77,6 @@ def test_the_page_quotes_the_workflow() -> None:
     page = (ROOT / "docs" / "ci.md").read_text()
     (quoted,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     assert quoted.splitlines() == [command for command in commands() if command.startswith("dvc ")]
+    assert cached_paths()
     for path in cached_paths():
         assert f"- `{path}`" in page

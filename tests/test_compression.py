@@ -115,7 +115,9 @@ class TestRecords:
         dataset = with_large_images(make_dataset(30))
         for name in ("none", "gzip"):
             build(dataset, tmp_path / name, compression=name)
-        for plain, compressed in zip(find_shards(tmp_path / "none"), find_shards(tmp_path / "gzip"), strict=True):
+        shards = list(zip(find_shards(tmp_path / "none"), find_shards(tmp_path / "gzip"), strict=True))
+        assert sum(len(list(read_features(plain))) for plain, _ in shards) == len(dataset)
+        for plain, compressed in shards:
             assert (compression_of(plain), compression_of(compressed)) == ("", "GZIP")
             assert list(read_features(compressed)) == list(read_features(plain))
 
@@ -156,6 +158,7 @@ class TestRecords:
         build(make_dataset(12), tmp_path / "out", **GZIP)
         index = json.loads((tmp_path / "out" / "index.json").read_text())
         assert index["options"]["encode"]["compression"] == "gzip"
+        assert sum(shard["records"] for shard in index["shards"]) == 12
         for shard in index["shards"]:
             data = (tmp_path / "out" / shard["name"]).read_bytes()
             assert (len(data), f"{value(data):08x}") == (shard["size_bytes"], shard["crc32c"])

@@ -53,7 +53,12 @@ def split(request):
 
 
 def coco(raw, kind, split):
-    return json.loads((raw / "annotations" / f"{kind}_{split}.json").read_bytes())
+    """An annotation file; it lists something, so that who looks at all of it looks at something."""
+    file = json.loads((raw / "annotations" / f"{kind}_{split}.json").read_bytes())
+    assert file["images"]
+    assert any(annotation["iscrowd"] for annotation in file["annotations"])
+    assert not all(annotation["iscrowd"] for annotation in file["annotations"])
+    return file
 
 
 def triples(annotation):
@@ -74,7 +79,9 @@ class TestBytes:
     def test_no_image_carries_metadata(self, raw):
         """No image holds an EXIF block, a text or a time."""
         coding = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "progressive", "progression"}
-        for path in raw.glob("images/*/*"):
+        paths = list(raw.glob("images/*/*"))
+        assert len(paths) == sum(COUNTS.values())
+        for path in paths:
             with Image.open(path) as image:
                 assert image.info.keys() <= coding
 

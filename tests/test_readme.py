@@ -123,6 +123,7 @@ def test_make_lists_its_targets() -> None:
 def test_no_machine_is_named() -> None:
     """No tracked file names a path of a machine or the address of a package index."""
     listed = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.splitlines()
+    assert {"README.md", "pyproject.toml", "constraints.txt", "dvc.lock"} <= set(listed)
     for name in listed:
         if name.endswith((".txt", ".lock", ".toml", ".cfg")) and (ROOT / name).is_file():
             assert not re.search(r"(index-url|extra-index|https?://\S*simple)", (ROOT / name).read_text()), name

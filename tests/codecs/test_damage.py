@@ -209,6 +209,7 @@ def test_the_corpus_is_large():
 
 def test_whole_images_get_through(jpegs):
     """What is damaged here is fine before."""
+    assert jpegs
     assert all(encode_image(data, POLICY).data is data for data in jpegs)
 
 

@@ -42,6 +42,7 @@ def check_rows(table: list[dict[str, Any]], truth: dict[str, TrueImage]) -> None
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in truth}
     for row in table:
         found[row["filename"]].append(row)
+    assert table
     for name, true in truth.items():
         assert {(int(row["width"]), int(row["height"])) for row in found[name]} <= {(true.width, true.height)}
         assert [row["class"] for row in found[name]] == [each.name for each in true.objects]

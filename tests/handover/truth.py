@@ -73,6 +73,7 @@ def read_coco(root: Path, split: str) -> dict[str, TrueImage]:
                 keypoints=keypoints.get(annotation["id"], []),
             )
         )
+    assert images
     return {str(name): image for name, image in images.items()}
 
 
@@ -86,6 +87,7 @@ def read_voc(root: Path) -> dict[str, TrueImage]:
         for each in tree.iter("object"):
             box = [float(each.findtext(f"bndbox/{edge}")) for edge in ("ymin", "xmin", "ymax", "xmax")]
             image.objects.append(TrueObject(each.findtext("name"), box, is_difficult=each.findtext("difficult") == "1"))
+    assert images
     return images
 
 

@@ -275,6 +275,7 @@ def test_real_boxes_give_back_their_pixels(tiny_coco, sort_out, split):
     files, *folders = pairs_of(tiny_coco, split)
     records, _ = sort_out(find_importer("coco")(files, *folders).records)
     expected = {str(each["id"]): each for each in json.loads(files[0].read_bytes())["annotations"]}
+    assert sum(record.object.size for record in records) == len(expected) > 0
     for record in records:
         objects, w, h = record.object, record.width, record.height
         for i, key in enumerate(objects.id):

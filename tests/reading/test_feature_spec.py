@@ -41,7 +41,9 @@ def test_keys_of_the_object_detection_api(tf, make_dataset: Callable, tmp_path: 
     """Keys that only some shards have are in the spec when they are asked for."""
     create(make_dataset(3), "train", tmp_path / "out", 1, 1, od_api_keys=True)
     spec = feature_spec([field.key for field in OD_API_FIELDS])
-    for serialized in tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001")):
+    stored = list(tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001")))
+    assert len(stored) == 3
+    for serialized in stored:
         parsed = tf.io.parse_single_example(serialized, spec)
         assert len(parsed["image/key/sha256"].numpy()) == 64
         assert parsed["image/object/class/label"].shape == (1,)

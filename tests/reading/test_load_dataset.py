@@ -44,7 +44,9 @@ def pixels(jpeg: bytes) -> np.ndarray:
 def test_elements_are_the_records(shards: Path) -> None:
     """Every key of every record, in the order stored, and the image as pixels of its own size in place of its bytes."""
     keys = {field.key for field in FIELDS} - {"image/encoded"} | {"image"}
-    for element, record in zip(load_dataset(shards), read_records(shards), strict=True):
+    records = list(read_records(shards))
+    assert len(records) == IMAGES
+    for element, record in zip(load_dataset(shards), records, strict=True):
         assert set(element) == keys
         assert element["image"].dtype == np.uint8
         assert element["image"].shape == (record["height"], record["width"], 3)
@@ -60,7 +62,9 @@ def test_elements_are_the_records(shards: Path) -> None:
 
 def test_jpegs_stay_as_they_are(shards: Path) -> None:
     """Without decoding `image/encoded` holds the bytes stored."""
-    for element, record in zip(load_dataset(shards, decode=False), read_records(shards), strict=True):
+    records = list(read_records(shards))
+    assert len(records) == IMAGES
+    for element, record in zip(load_dataset(shards, decode=False), records, strict=True):
         assert element["image/encoded"].numpy() == record["encoded"]
         assert "image" not in element
 
@@ -101,7 +105,9 @@ def test_images_are_loaded_from_their_files(bare_shards: Path, shards: Path, roo
     for options in ({}, {"decode": False}, {"image_size": SIZE, "batch": 7}):
         loaded = load_dataset(bare_shards, images_root=root / "images", **options)
         key = "image/encoded" if options == {"decode": False} else "image"
-        for ours, stored in zip(loaded, load_dataset(shards, **options), strict=True):
+        expected = list(load_dataset(shards, **options))
+        assert sum(np.size(element["image/id"]) for element in expected) == IMAGES
+        for ours, stored in zip(loaded, expected, strict=True):
             assert set(ours) == set(stored)
             assert np.all(ours[key].numpy() == stored[key].numpy())
 
@@ -130,7 +136,8 @@ def test_keys_that_loading_needs_are_not_given(bare_shards: Path, root: Path) ->
 
 def test_stored_images_are_not_read_again(shards: Path, tmp_path: Path) -> None:
     """An image that is in the shard is taken from it, whatever `images_root` says."""
-    elements = zip(load_dataset(shards, images_root=tmp_path), load_dataset(shards), strict=True)
+    elements = list(zip(load_dataset(shards, images_root=tmp_path), load_dataset(shards), strict=True))
+    assert len(elements) == IMAGES
     assert all(np.all(ours["image"].numpy() == stored["image"].numpy()) for ours, stored in elements)
 
 
@@ -237,7 +244,9 @@ def test_a_small_remainder_is_dropped(shards: Path) -> None:
 @pytest.mark.parametrize("options", [{"decode": False}, {"image_size": SIZE}], ids=["encoded", "decoded"])
 def test_lists_are_padded(shards: Path, options: dict) -> None:
     """To the longest of a batch: numbers with -1, texts with nothing; `image/object/count` tells how many are real."""
-    for batch in load_dataset(shards, batch=8, ragged=False, **options):
+    batches = list(load_dataset(shards, batch=8, ragged=False, **options))
+    assert len(batches) == IMAGES / 8
+    for batch in batches:
         counts = batch["image/object/count"].numpy()
         xmin, text = batch["image/object/bbox/xmin"].numpy(), batch["image/object/bbox/text"].numpy()
         assert xmin.shape == text.shape == (8, counts.max())
@@ -357,7 +366,7 @@ def test_keys_of_profiles_are_padded_by_what_they_hold(shards: Path, tmp_path: P
     create(read_records(shards), "train", tmp_path / "out", 1, 1, profiles=["od_api", "tfds"])
     width = {"image/object/keypoint/x": 6, "objects/bbox": 12}.get(key, 3)
     dataset = load_dataset(tmp_path / "out", fields=[key], batch=8, ragged=False, max_objects=3, max_parts=6)
-    assert all(batch[key].shape == (8, width) for batch in dataset)
+    assert [tuple(batch[key].shape) for batch in dataset] == [(8, width)] * (IMAGES // 8)
 
 
 @pytest.mark.parametrize("shard", [(0, 1), (1, 3), (6, 7)])

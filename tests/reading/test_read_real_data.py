@@ -102,5 +102,7 @@ def test_shares_of_readers(tf, coco: Coco) -> None:
 def test_the_same_shards_again(coco: Coco, tmp_path: Path) -> None:
     """What was read, given to `create()`, makes the same bytes."""
     assert create(read_records(coco.shards), "train", tmp_path / "again", 3, 1) == []
-    for path in coco.shards.glob("*-of-*"):
+    shards = list(coco.shards.glob("*-of-*"))
+    assert len(shards) == 3
+    for path in shards:
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()

@@ -143,7 +143,9 @@ def test_extra_is_its_json_text(tmp_path: Path, extra: Any) -> None:
 
 def test_fields_are_all_there_is(shards: Path) -> None:
     """Only what was asked for is given, nested as ever."""
-    for record in read_records(shards, fields=["image/class/label", "image/object/bbox/xmin"]):
+    records = list(read_records(shards, fields=["image/class/label", "image/object/bbox/xmin"]))
+    assert len(records) == IMAGES
+    for record in records:
         assert set(record) == {"class", "object"}
         assert set(record["class"]) == {"label"}
         assert set(record["object"]["bbox"]) == {"xmin"}
@@ -231,6 +233,7 @@ def test_the_names_are_known(make_dataset: Callable) -> None:
     """Every public name is there, and others are told as Python does."""
     import tfrec_stage
 
+    assert {"create", "load_dataset", "read_records"} <= set(tfrec_stage.__all__)
     assert all(callable(getattr(tfrec_stage, name)) for name in tfrec_stage.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'load_datasets'"):
         _ = tfrec_stage.load_datasets
