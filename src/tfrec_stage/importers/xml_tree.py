@@ -1,11 +1,30 @@
 """XML elements that know their line; a document that declares entities is refused."""
 
+import codecs
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from xml.parsers import expat
 
 from tfrec_stage.importers.values import AnnotationError
+
+_TOO_LARGE: Final = 2**31
+"""No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
+_DECLARED: Final = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
+_OF_EXPAT: Final = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
+"""Encodings left to the parser. It knows no encoding in which a character of another alphabet takes two bytes."""
+_BY_MARK: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (b"<\0?\0", "utf-16-le"),
+    (b"\0<\0?", "utf-16-be"),
+)
+"""First bytes that tell an encoding; they count more than what is declared. Source: XML 1.0, appendix F."""
 
 
 @dataclass(slots=True)
@@ -39,17 +58,33 @@ class Element:
             return child
         raise AnnotationError(f"expected <{tag}> in <{self.tag}>", self.line)
 
+    def find_number(self, tag: str) -> float:
+        """Give the number in the first child of that name.
+
+        Raises:
+            AnnotationError: there is no such child, or no number of a reasonable size in it.
+        """
+        child = self.find(tag)
+        try:
+            number = float(child.text)
+        except ValueError:
+            number = math.nan
+        if not abs(number) < _TOO_LARGE:
+            raise AnnotationError(f"expected a number in <{tag}>, but got {child.text!r}", child.line)
+        return number
+
 
 def parse_xml(path: Path) -> Element:
     """Read a document.
 
-    Entities are refused, for a few lines of them can grow to gigabytes.
+    It may be in any encoding that Python knows. Entities are refused, for a few lines of them can grow to gigabytes.
 
     Raises:
         OSError: the file cannot be read.
-        AnnotationError: it is no XML or declares entities.
+        AnnotationError: it is no XML, is not in the encoding that it declares, or declares entities.
     """
-    parser = expat.ParserCreate()
+    content, encoding = _decode(path.read_bytes())
+    parser = expat.ParserCreate(encoding)
     stack = [Element("", 0)]
 
     def start(tag: str, _attributes: dict[str, str]) -> None:
@@ -73,7 +108,26 @@ def parse_xml(path: Path) -> Element:
     parser.CharacterDataHandler = add_text
     parser.EntityDeclHandler = refuse_entity
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(content, True)
     except expat.ExpatError as error:
         raise AnnotationError(f"expected XML, but: {error}", error.lineno) from error
     return stack[0].children[0]
+
+
+def _decode(content: bytes) -> tuple[bytes, str]:
+    """Give a document as its parser takes it, and its encoding then."""
+    declared = _DECLARED.match(content)
+    stated = declared[1].decode().lower() if declared else "utf-8"
+    if stated.startswith("utf-16"):  # some programs write so; but the declaration could be read byte by byte
+        stated = "utf-8"
+    encoding = next((name for mark, name in _BY_MARK if content.startswith(mark)), stated)
+    if encoding in _OF_EXPAT:
+        return content, encoding
+    try:
+        return content.decode(encoding).encode(), "utf-8"
+    except LookupError:
+        raise AnnotationError(
+            f"expected an encoding that Python knows, but got {encoding!r}; save it as UTF-8"
+        ) from None
+    except UnicodeError as error:
+        raise AnnotationError(f"expected text in {encoding}, but: {error}; save it as UTF-8") from None
