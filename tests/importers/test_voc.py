@@ -158,7 +158,13 @@ def test_an_image_of_a_broken_xml_is_reported_once(draw, write_xml, read_all):
 @pytest.mark.parametrize(
     ("content", "line", "message"),
     [
-        ("<object><name>cat</name></object>", 2, "expected <bndbox> in <object>"),
+        (
+            "<object><name>cat</name></object>",
+            2,
+            "expected <bndbox>, <polygon> or <robndbox> in <object>, but got none",
+        ),
+        (box(edges=("-1e200", "1e200", 2, 6)), 4, "expected a number in <xmin>, but got '-1e200'"),
+        (box(more="<difficult>1e30</difficult>"), 3, "expected a number in <difficult>, but got '1e30'"),
         (box(edges=("five", 15, 2, 6)), 4, "expected a number in <xmin>, but got 'five'"),
         (box(edges=("nan", 15, 2, 6)), 4, "expected a number in <xmin>, but got 'nan'"),
     ],
@@ -170,6 +176,27 @@ def test_a_malformed_object_is_a_problem(draw, write_xml, read_all, *, content, 
     records, problems = read_all()
     assert not records
     assert [str(each) for each in problems] == [f"{path}:{line}: {message}"]
+
+
+def test_one_bad_file_is_one_problem(draw, write_xml, read_all, tmp_path):
+    """Whatever is wrong with one XML file, the others become records."""
+    draw("images/a.png")
+    write_xml("a.xml", box())
+    bad = {
+        "b": b"",
+        "c": b"\x89PNG\r\n",
+        "d": b'<?xml version="1.0" encoding="x-none"?>\n<annotation/>',
+        "e": b'<?xml version="1.0" encoding="GBK"?>\n<a>' + b"\xff</a>",
+        "f": b'<?xml version="1.0" encoding="utf-7"?>\n<a>+2AA-</a>',
+    }
+    for name, content in bad.items():
+        draw(f"images/{name}.png")
+        (tmp_path / "xml" / f"{name}.xml").write_bytes(content)
+    records, problems = read_all()
+    assert [each.id for each in records] == ["a"]
+    assert [each.path for each in problems] == [str(tmp_path / "xml" / f"{name}.xml") for name in bad]
+    assert problems[2].message == "expected an encoding that Python knows, but got 'x-none'; save it as UTF-8"
+    assert problems[3].message.startswith("expected text in gbk, but: 'gbk' codec can't decode byte 0xff")
 
 
 @pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])

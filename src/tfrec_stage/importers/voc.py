@@ -1,10 +1,10 @@
 """Pascal VOC: one XML file an image → image records.
 
-Source: the annotations of the Pascal VOC development kit, as labelImg, CVAT and others write them, too.
+Source: the annotations of the Pascal VOC development kit, as labelImg, CVAT and others write them, too; outlines as
+Roboflow and LabelMe write them, rotated boxes as roLabelImg does.
 """
 
-import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +13,8 @@ from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
 from tfrec_stage.importers.instances import Box, Instance, to_objects
 from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
+from tfrec_stage.importers.voc_outlines import find_outline
 from tfrec_stage.importers.xml_tree import Element, parse_xml
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
@@ -33,7 +34,7 @@ def read(
     the image that `<filename>` names. Its own name is the record's id. `difficult`, `truncated` and `pose` go
     into `extra`, as lists that run parallel to the boxes. Edges are divided by the width and the height as
     they stand: the development kit counts pixels from 1, most tools from 0, and nothing in a file tells
-    which.
+    which. An object without `<bndbox>` gets the box around its `<polygon>` or `<robndbox>`.
 
     Args:
         annotations: folders with the XML files, nested as the images are or flat.
@@ -55,8 +56,9 @@ def read(
         files = _choose(files, Path(image_set))
     labels = number_labels(_find_names(files.values()) if names is None else (), names)
     images_by_name = _Images(folder, walk_files(images))
-    records = _to_records(files, images_by_name, labels, complete=image_set is None)
-    return ImportedDataset(tuple(labels.values()), records)
+    notes = ImportNotes()
+    records = _to_records(files, images_by_name, labels, notes, complete=image_set is None)
+    return ImportedDataset(tuple(labels.values()), records, notes)
 
 
 def _find_files(annotations: tuple[Path, ...]) -> dict[str, Path]:
@@ -73,7 +75,7 @@ def _find_files(annotations: tuple[Path, ...]) -> dict[str, Path]:
 def _choose(files: Mapping[str, Path], image_set: Path) -> dict[str, Path]:
     """Give the files that a list names; one that is not there keeps the place where it was looked for."""
     try:
-        lines = [line.split() for line in image_set.read_text("utf-8").splitlines()]
+        lines = [line.split() for line in image_set.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"image_set: {image_set}: expected a list of names, but: {error}") from error
     return {line[0]: files.get(line[0], Path(f"{line[0]}.xml")) for line in lines if line}
@@ -82,7 +84,7 @@ def _choose(files: Mapping[str, Path], image_set: Path) -> dict[str, Path]:
 def _find_names(files: Iterable[Path]) -> Iterator[str]:
     for path in files:
         try:
-            yield from (each.find_text("name") for each in parse_xml(path).find_all("object") if each.find_text("name"))
+            yield from (each.find_text("name") for each in _find_objects(parse_xml(path)) if each.find_text("name"))
         except (OSError, AnnotationError):
             continue  # reported when its record is asked for
 
@@ -125,11 +127,13 @@ class _Images:
 
 
 def _to_records(
-    files: Mapping[str, Path], images: _Images, labels: Mapping[str, Label], *, complete: bool
+    files: Mapping[str, Path], images: _Images, labels: Mapping[str, Label], notes: ImportNotes, *, complete: bool
 ) -> Iterator[ImageRecord | Problem]:
     for key, path in files.items():
         try:
-            yield _to_record(key, parse_xml(path), images, labels)
+            counts: Counter[str] = Counter()
+            yield _to_record(key, parse_xml(path), images, labels, counts)
+            notes.counts += counts
         except OSError as error:
             yield Problem(str(path), f"expected an annotation file, but: {error.strerror}")
         except AnnotationError as error:
@@ -138,9 +142,11 @@ def _to_records(
         yield Problem(str(images.folder.path / name), f"expected annotations in {strip_suffix(name)}.xml, but got none")
 
 
-def _to_record(key: str, root: Element, images: _Images, labels: Mapping[str, Label]) -> ImageRecord:
+def _to_record(
+    key: str, root: Element, images: _Images, labels: Mapping[str, Label], counts: Counter[str]
+) -> ImageRecord:
     name = images.claim(key, root.find_text("filename"))
-    found = root.find_all("object")
+    found = _find_objects(root)
     size = _find_size(root) or inspect_image(images.folder.path / name).upright
     if size is None and found:
         raise AnnotationError("expected <size> with width and height, or a readable image", root.line)
@@ -148,7 +154,7 @@ def _to_record(key: str, root: Element, images: _Images, labels: Mapping[str, La
     return ImageRecord(
         filename=images.folder.filename(name),
         id=key,
-        object=to_objects([_to_instance(each, labels, *size) for each in found if size]),
+        object=to_objects([_to_instance(each, labels, *size, counts) for each in found if size]),
         extra=_to_extra(found),
         width=width,
         height=height,
@@ -158,20 +164,40 @@ def _to_record(key: str, root: Element, images: _Images, labels: Mapping[str, La
 def _find_size(root: Element) -> tuple[int, int] | None:
     """Give the stated width and height; some tools write 0 for what they do not know."""
     for size in root.find_all("size"):
-        width, height = (int(_read_number(size, tag)) for tag in ("width", "height"))
+        width, height = (int(size.find_number(tag)) for tag in ("width", "height"))
         if width > 0 and height > 0:
             return width, height
     return None
 
 
-def _to_instance(element: Element, labels: Mapping[str, Label], width: int, height: int) -> Instance:
-    name, edges = element.find("name"), element.find("bndbox")
+def _find_objects(root: Element) -> list[Element]:
+    """Give the objects; LabelMe keeps those that were deleted, with a mark."""
+    return [each for each in root.find_all("object") if each.find_text("deleted") != "1"]
+
+
+def _to_instance(
+    element: Element, labels: Mapping[str, Label], width: int, height: int, counts: Counter[str]
+) -> Instance:
+    name = element.find("name")
     if name.text not in labels:
         raise AnnotationError(f"expected one of the class names {show_names(labels)}, but got {name.text!r}", name.line)
-    xmin, xmax = (_read_number(edges, tag) / width for tag in ("xmin", "xmax"))
-    ymin, ymax = (_read_number(edges, tag) / height for tag in ("ymin", "ymax"))
-    box = Box(xmin, xmax, ymin, ymax)
-    return Instance(labels[name.text], box, box.area)
+    outline = None if element.find_all("bndbox") else find_outline(element, width, height)
+    if outline is None:
+        box = _read_box(element, width, height)
+        return Instance(labels[name.text], box, box.area)
+    counts["boxes derived from outlines"] += 1
+    if outline.is_clipped:
+        counts["boxes around rotated ones, cut at the edges of their images"] += 1
+    box = Box(outline.xmin / width, outline.xmax / width, outline.ymin / height, outline.ymax / height)
+    return Instance(labels[name.text], box, outline.area / (width * height))
+
+
+def _read_box(element: Element, width: int, height: int) -> Box:
+    for edges in element.find_all("bndbox"):
+        xmin, xmax = (edges.find_number(tag) / width for tag in ("xmin", "xmax"))
+        ymin, ymax = (edges.find_number(tag) / height for tag in ("ymin", "ymax"))
+        return Box(xmin, xmax, ymin, ymax)
+    raise AnnotationError("expected <bndbox>, <polygon> or <robndbox> in <object>, but got none", element.line)
 
 
 def _to_extra(objects: list[Element]) -> dict[str, list[int] | list[str]]:
@@ -183,15 +209,4 @@ def _to_extra(objects: list[Element]) -> dict[str, list[int] | list[str]]:
 
 
 def _read_flag(element: Element, tag: str) -> int:
-    return int(_read_number(element, tag)) if element.find_text(tag) else 0
-
-
-def _read_number(element: Element, tag: str) -> float:
-    child = element.find(tag)
-    try:
-        number = float(child.text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise AnnotationError(f"expected a number in <{tag}>, but got {child.text!r}", child.line)
-    return number
+    return int(element.find_number(tag)) if element.find_text(tag) else 0

@@ -1,0 +1,105 @@
+"""Outlines and rotated boxes of VOC objects that have no `<bndbox>`, and the upright boxes around them.
+
+Source: the polygons of Roboflow's exports (`<x1>`, `<y1>`, `<x2>`, …) and of LabelMe (`<pt><x/><y/></pt>`), and the
+`<robndbox>` of roLabelImg (https://github.com/cgvict/roLabelImg), whose angle is in radians.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tfrec_stage.importers.outlines import polygon_area
+from tfrec_stage.importers.values import AnnotationError
+from tfrec_stage.importers.xml_tree import Element
+
+_POINTS: Final = ("pt", "point")
+_ROUNDING_PX: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The upright box around an outline, in pixels."""
+
+    xmin: float
+    xmax: float
+    ymin: float
+    ymax: float
+    area: float
+    """Area of the outline itself, in square pixels."""
+    is_clipped: bool = False
+    """Whether the box was cut at the edges of the image."""
+
+
+def find_outline(element: Element, width: int, height: int) -> Outline | None:
+    """Give the outline of an object: that of its `<polygon>` elements together, or its `<robndbox>`.
+
+    Args:
+        element: the object.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+
+    Raises:
+        AnnotationError: it is malformed.
+    """
+    if polygons := element.find_all("polygon"):
+        return _around([list(_read_points(polygon)) for polygon in polygons])
+    if rotated := element.find_all("robndbox"):
+        return _around_rotated(rotated[0], width, height)
+    return None
+
+
+def _around(polygons: list[list[tuple[float, float]]]) -> Outline:
+    xs, ys = zip(*(point for points in polygons for point in points), strict=True)
+    area = sum(polygon_area([number for point in points for number in point]) for points in polygons)
+    return Outline(min(xs), max(xs), min(ys), max(ys), area)
+
+
+def _read_points(polygon: Element) -> Iterator[tuple[float, float]]:
+    points = [child for child in polygon.children if child.tag in _POINTS]
+    numbered = sum(child.tag[:1] == "x" and child.tag[1:].isdecimal() for child in polygon.children)
+    if max(len(points), numbered) < 3:
+        raise AnnotationError("expected 3 or more points in <polygon>, as <x1>, <y1>, … or as <pt>", polygon.line)
+    for point in points:
+        yield point.find_number("x"), point.find_number("y")
+    for number in range(1, numbered + 1):
+        yield polygon.find_number(f"x{number}"), polygon.find_number(f"y{number}")
+
+
+def _around_rotated(rotated: Element, width: int, height: int) -> Outline:
+    """The box around the corners; which way the angle turns makes no difference to it.
+
+    Turning a box near the edge of the image moves its corners out, though the object is inside. So the result is cut at
+    the edges of the image, if the same box turned to the nearest right angle is inside. A box that sticks out even so
+    stays as it is: `annotations.out_of_range` says what becomes of it.
+    """
+    cx, cy, w, h, angle = (rotated.find_number(tag) for tag in ("cx", "cy", "w", "h", "angle"))
+    if min(w, h) < 0 or abs(angle) > 2 * math.pi:
+        message = f"expected w and h of 0 or more and an angle in radians, but got w {w:g}, h {h:g}, angle {angle:g}"
+        raise AnnotationError(message, rotated.line)
+    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
+    around = _centred(cx, cy, w * cosine + h * sine, w * sine + h * cosine)
+    straight = _centred(cx, cy, *((w, h) if cosine >= sine else (h, w)))
+    inside = _clip(around, width, height)
+    if inside == around or not _is_inside(straight, width, height):
+        return Outline(*around, area=w * h)
+    return Outline(*inside, area=w * h, is_clipped=True)
+
+
+_Edges = tuple[float, float, float, float]
+"""xmin, xmax, ymin, ymax in pixels."""
+
+
+def _centred(cx: float, cy: float, width: float, height: float) -> _Edges:
+    return cx - width / 2, cx + width / 2, cy - height / 2, cy + height / 2
+
+
+def _clip(edges: _Edges, width: int, height: int) -> _Edges:
+    xmin, xmax, ymin, ymax = edges
+    return max(xmin, 0.0), min(xmax, float(width)), max(ymin, 0.0), min(ymax, float(height))
+
+
+def _is_inside(edges: _Edges, width: int, height: int) -> bool:
+    return all(
+        abs(edge - clipped) <= _ROUNDING_PX for edge, clipped in zip(edges, _clip(edges, width, height), strict=True)
+    )
