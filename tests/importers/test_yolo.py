@@ -7,6 +7,11 @@ from tfrec_stage.importers import yolo
 from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes, ImageRecord, Parts
 
+SHAPES = (
+    "expected a class and 4 numbers, 5 with a confidence, or 3 or more points, but got {} numbers; "
+    "keypoints need `importer.options.kpt_shape`"
+)
+
 
 @pytest.fixture
 def write_labels(tmp_path):
@@ -92,9 +97,18 @@ def test_keypoints_become_parts(draw, write_labels, read_all, *, kpt_shape, poin
         ("0.5 0.5 0.5 0.5 0.5", "expected a class number of 0, 1, but got 0.5"),
         ("cat 0.5 0.5 0.5 0.5", "expected a class and numbers, but got 'cat 0.5 0.5 0.5 0.5'"),
         ("0 nan 0.5 0.5 0.5", "expected a class and numbers, but got '0 nan 0.5 0.5 0.5'"),
-        ("0 0.5 0.5 0.5", "expected a class and 4 numbers, or 3 or more points, but got 3 numbers"),
-        ("0 0.5 0.5 0.5 0.5 0.9", "expected a class and 4 numbers, or 3 or more points, but got 5 numbers"),
-        ("0", "expected a class and 4 numbers, or 3 or more points, but got 0 numbers"),
+        (
+            "0 1e200 0.5 1e200 0.5",
+            "expected a class and numbers, but got '0 1e200 0.5 1e200 0.5'",
+        ),  # whose area is none
+        ("0 0.5 0.5 0.5 0.5 1.5", "expected a confidence in [0, 1] behind the numbers of the box, but got 1.5"),
+        (
+            "0 0.5 0.5 0.5 0.5 0.9",
+            "expected a confidence in all lines or in none, but this one differs from those before it",
+        ),
+        ("0 0.5 0.5 0.5", SHAPES.format(3)),
+        ("0", SHAPES.format(0)),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.5", SHAPES.format(7)),  # three points and one number, or a box and a keypoint
     ],
 )
 def test_a_malformed_line_takes_its_image_out(draw, write_labels, read_all, *, line, message):
@@ -120,6 +134,52 @@ def test_malformed_keypoints_take_their_image_out(draw, write_labels, read_all, 
     write_labels("a.txt", f"0 0.5 0.5 0.5 0.5 {points}")
     _, problems = read_all(kpt_shape=(2, 3))
     assert [each.message for each in problems] == [message]
+
+
+@pytest.mark.parametrize(
+    ("kpt_shape", "keypoint"),
+    [
+        (None, ""),
+        ((1, 2), "0.5 0.5 "),  # kpt_shape tells which of the seven numbers is the confidence
+        ((1, 3), "0.5 0.5 2 "),
+    ],
+)
+def test_a_confidence_becomes_a_score(draw, write_labels, read_all, kpt_shape, keypoint):
+    """One number more than a box has is its confidence, as `yolo predict save_conf=True` writes it."""
+    draw("images/train/a.png")
+    write_labels("a.txt", f"1 0.5 0.5 0.5 0.25 {keypoint}0.93", "", f"0 0.5 0.5 0.5 0.25 {keypoint}0")
+    (record,), problems = read_all(kpt_shape=kpt_shape)
+    assert (record.object.bbox.score, record.object.bbox.xmin) == ([0.93, 0], [0.25, 0.25])
+    assert len(record.object.parts.x) == (2 if kpt_shape else 0)
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("lines", "differing"),
+    [
+        (["0 0.5 0.5 0.5 0.5 0.9", "0 0.5 0.5 0.5 0.5"], 2),
+        (["0 0.5 0.5 0.5 0.5", "", "0 0.5 0.5 0.5 0.5 0.9", "0 0.5 0.5 0.5 0.5 0.9"], 3),
+        (["0 0.5 0.5 0.5 0.5 0.9", "0 0.1 0.1 0.9 0.1 0.9 0.9"], 2),  # an outline has none
+    ],
+)
+def test_a_file_with_some_confidences_is_a_problem(draw, write_labels, read_all, lines, differing):
+    """Scores run parallel to the boxes: where one is missing, nobody knows what to fill in."""
+    draw("images/train/a.png")
+    draw("images/train/b.png")
+    write_labels("a.txt", *lines)
+    write_labels("b.txt", "0 0.5 0.5 0.5 0.5")  # other files may do otherwise
+    records, problems = read_all()
+    assert [each.id for each in records] == ["b.png"]
+    assert [each.line for each in problems] == [differing]
+    assert problems[0].message.startswith("expected a confidence in all lines or in none")
+
+
+def test_a_byte_order_mark_is_no_number(draw, write_labels, read_all):
+    """Windows editors begin a file with one."""
+    draw("images/train/a.png")
+    write_labels("a.txt", "\ufeff0 0.5 0.5 0.5 0.5")
+    (record,), _ = read_all()
+    assert record.object.size == 1
 
 
 def test_every_malformed_line_is_reported(draw, write_labels, read_all):
@@ -198,9 +258,17 @@ def test_the_last_folder_named_images_is_replaced(draw, tmp_path, sort_out):
 @pytest.mark.parametrize(
     ("annotations", "images", "message"),
     [
-        (["missing.yaml"], "images", r"missing\.yaml: expected data.yaml with `names`, but: "),
+        (
+            ["missing.yaml", "pictures"],
+            "images",
+            r"expected class names in data\.yaml.* but there is no .*missing\.yaml$",
+        ),
         (["list.yaml"], "images", r"list\.yaml: expected data.yaml .* Expected `object`, got `array`"),
-        (["empty.yaml"], "images", "expected class names in data.yaml or in the option `names`"),
+        (
+            ["empty.yaml", "pictures"],
+            "images",
+            "expected class names in data.yaml, in the option `names`, .* but got none",
+        ),
         (["good.yaml", "empty.yaml"], "images", r"expected one data\.yaml, but got "),
         (["good.yaml"], "images", "expected a folder of label files, but there is no .*labels"),
         (["good.yaml"], "pictures", "expected 'images' in the path of the images"),

@@ -14,7 +14,7 @@ _TOO_LARGE: Final = 2**31
 """No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
 _DECLARED: Final = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 _OF_EXPAT: Final = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
-"""Encodings left to the parser. It knows no encoding in which a character of another alphabet takes two bytes."""
+"""Encodings left to the parser, which knows none of those of East Asia."""
 _BY_MARK: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),

@@ -1,14 +1,15 @@
 """YOLO: one text file an image, one line an object → image records.
 
 Source: the dataset formats of Ultralytics for detect, segment, pose and oriented boxes,
-https://docs.ultralytics.com/datasets/.
+https://docs.ultralytics.com/datasets/, and what `yolo predict save_txt=True save_conf=True` writes.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -17,15 +18,21 @@ from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
 from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
 from tfrec_stage.importers.labels import show_names
 from tfrec_stage.importers.outlines import polygon_area
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
+from tfrec_stage.importers.yolo_names import (
+    CLASSES_NAME,
+    KeypointShape,
+    Names,
+    Sources,
+    find_class_names,
+    read_data_yaml,
+)
 from tfrec_stage.labels import Label
-from tfrec_stage.records import ImageRecord
+from tfrec_stage.records import ImageRecord, Objects
 
-Names = list[str] | dict[int, str]
-KeypointShape = tuple[Annotated[int, msgspec.Meta(ge=1)], Annotated[int, msgspec.Meta(ge=2, le=3)]]
-_YAML: Final = (".yaml", ".yml")
 _BOX_NUMBERS: Final = 4
-_NOT_LABELS: Final = frozenset({"classes"})  # labelImg puts its class names among the label files
+_TOO_LARGE: Final = 1e9
+"""Numbers are parts of an image's width or height; with larger ones areas would soon be no numbers any more."""
 
 
 def read(
@@ -40,45 +47,48 @@ def read(
 
     A line is `class xc yc w h`; or `class x0 y0 x1 y1 x2 y2 …`, an outline or an oriented box, of which the
     box around it and its area are kept; or, with `kpt_shape`, `class xc yc w h` and x, y or x, y, v of each
-    keypoint. All are normalised. A keypoint without v is visible unless it is at (0, 0) or negative. An image
-    whose label file is empty or missing has no objects. The path of an image below `images` is the record's
-    id. Labels come in the order of YOLO's class numbers.
+    keypoint. All are normalised. A box may have a confidence behind its other numbers, which becomes its score;
+    then all lines of the file have one. A keypoint without v is visible unless it is at (0, 0) or negative. An
+    image whose label file is empty or missing has no objects. The path of an image below `images` is the
+    record's id. Labels come in the order of YOLO's class numbers.
 
     Args:
-        annotations: data.yaml, the folder of the label files, or both. Without the folder it is `images` with its
-            last "images" replaced by "labels".
+        annotations: data.yaml, the folder of the label files, a list of class names (classes.txt, obj.names or
+            obj.data), or several of these. Without the folder it is `images` with its last "images" replaced by
+            "labels".
         images: folder of the images.
         images_root: folder that records' `filename` starts from.
-        names: class names, as a list or by number, instead of those in data.yaml.
+        names: class names, as a list or by number, instead of those in data.yaml; without either they are
+            those in a list of `annotations`, else of one beside the label files or up to two folders above.
         kpt_shape: number of keypoints, and of numbers for each (2 or 3), instead of that in data.yaml.
 
     Raises:
-        SourceError: a folder or data.yaml cannot be read, or nothing states the class names.
+        SourceError: a folder or data.yaml cannot be read, or nothing states the class names, or two lists of
+            them disagree.
     """
     folder = ImageFolder(images, images_root)
-    stated = _read_data_yaml([path for path in annotations if path.suffix in _YAML])
+    sources, notes = Sources.of(annotations), ImportNotes()
+    absent = [path for path in sources.yamls if not path.exists()]
+    stated = read_data_yaml([] if len(absent) == len(sources.yamls) else sources.yamls)
+    labels_folder = _find_labels_folder(sources.folders, images)
     class_names = stated.names if names is None else names
+    if class_names is None and (found := find_class_names(sources.lists, labels_folder)):
+        class_names, path = found
+        notes.counts[f"classes, as {path} names them"] = len(class_names)
     if class_names is None:
-        raise SourceError("expected class names in data.yaml or in the option `names`, but got none")
+        _refuse_nameless(absent)
+    notes.warnings += [f"there is no {path}; class names are taken from elsewhere" for path in absent]
     reader = _LineReader(_number_labels(class_names), kpt_shape or stated.kpt_shape)
-    labels_folder = _find_labels_folder([path for path in annotations if path.suffix not in _YAML], images)
-    return ImportedDataset(tuple(reader.labels.values()), _to_records(folder, labels_folder, reader))
+    records = _to_records(folder, labels_folder, reader, {*sources.lists})
+    return ImportedDataset(tuple(reader.labels.values()), records, notes)
 
 
-class _DataYaml(msgspec.Struct, frozen=True):
-    names: Names | None = None
-    kpt_shape: KeypointShape | None = None
-
-
-def _read_data_yaml(paths: list[Path]) -> _DataYaml:
-    if not paths:
-        return _DataYaml()
-    if len(paths) > 1:
-        raise SourceError(f"expected one data.yaml, but got {', '.join(map(str, paths))}")
-    try:
-        return msgspec.yaml.decode(paths[0].read_bytes(), type=_DataYaml)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise SourceError(f"{paths[0]}: expected data.yaml with `names`, but: {error}") from error
+def _refuse_nameless(absent: list[Path]) -> NoReturn:
+    got = f"there is no {absent[0]}" if absent else "got none"
+    raise SourceError(
+        f"expected class names in data.yaml, in the option `names`, or in {CLASSES_NAME} or *.names beside the label "
+        f"files or up to two folders above, but {got}"
+    )
 
 
 def _number_labels(names: Names) -> dict[int, Label]:
@@ -104,19 +114,31 @@ def _replace_last(path: Path, old: str, new: str) -> Path:
     return Path(*parts[:place], new, *parts[place + 1 :])
 
 
-def _to_records(folder: ImageFolder, labels_folder: Path, reader: "_LineReader") -> Iterator[ImageRecord | Problem]:
+def _to_records(
+    folder: ImageFolder, labels_folder: Path, reader: "_LineReader", lists: Collection[Path]
+) -> Iterator[ImageRecord | Problem]:
     label_files = {strip_suffix(name): labels_folder / name for name in walk_files(labels_folder, {".txt"})}
-    without_image = label_files.keys() - _NOT_LABELS
+    without_image = {key for key, path in label_files.items() if path.name != CLASSES_NAME and path not in lists}
     for name in walk_files(folder.path):
         without_image -= {strip_suffix(name)}
-        instances, problems = reader.read_file(label_files.get(strip_suffix(name)))
+        objects, problems = reader.read_file(label_files.get(strip_suffix(name)))
         if problems:
             yield from problems
         else:
-            objects = to_objects(instances, reader.num_parts)
             yield ImageRecord(filename=folder.filename(name), id=name, object=objects)
     for key in sorted(without_image):
         yield Problem(str(label_files[key]), f"expected an image {key}.* in {folder.path}, but got none")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One object."""
+
+    number: int
+    """Where it stands, from 1."""
+    instance: Instance
+    score: float | None
+    """Confidence of its box, in [0, 1]; None: the line has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,36 +154,43 @@ class _LineReader:
     def num_parts(self) -> int:
         return self.kpt_shape[0] if self.kpt_shape else 0
 
-    def read_file(self, path: Path | None) -> tuple[list[Instance], list[Problem]]:
+    def read_file(self, path: Path | None) -> tuple[Objects, list[Problem]]:
         """Give the objects of one image; without a file there are none."""
         if path is None:
-            return [], []
+            return Objects(), []
         try:
-            lines = path.read_text("utf-8").splitlines()
+            texts = path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            return [], [Problem(str(path), f"expected lines of text, but: {error}")]
-        instances: list[Instance] = []
+            return Objects(), [Problem(str(path), f"expected lines of text, but: {error}")]
+        lines: list[_Line] = []
         problems: list[Problem] = []
-        for number, line in enumerate(lines, start=1):
+        for number, text in enumerate(texts, start=1):
             try:
-                instances.extend(self._read_line(line))
+                lines.extend(self._read_line(number, text))
             except AnnotationError as error:
                 problems.append(Problem(str(path), str(error), number))
-        return instances, problems
+        problems += (Problem(str(path), _MIXED, number) for number in _differing(lines))
+        return _to_scored_objects(lines, self.num_parts), problems
 
-    def _read_line(self, line: str) -> Iterator[Instance]:
-        if not line.strip():
+    def _read_line(self, number: int, text: str) -> Iterator[_Line]:
+        if not text.strip():
             return
-        first, *numbers = _parse_numbers(line)
+        first, *numbers = _parse_numbers(text)
         if first not in self.labels:
             raise AnnotationError(
-                f"expected a class number of {show_names(self.labels)}, but got {line.split(maxsplit=1)[0]}"
+                f"expected a class number of {show_names(self.labels)}, but got {text.split(maxsplit=1)[0]}"
             )
-        yield self._to_instance(self.labels[int(first)], numbers)
+        score = _read_score(numbers.pop()) if len(numbers) == self._num_box_numbers + 1 else None
+        yield _Line(number, self._to_instance(self.labels[int(first)], numbers), score)
+
+    @property
+    def _num_box_numbers(self) -> int:
+        """Numbers of a box and its keypoints; an outline of points never has one more, which would be odd."""
+        return _BOX_NUMBERS + (math.prod(self.kpt_shape) if self.kpt_shape else 0)
 
     def _to_instance(self, label: Label, numbers: list[float]) -> Instance:
         if self.kpt_shape:
-            expected = _BOX_NUMBERS + math.prod(self.kpt_shape)
+            expected = self._num_box_numbers
             if len(numbers) != expected:
                 raise AnnotationError(
                     f"expected a class and {expected} numbers, as kpt_shape says, but got {len(numbers)}"
@@ -173,10 +202,31 @@ class _LineReader:
             return Instance(label, box, box.area)
         if len(numbers) < 6 or len(numbers) % 2:
             raise AnnotationError(
-                f"expected a class and 4 numbers, or 3 or more points, but got {len(numbers)} numbers"
+                "expected a class and 4 numbers, 5 with a confidence, or 3 or more points, "
+                f"but got {len(numbers)} numbers; keypoints need `importer.options.kpt_shape`"
             )
         xs, ys = numbers[0::2], numbers[1::2]
         return Instance(label, Box(min(xs), max(xs), min(ys), max(ys)), polygon_area(numbers))
+
+
+_MIXED: Final = "expected a confidence in all lines or in none, but this one differs from those before it"
+
+
+def _differing(lines: list[_Line]) -> Iterator[int]:
+    """Give the first line that has a confidence where those before have none, or the other way round."""
+    return islice((line.number for line in lines if (line.score is None) != (lines[0].score is None)), 1)
+
+
+def _to_scored_objects(lines: list[_Line], num_parts: int) -> Objects:
+    objects = to_objects([line.instance for line in lines], num_parts)
+    scores = [line.score for line in lines if line.score is not None]
+    return msgspec.structs.replace(objects, bbox=msgspec.structs.replace(objects.bbox, score=scores))
+
+
+def _read_score(number: float) -> float:
+    if not 0 <= number <= 1:
+        raise AnnotationError(f"expected a confidence in [0, 1] behind the numbers of the box, but got {number:g}")
+    return number
 
 
 def _parse_numbers(line: str) -> list[float]:
@@ -184,7 +234,7 @@ def _parse_numbers(line: str) -> list[float]:
         numbers = [float(word) for word in line.split()]
     except ValueError:
         numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
+    if not all(abs(number) < _TOO_LARGE for number in numbers):
         raise AnnotationError(f"expected a class and numbers, but got {line.strip()!r}")
     return numbers
 

@@ -1,0 +1,150 @@
+"""Class names of YOLO labels: data.yaml, else the lists that LabelImg, Label Studio, CVAT and darknet write.
+
+Source: classes.txt of LabelImg and Label Studio, obj.names and obj.data of darknet
+(https://github.com/AlexeyAB/darknet#how-to-train-to-detect-your-custom-objects): a name a line, the first has number 0.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from tfrec_stage.errors import SourceError
+from tfrec_stage.importers.folders import walk_files
+from tfrec_stage.importers.labels import show_names
+
+Names = list[str] | dict[int, str]
+KeypointShape = tuple[Annotated[int, msgspec.Meta(ge=1)], Annotated[int, msgspec.Meta(ge=2, le=3)]]
+CLASSES_NAME: Final = "classes.txt"
+YAML: Final = (".yaml", ".yml")
+LISTS: Final = (".txt", ".names", ".data")
+"""Suffixes of files that have class names, a name a line; a .data file names such a file."""
+
+_HEAD: Final = 1 << 16
+"""Characters of a .data file that are looked at."""
+
+
+class DataYaml(msgspec.Struct, frozen=True):
+    """What data.yaml says, as far as it matters here."""
+
+    names: Names | None = None
+    """Class names, as a list or by number."""
+    kpt_shape: KeypointShape | None = None
+    """Number of keypoints, and of numbers for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The entries of `annotations`, by what they are."""
+
+    yamls: list[Path] = field(default_factory=list)
+    """data.yaml."""
+    lists: list[Path] = field(default_factory=list)
+    """Files with a class name a line, or .data files."""
+    folders: list[Path] = field(default_factory=list)
+    """Folders of label files."""
+
+    @classmethod
+    def of(cls, annotations: Iterable[Path]) -> "Sources":
+        """Tell them apart by suffix; a folder may be called anything."""
+        sources = cls()
+        for path in annotations:
+            if path.suffix in YAML:
+                sources.yamls.append(path)
+            elif path.suffix in LISTS and not path.is_dir():
+                sources.lists.append(path)
+            else:
+                sources.folders.append(path)
+        return sources
+
+
+def read_data_yaml(paths: list[Path]) -> DataYaml:
+    """Read data.yaml, if one is named.
+
+    Raises:
+        SourceError: it cannot be read, or several are named.
+    """
+    if not paths:
+        return DataYaml()
+    if len(paths) > 1:
+        raise SourceError(f"expected one data.yaml, but got {', '.join(map(str, paths))}")
+    try:
+        return msgspec.yaml.decode(paths[0].read_bytes(), type=DataYaml)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise SourceError(f"{paths[0]}: expected data.yaml with `names`, but: {error}") from error
+
+
+def find_class_names(named: Sequence[Path], labels_folder: Path) -> tuple[list[str], Path] | None:
+    """Give class names and the file they stand in.
+
+    It is one of `named`, else one beside the label files or up to two folders above. Of several lists the longest holds
+    if it only continues the others: LabelImg writes one into each folder that it saves to, and adds to it over time.
+
+    Raises:
+        SourceError: a list cannot be read, or two give a number different names.
+    """
+    found = {path: _read_list(path) for path in (_follow(named) if named else _search(labels_folder))}
+    longest = max(found, key=lambda path: len(found[path]), default=None)
+    if longest is None or not found[longest]:
+        return None
+    for path, names in found.items():
+        if names != found[longest][: len(names)]:
+            raise SourceError(
+                f"expected one list of class names, but {longest} has {show_names(found[longest])} and {path} has "
+                f"{show_names(names)}; name the right one in `importer.annotations`, or give `importer.options.names`"
+            )
+    return found[longest], longest
+
+
+def _search(labels_folder: Path) -> Iterator[Path]:
+    for name in walk_files(labels_folder, {".txt"}):
+        if Path(name).name == CLASSES_NAME:
+            yield labels_folder / name
+    here = labels_folder.absolute()
+    for folder in (here, *here.parents[:2]):
+        lists = [folder / CLASSES_NAME, *sorted(folder.glob("*.names")), *sorted(folder.glob("*.data"))]
+        yield from (_shorten(path) for path in _follow(path for path in lists if path.is_file()) if path.is_file())
+
+
+def _follow(paths: Iterable[Path]) -> Iterator[Path]:
+    """Give each list, and for a .data file the list that it names; darknet starts it from its own working directory."""
+    for path in paths:
+        if path.suffix != ".data":
+            yield path
+        elif stated := _find_stated(path):
+            places = [folder / stated for folder in (path.parent, *path.absolute().parents[1:3])]
+            yield next((place for place in places if place.is_file()), path.parent / stated.name)
+
+
+def _find_stated(path: Path) -> Path | None:
+    if not path.is_file():
+        raise SourceError(f"{path}: expected a file with a line `names = FILE`, but there is none")
+    with path.open(errors="replace") as file:  # any program may call any file .data
+        lines = file.read(_HEAD).splitlines()
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key.strip() == "names" and value.strip():
+            return Path(value.strip())
+    return None
+
+
+def _read_list(path: Path) -> list[str]:
+    lines = [line.strip() for line in _read_lines(path)]
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        raise SourceError(f"{path}:{lines.index('') + 1}: expected a class name in each line, but got an empty line")
+    return lines
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: expected class names, one a line, but: {error}") from error
+
+
+def _shorten(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
