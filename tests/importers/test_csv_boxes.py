@@ -189,9 +189,52 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, read_all):
     """A file that is missing or no text is an error that names it."""
     with pytest.raises(SourceError, match=r"nowhere\.csv: expected a table"):
         read_all(tmp_path / "nowhere.csv")
-    (tmp_path / "bytes.csv").write_bytes(TENSORFLOW.encode() + b"\n\xff\xfe")
-    with pytest.raises(SourceError, match=r"bytes\.csv: expected a table, but: 'utf-8'"):
+    (tmp_path / "bytes.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    with pytest.raises(SourceError, match=r"bytes\.csv: expected columns for image, label, "):
         read_all(tmp_path / "bytes.csv")
+    (tmp_path / "cut.csv").write_bytes(TENSORFLOW.encode("utf-16")[:-1])
+    with pytest.raises(SourceError, match=r"cut\.csv: expected a table, but: 'utf-16-le'"):
+        read_all(tmp_path / "cut.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ('a.png,20,10,"dog,5,2,15,6', "expected cells with closed quotes, but: ',' expected after '\"'"),
+        ('"a.png,20,10,dog,5,2,15,6', "expected cells with closed quotes, but: ',' expected after '\"'"),
+        ('a.png,20,10,"dog"x,5,2,15,6', "expected cells with closed quotes, but: ',' expected after '\"'"),
+        (f'a.png,20,10,"{"g" * 200_000}",5,2,15,6', "expected cells with closed quotes, but: field larger than "),
+        ("a.png,20,10,d\udcff,5,2,15,6", "expected text in UTF-8, but some bytes are none"),
+        ("a.png,20,10,dog,-1e300,2,1e300,6", "expected a number as xmin, but got '-1e300'"),
+        ("a.png,1e30,10,dog,5,2,15,6", "expected a number as width, but got '1e30'"),
+    ],
+)
+def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, fault):
+    """What is wrong with one row ends neither the file nor the rows behind it, and takes its whole image out."""
+    good = ["b.png,20,10,cat,5,2,15,6", '"c.png",20,10,"cat",5,2,15,6', "a.png,20,10,cat,5,2,15,6"]
+    path = tmp_path / "boxes.csv"
+    path.write_bytes("\n".join([TENSORFLOW, good[0], row, *good[1:]]).encode(errors="surrogateescape"))
+    records, problems = read_all(path)
+    assert [each.id for each in records] == ["b.png", "c.png"]
+    assert [each.line for each in problems] == [3]
+    assert problems[0].message.startswith(fault)
+    assert {label for each in records for label in each.object.bbox.text} == {"cat"}
+
+
+def test_a_quote_that_is_never_closed_takes_no_other_row_along(write_table, read_all):
+    """Nothing behind it has a quote, so that all of the file would be one cell."""
+    path = write_table(TENSORFLOW, 'a.png,20,10,"dog,5,2,15,6', "b.png,20,10,cat,5,2,15,6", "c.png,20,10,cat,5,2,15,6")
+    records, problems = read_all(path)
+    assert [each.id for each in records] == ["b.png", "c.png"]
+    assert [str(each) for each in problems] == [
+        f"{path}:2: expected cells with closed quotes, but: unexpected end of data"
+    ]
+
+
+def test_rows_without_an_image_are_a_problem_each(write_table, read_all):
+    """Nothing tells that they are about one image."""
+    _, problems = read_all(write_table(TENSORFLOW, ",20,10,cat,5,2,15,6", ",20,10,cat,5,2,15,6"))
+    assert [each.line for each in problems] == [2, 3]
 
 
 def test_records_are_streamed(write_table, tmp_path):

@@ -1,45 +1,15 @@
-"""Tables of boxes: what their columns mean, and their rows as text."""
+"""Tables of boxes: their rows by what the columns mean."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
-from tfrec_stage.errors import ConfigError, SourceError
+from tfrec_stage.importers.table_kinds import EDGES, Columns, Layout, with_point
+from tfrec_stage.importers.table_layout import find_layout
+from tfrec_stage.importers.table_text import TextRow, read_rows
 
-EDGES: Final = ("xmin", "xmax", "ymin", "ymax")
-NEEDED: Final = ("image", "label", *EDGES)
-ROLES: Final = (*NEEDED, "width", "height", "is_crowd")
-
-
-@dataclass(frozen=True)
-class TableKind:
-    """A kind of table that is known by its header."""
-
-    headers: Mapping[str, str]
-    """Header of each role."""
-    suffix: str = ""
-    """What turns the image's cell into a file name."""
-    extra: tuple[str, ...] = ()
-    """Headers of further columns worth keeping."""
-
-
-OPEN_IMAGES: Final = TableKind(
-    headers=MappingProxyType(
-        {"image": "ImageID", "label": "LabelName", "is_crowd": "IsGroupOf"}
-        | {"xmin": "XMin", "xmax": "XMax", "ymin": "YMin", "ymax": "YMax"}
-    ),
-    suffix=".jpg",
-    extra=("IsOccluded", "IsTruncated", "IsDepiction", "IsInside"),
-)
-TENSORFLOW: Final = TableKind(
-    headers=MappingProxyType(
-        {"image": "filename", "label": "class", "width": "width", "height": "height"} | {edge: edge for edge in EDGES}
-    )
-)
-OTHER: Final = TableKind(headers=MappingProxyType({}))
+_NUMBERS: Final = (*EDGES, "width", "height", "is_crowd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +24,8 @@ class Row:
     """Texts by role; those of absent columns are absent."""
     extra: tuple[str, ...]
     """Texts of the further columns that are kept."""
+    fault: str | None = None
+    """What is wrong with the row as text; its cells are then as far as they can be told."""
 
     @property
     def image(self) -> str:
@@ -77,72 +49,51 @@ class Table:
 
     path: Path
     """The file."""
-    places: Mapping[str, int]
-    """Place of each role's column, from 0."""
-    extra: Mapping[str, int]
-    """Place of each further column to keep, by its header."""
+    layout: Layout
+    """Its delimiter and its columns."""
     suffix: str
     """What turns the image's cell into a file name."""
 
     @classmethod
-    def open(cls, path: Path, columns: Mapping[str, str], suffix: str | None, extra: Sequence[str] | None) -> "Table":
-        """Read a table's header; what is given counts more than what the header tells.
+    def open(
+        cls,
+        path: Path,
+        columns: Columns | None,
+        suffix: str | None,
+        extra: Sequence[str] | None,
+        *,
+        delimiter: str | None = None,
+        pixels: bool | None = None,
+    ) -> "Table":
+        """Read a table's first rows; what is given counts more than what they tell.
 
         Raises:
-            SourceError: the file cannot be read or lacks a column.
-            ConfigError: `columns` has an unknown role.
+            SourceError: the file cannot be read, lacks a column, or can be read in several ways.
+            ConfigError: `columns` or `delimiter` is none that can be.
         """
-        unknown = sorted(columns.keys() - set(ROLES))
-        if unknown:
-            raise ConfigError(f"columns: expected some of {', '.join(ROLES)}, but got {', '.join(unknown)}")
-        header = next((cells for _, cells in _read_cells(path)), [])
-        kind = _recognise(header)
-        known = {role: name for role, name in kind.headers.items() if name in header} | dict(columns)
-        kept = [name for name in kind.extra if name in header] if extra is None else extra
-        _expect(path, header, known, kept)
-        places = {name: place for place, name in enumerate(header)}
-        return cls(
-            path,
-            {role: places[name] for role, name in known.items()},
-            {name: places[name] for name in kept},
-            kind.suffix if suffix is None else suffix,
-        )
+        layout = find_layout(path, columns, delimiter, extra, pixels=pixels)
+        return cls(path, layout, layout.suffix if suffix is None else suffix)
+
+    @property
+    def extra(self) -> Mapping[str, int]:
+        """Place of each further column to keep, by its header."""
+        return self.layout.extra
 
     def read_rows(self) -> Iterator[Row]:
-        """Yield the rows below the header; cells that a row lacks are empty.
+        """Yield the rows below the header, if there is one; cells that a row lacks are empty.
 
         Raises:
             SourceError: the file cannot be read.
         """
-        rows = _read_cells(self.path)
-        next(rows, None)
-        for line, cells in rows:
-            padded = cells + [""] * (1 + max(*self.places.values(), *self.extra.values(), 0) - len(cells))
-            by_role = {role: padded[place].strip() for role, place in self.places.items()}
-            yield Row(self.path, line, by_role, tuple(padded[place] for place in self.extra.values()))
+        rows = read_rows(self.path, self.layout.delimiter)
+        if self.layout.has_header:
+            next(rows, None)
+        return map(self._to_row, rows)
 
-
-def _recognise(header: list[str]) -> TableKind:
-    kinds = (kind for kind in (OPEN_IMAGES, TENSORFLOW) if {kind.headers["image"], kind.headers["label"]} <= {*header})
-    return next(kinds, OTHER)
-
-
-def _expect(path: Path, header: list[str], known: Mapping[str, str], kept: Sequence[str]) -> None:
-    absent = [name for name in (*known.values(), *kept) if name not in header]
-    if absent:
-        raise SourceError(f"{path}: expected the columns {', '.join(absent)}, but got {', '.join(header) or 'none'}")
-    unclear = [role for role in NEEDED if role not in known]
-    if unclear:
-        raise SourceError(
-            f"{path}: expected columns for {', '.join(unclear)}, but got {', '.join(header) or 'none'}; "
-            "name them in the option `columns`"
-        )
-
-
-def _read_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            yield from ((reader.line_num, cells) for cells in reader if cells)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: expected a table, but: {error}") from error
+    def _to_row(self, row: TextRow) -> Row:
+        places, further = self.layout.places, self.layout.extra.values()
+        padded = row.cells + [""] * (1 + max(*places.values(), *further, 0) - len(row.cells))
+        cells = {role: padded[place].strip() for role, place in places.items()}
+        if self.layout.delimiter != ",":
+            cells |= {role: with_point(cells[role]) for role in _NUMBERS if role in cells}
+        return Row(self.path, row.line, cells, tuple(padded[place] for place in further), row.fault)

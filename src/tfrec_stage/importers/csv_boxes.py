@@ -1,7 +1,8 @@
 """Tables with one box a row → image records.
 
 Source: the box files of OpenImages (https://storage.googleapis.com/openimages/web/download_v7.html), whose edges are
-normalised, and the tables of the TensorFlow Object Detection API's tutorials, whose edges are in pixels.
+normalised, the tables of the TensorFlow Object Detection API's tutorials, whose edges are in pixels, and those of
+keras-retinanet (https://github.com/fizyr/keras-retinanet), which have no header and are in pixels, too.
 """
 
 import csv
@@ -11,16 +12,21 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Final
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.columns import EDGES, Row, Table
+from tfrec_stage.importers.columns import Row, Table
 from tfrec_stage.importers.folders import ImageFolder
 from tfrec_stage.importers.instances import Box, Instance, to_objects
 from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.pins import inspect_image
+from tfrec_stage.importers.table_kinds import EDGES, Columns
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
+
+_TOO_LARGE: Final = 2**31
+"""No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
 
 
 def read(
@@ -28,14 +34,18 @@ def read(
     images: Path,
     images_root: Path,
     *,
-    columns: dict[str, str] | None = None,
+    columns: Columns | None = None,
+    delimiter: str | None = None,
     pixels: bool | None = None,
     suffix: str | None = None,
     extra: list[str] | None = None,
     names: list[str] | None = None,
     class_names: str | None = None,
 ) -> ImportedDataset:
-    """Read CSV files with a header; those of OpenImages and of TensorFlow's tutorials are known by it.
+    """Read CSV files; those of OpenImages and of TensorFlow's tutorials are known by their header.
+
+    Without a header the columns are those of keras-retinanet: image, xmin, ymin, xmax, ymax, class. Cells are separated
+    by commas, semicolons, tabs or vertical bars; numbers may have a decimal comma unless commas separate cells.
 
     Rows of one image make one record, and the image's cell is its id. A row with neither label nor edges is an image
     without objects; an image in no row is not part of the data set. Where each image's rows stand together, rows are
@@ -46,8 +56,11 @@ def read(
         images: folder that the image's cell starts from.
         images_root: folder that records' `filename` starts from.
         columns: header of each role's column: image, label, xmin, xmax, ymin, ymax and, where there are any, width,
-            height and is_crowd; adds to what the header tells.
-        pixels: whether edges are in pixels, else normalised; by default they are in pixels if there is a width.
+            height and is_crowd; adds to what the header tells. Or, for a table without a header, a list of these roles
+            in the order of the columns, with "-" for a column to pass over; label may be called class.
+        delimiter: what separates cells, a character or "tab"; by default it is recognised.
+        pixels: whether edges are in pixels, else normalised; by default they are in pixels if there is a width, or no
+            header.
         suffix: what turns the image's cell into a file name; by default ".jpg" for OpenImages, else nothing.
         extra: headers of columns to keep in `extra`, as lists of texts that run parallel to the boxes; by default
             OpenImages' flags.
@@ -56,13 +69,13 @@ def read(
         class_names: CSV file without header: labels as the table writes them, and their texts.
 
     Raises:
-        SourceError: a file cannot be read or lacks a column.
-        ConfigError: `columns` has an unknown role, or `names` has one name twice.
+        SourceError: a file cannot be read, lacks a column, or can be read in several ways.
+        ConfigError: `columns` has an unknown role, `delimiter` is no character, or `names` has one name twice.
     """
     if not annotations:
         raise SourceError("expected CSV files in `annotations`, but got none")
     folder = ImageFolder(images, images_root)
-    tables = [Table.open(path, columns or {}, suffix, extra) for path in annotations]
+    tables = [Table.open(path, columns, suffix, extra, delimiter=delimiter, pixels=pixels) for path in annotations]
     overview = _Overview.of(_read_rows(tables))
     texts = {} if class_names is None else _read_texts(Path(class_names))
     ordered = names or sorted(texts, key=lambda key: (texts[key], key)) or None
@@ -102,7 +115,7 @@ class _Overview:
         for image, group in groupby(rows, attrgetter("image")):
             is_grouped = is_grouped and image not in images
             images.add(image)
-            labels.update(row.label for row in group if row.label)
+            labels.update(row.label for row in group if row.label and not row.fault)
         return cls(frozenset(labels), is_grouped)
 
     def group(self, rows: Iterable[Row]) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -117,19 +130,23 @@ class _Reader:
     """By their text in the table."""
     tables: Mapping[Path, Table]
     pixels: bool | None
-    """Whether edges are in pixels; None: where there is a width."""
+    """Whether edges are in pixels; None: as the table's columns tell."""
 
     def to_records(self, groups: Iterable[tuple[str, Iterable[Row]]]) -> Iterator[ImageRecord | Problem]:
         for image, group in groups:
             rows = list(group)
+            if not image:
+                yield from map(_nameless, rows)
+                continue
             try:
                 yield self._to_record(image, rows)
             except AnnotationError as error:
                 yield error.to_problem(rows[0].path)
 
     def _to_record(self, image: str, rows: Sequence[Row]) -> ImageRecord:
-        if not image:
-            raise _fault(rows[0], "expected the name of an image, but its cell is empty")
+        for row in rows:
+            if row.fault:
+                raise _fault(row, row.fault)
         table = self.tables[rows[0].path]
         name = image + table.suffix
         objects = [row for row in rows if row.has_object]
@@ -150,7 +167,7 @@ class _Reader:
         )
 
     def _in_pixels(self, table: Table) -> bool:
-        return "width" in table.places if self.pixels is None else self.pixels
+        return table.layout.in_pixels if self.pixels is None else self.pixels
 
     def _to_instance(self, row: Row, width: int, height: int) -> Instance:
         if row.label not in self.labels:
@@ -180,9 +197,13 @@ def _read_number(row: Row, role: str) -> float:
         number = float(row.cells[role])
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) < _TOO_LARGE:
         raise _fault(row, f"expected a number as {role}, but got {row.cells[role]!r}")
     return number
+
+
+def _nameless(row: Row) -> Problem:
+    return Problem(str(row.path), row.fault or "expected the name of an image, but its cell is empty", row.line)
 
 
 def _fault(row: Row, message: str) -> AnnotationError:
