@@ -149,6 +149,26 @@ def test_failures_end_in_exit_code_3(workspace: Path) -> None:
     assert files(workspace / "data" / "shards" / "train") == before
 
 
+def test_duplicate_boxes_are_told(workspace: Path) -> None:
+    """Boxes that repeat a box of their image are stored with a warning, also by a build that links all; or dropped."""
+    images = sorted((workspace / "data" / "raw" / "images").iterdir())[:2]
+    boxes = {"xmin": [0.1] * 3, "xmax": [0.3] * 3, "ymin": [0.2] * 3, "ymax": [0.4] * 3, "label": [1, 2, 1]}
+    write_manifest(workspace, [{"filename": each.name, "id": each.name, "object": {"bbox": boxes}} for each in images])
+    warning = (
+        "  warning: 2 boxes repeat a box of their image (same label and edges) and are stored; "
+        "annotations.duplicate_boxes=drop leaves them out\n"
+    )
+    stats_file = workspace / "data" / "shards" / "train" / "stats.json"
+    for _ in range(2):
+        assert stage("progress=false", directory=workspace).stderr == warning
+        stats = json.loads(stats_file.read_text())
+        assert (stats["boxes"], stats["duplicate_boxes"], stats["mended"]) == (6, 2, {})
+    done = stage("progress=false", "annotations.duplicate_boxes=drop", directory=workspace)
+    stats = json.loads(stats_file.read_text())
+    assert (stats["boxes"], stats["duplicate_boxes"], stats["mended"]) == (4, 0, {"duplicates_dropped": 2})
+    assert not done.stderr
+
+
 def test_failures_are_a_manifest(workspace: Path) -> None:
     """failures.jsonl can be built from as it is, once the images are back."""
     image = workspace / "data" / "raw" / "images" / "0003.jpeg"

@@ -73,6 +73,11 @@ def run_shards(config: StageConfig) -> int:
         _show_failures(refused.by_reason, refused.examples)
         return EXIT_FAILURES
     _say(_summary(config, report, monotonic() - begin_s))
+    if duplicates := report.statistics.duplicate_boxes:
+        _complain(
+            f"  warning: {duplicates:,} boxes repeat a box of their image (same label and edges) and are stored; "
+            "annotations.duplicate_boxes=drop leaves them out"
+        )
     failed, total = len(report.failures), report.statistics.images + len(report.failures)
     _judge(config, failed, total, f"of {total:,} images failed")
     _show_failures(report.failures.by_reason, report.failures.examples)

@@ -17,8 +17,8 @@ FLAGS = {"difficult": [1, 0], "truncated": [0, 1], "pose": ["Left", "Rear"]}
 
 
 def settle(record, policy=AnnotationPolicy()):  # noqa: B008 - never changed
-    record, mended = settle_annotations(record, policy, *SIZE)
-    return record.object, dict(mended)
+    settled = settle_annotations(record, policy, *SIZE)
+    return settled.record.object, dict(settled.mended)
 
 
 class TestRounding:
@@ -181,7 +181,7 @@ class TestDegenerate:
     def test_kept_boxes_are_as_they_were(self, make_record, xmax):
         """`keep` stores them, and counts nothing, for nothing was done."""
         record = make_record(object__bbox__xmax=[xmax, 0.8])
-        assert settle_annotations(record, KEEP, *SIZE) == (record, {})
+        assert settle_annotations(record, KEEP, *SIZE) == (record, {}, 0)
 
 
 class TestExtra:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from tfrec_stage.annotations.duplicates import find_duplicates
 from tfrec_stage.annotations.faults import degenerate_faults, range_faults, value_faults
-from tfrec_stage.annotations.mending import clip_objects, drop_degenerate, snap_rounding
+from tfrec_stage.annotations.mending import clip_objects, drop_degenerate, drop_duplicates, snap_rounding
 from tfrec_stage.annotations.screen import is_plain
 from tfrec_stage.errors import RecordError
 from tfrec_stage.records import ImageRecord
@@ -38,14 +39,25 @@ class DegenerateBoxes(Enum):
     """The object goes, with its parts."""
 
 
+class DuplicateBoxes(Enum):
+    """What becomes of boxes that repeat a box of their image; see `find_duplicates`."""
+
+    keep = "keep"
+    """They are stored as they are, and counted."""
+    drop = "drop"
+    """The first stays; the later objects go, with their parts."""
+
+
 @dataclass
 class AnnotationPolicy:
-    """What to do with annotations that are out of bounds. Identity options: they change the bytes of shards."""
+    """What to do with annotations out of bounds or there twice. Identity options: they change the bytes of shards."""
 
     out_of_range: OutOfRange = OutOfRange.error
     """Coordinates outside [0, 1]. What sticks out by a twentieth of a pixel is rounding, and is moved to the edge."""
     degenerate_boxes: DegenerateBoxes = DegenerateBoxes.error
     """Boxes with no area, or reversed."""
+    duplicate_boxes: DuplicateBoxes = DuplicateBoxes.keep
+    """Boxes with the label and the edges of an earlier one in the same image, once snapped and clipped."""
 
 
 class Settled(NamedTuple):
@@ -55,6 +67,8 @@ class Settled(NamedTuple):
     """The record; the same object where nothing was done."""
     mended: Counter[str]
     """How many values or boxes were mended, by what was done; see `mending.MENDED`."""
+    duplicate_boxes: int = 0
+    """How many boxes repeat an earlier one of the image, and were kept."""
 
 
 _NOTHING: Counter[str] = Counter()  # shared, and never added to
@@ -73,7 +87,7 @@ def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int
         RecordError: they contradict each other or the image; the message names every fault with its path.
     """
     if is_plain(record) and record.width in (None, width) and record.height in (None, height):
-        return Settled(record, _NOTHING)
+        return _settle_duplicates(record, policy, _NOTHING)
     mended: Counter[str] = Counter()
     extra = record.extra
     objects = snap_rounding(record.object, width, height, mended)
@@ -89,4 +103,15 @@ def settle_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int
     if policy.degenerate_boxes is DegenerateBoxes.drop:
         objects, extra = drop_degenerate(objects, extra, mended)
     mended = +mended
-    return Settled(replace(record, object=objects, extra=extra) if mended else record, mended)
+    return _settle_duplicates(replace(record, object=objects, extra=extra) if mended else record, policy, mended)
+
+
+def _settle_duplicates(record: ImageRecord, policy: AnnotationPolicy, mended: Counter[str]) -> Settled:
+    duplicates = find_duplicates(record.object)
+    if not duplicates:
+        return Settled(record, mended)
+    if policy.duplicate_boxes is DuplicateBoxes.keep:
+        return Settled(record, mended, len(duplicates))
+    mended = mended.copy()
+    objects, extra = drop_duplicates(record.object, record.extra, {*duplicates}, mended)
+    return Settled(replace(record, object=objects, extra=extra), mended)

@@ -1,7 +1,7 @@
 """Annotations brought into bounds, as the policy says; whatever is done is counted."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from operator import ne
 from typing import Any, Final, TypeVar
@@ -25,6 +25,7 @@ MENDED: Final = frozenset(
         "parts_hidden",  # parts outside the image, made invisible
         "parts_clipped",  # parts outside the image that have no visibility, moved to the edge
         "boxes_dropped",  # objects whose box had no area or was reversed, gone with their parts
+        "duplicates_dropped",  # objects that repeated an earlier one of the image, gone with their parts
     }
 )
 """What mending counts."""
@@ -72,6 +73,18 @@ def drop_degenerate(objects: Objects, extra: Any, mended: Counter[str]) -> tuple
     if all(keep):
         return objects, extra
     mended["boxes_dropped"] += keep.count(False)
+    return _keep_those(keep, objects, extra)
+
+
+def drop_duplicates(
+    objects: Objects, extra: Any, duplicates: Collection[int], mended: Counter[str]
+) -> tuple[Objects, Any]:
+    """Remove the objects at these indices, with everything that is theirs, in `extra` too."""
+    mended["duplicates_dropped"] += len(duplicates)
+    return _keep_those([index not in duplicates for index in range(objects.size)], objects, extra)
+
+
+def _keep_those(keep: Sequence[bool], objects: Objects, extra: Any) -> tuple[Objects, Any]:
     return _keep_objects(objects, partial(_select, keep)), _keep_flags(extra, keep)
 
 

@@ -30,6 +30,8 @@ class RecordEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What was done to the annotations."""
     inflated_offset: int = 0
     """Bytes to skip of what can be inflated there, where the shard is compressed."""
+    duplicate_boxes: int = 0
+    """Boxes that repeat an earlier one of the image."""
 
 
 class ShardAccount(msgspec.Struct, frozen=True, kw_only=True):

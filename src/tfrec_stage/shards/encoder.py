@@ -73,6 +73,8 @@ class EncodedRecord(NamedTuple):
     """SHA-256 of the image as it was read, 32 bytes."""
     image: EncodedImage
     """The image as it is stored."""
+    duplicate_boxes: int
+    """Boxes that repeat an earlier one of the image."""
 
 
 class FailedRecord(NamedTuple):
@@ -121,8 +123,9 @@ class Encoder:
             raise self._with_other_faults(error, record) from None
         if not options.store_images:  # readers load the file itself
             image = image._replace(format=image.source_format)
-        record, mended = settle_annotations(record, self.identity.annotations, image.width, image.height)
-        return EncodedRecord(record, mended, self._encode_record(record, image), digest.digest(), image)
+        settled = settle_annotations(record, self.identity.annotations, image.width, image.height)
+        payload = self._encode_record(settled.record, image)
+        return EncodedRecord(settled.record, settled.mended, payload, digest.digest(), image, settled.duplicate_boxes)
 
     def _with_other_faults(self, error: RecordError, record: ImageRecord) -> RecordError:
         """A declared size that is not the image's, told together with whatever else the annotations have wrong."""

@@ -27,6 +27,8 @@ class Statistics:
     """Images by what was done to them, for example `reencoded`."""
     mended: Counter[str] = field(default_factory=Counter)
     """Annotations mended, by what was done, for example `boxes_clipped`."""
+    duplicate_boxes: int = 0
+    """Boxes that repeat an earlier one of their image, stored as they are."""
     failed: int = 0
     """Images that failed."""
     failures: Counter[str] = field(default_factory=Counter)
@@ -45,6 +47,7 @@ class Statistics:
         for note in entry.notes:
             self.notes[note] += 1
         self.mended += Counter(entry.mended) if entry.mended else _NOTHING
+        self.duplicate_boxes += entry.duplicate_boxes
 
     def add_failure(self, reason: str) -> None:
         """Count one image that failed."""

@@ -218,4 +218,5 @@ def _entry(key: bytes, place: Place, encoded: EncodedRecord) -> RecordEntry:
         notes=encoded.image.notes,
         mended=encoded.mended,
         inflated_offset=place.inflated_offset,
+        duplicate_boxes=encoded.duplicate_boxes,
     )

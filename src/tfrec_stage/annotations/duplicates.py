@@ -1,0 +1,40 @@
+"""Boxes that are twice in one image."""
+
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+from typing import Any
+
+from tfrec_stage.records import Objects, Parts
+
+
+def find_duplicates(objects: Objects) -> list[int]:
+    """Indices of the objects that repeat an earlier one of the image.
+
+    Equal are objects with the same label (number and name), the same four edges, the same crowd flag and the same
+    parts (x, y and v of each). Area, id and confidence do not count. Lists that are not empty have the right lengths.
+    """
+    boxes = objects.bbox
+    # Equal boxes have equal left edges: for most images one small set says that there are none.
+    if len({*boxes.xmin}) == len(boxes.xmin):
+        return []
+    edges = list(zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True))
+    if len({*edges}) == len(edges):
+        return []
+    lists = [values for values in (boxes.label, boxes.text, objects.is_crowd) if values]
+    return _find_repeated(zip(edges, *lists, _parts_of_each(objects.parts, len(edges)), strict=True))
+
+
+def _parts_of_each(parts: Parts, count: int) -> Iterator[tuple[Any, ...]]:
+    each = len(parts.x) // count
+    for start in range(0, each * count, each) if each else repeat(0, count):
+        yield tuple(tuple(values[start : start + each]) for values in (parts.x, parts.y, parts.v))
+
+
+def _find_repeated(keys: Iterable[Any]) -> list[int]:
+    seen: set[Any] = set()
+    repeated = []
+    for index, key in enumerate(keys):
+        if key in seen:
+            repeated.append(index)
+        seen.add(key)
+    return repeated
