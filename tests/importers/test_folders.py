@@ -53,3 +53,92 @@ def test_linked_folders_are_walked(draw, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "disk")
     assert list(walk_files(tmp_path / "data")) == ["train/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "how"),
+    [
+        (r"sub\a.jpg", "train/sub/a.jpg", "\\ as /"),
+        (r"..\val\b.jpg", "val/b.jpg", "\\ as /"),
+        ("sub/a%20b.jpg", "train/sub/a b.jpg", "percent-decoded"),
+        ("%C3%A4.jpg", "train/ä.jpg", "percent-decoded"),
+        (r"sub\a%20b.jpg", "train/sub/a b.jpg", "\\ as /, percent-decoded"),
+        ("sub%5Ca.jpg", "train/sub/a.jpg", "percent-decoded, \\ as /"),
+        ("/home/x/data/train/sub/a.jpg", "train/sub/a.jpg", "end of an absolute path"),
+        (r"C:\data\sub\a.jpg", "train/sub/a.jpg", "\\ as /, end of an absolute path"),
+        ("D:/data/c.jpg", "train/c.jpg", "end of an absolute path"),
+        (r"\\server\share\c.jpg", "train/c.jpg", "\\ as /, end of an absolute path"),
+        ("http://images.example.org/v1/sub/a.jpg?size=full#top", "train/sub/a.jpg", "end of a URL"),
+        ("https://example.org/sub/a%20b.jpg", "train/sub/a b.jpg", "end of a URL, percent-decoded"),
+        ("file:///C:/data/c.jpg", "train/c.jpg", "end of a URL"),
+        ("/home/x/../y/./c.jpg", "train/c.jpg", "end of an absolute path"),
+    ],
+)
+def test_a_name_is_read_another_way_where_that_finds_a_file(draw, tmp_path, name, found, how):
+    """Names of Windows, of URLs and of another machine's folders are found under `images`, and counted by how."""
+    for image in ("train/sub/a.jpg", "train/sub/a b.jpg", "train/ä.jpg", "train/c.jpg", "val/b.jpg"):
+        draw(image)
+    folder = ImageFolder(tmp_path / "train", tmp_path)
+    assert folder.locate(name) == tmp_path / found
+    assert folder.filename(name) == found
+    assert folder.notes.counts == {f"file names read another way ({how})": 1}
+
+
+@pytest.mark.parametrize("name", [r"a\b.jpg", "a%20b.jpg", "%61.jpg"])
+def test_the_name_as_written_wins(draw, tmp_path, name):
+    """A file of exactly that name is taken, whatever else the name could mean."""
+    for image in ("a/b.jpg", "a b.jpg", "a.jpg", name):
+        draw(image)
+    folder = ImageFolder(tmp_path, tmp_path)
+    assert folder.filename(name) == name
+    assert not folder.notes.counts
+
+
+def test_an_absolute_name_that_is_there_wins(draw, tmp_path):
+    """An absolute name inside of the root that leads to a file is that file, not one of the same end."""
+    draw("train/old/a.jpg")
+    draw("train/a.jpg")
+    folder = ImageFolder(tmp_path / "train", tmp_path)
+    assert folder.filename(str(tmp_path / "train" / "old" / "a.jpg")) == "train/old/a.jpg"
+    assert folder.filename(str(tmp_path / "train" / "new" / "a.jpg")) == "train/a.jpg"
+
+
+def test_several_files_are_a_problem(draw, tmp_path):
+    """Where two readings lead to two files, both are named and neither is taken."""
+    draw("train/x/a.jpg")
+    draw("train/a.jpg")
+    with pytest.raises(ValueError, match=r"expected one image file for '/data/x/a.jpg', but got 'train/x/a.jpg', 't"):
+        ImageFolder(tmp_path / "train", tmp_path).filename("/data/x/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "tried"),
+    [
+        (r"x\a.jpg", "there is no 'x\\\\\\\\a.jpg'; read another way, there is none of 'x/a.jpg' in"),
+        ("/data/x/a.jpg", "leads out of it, and there is none of 'data/x/a.jpg', 'x/a.jpg', 'a.jpg' in"),
+        ("http://e.org/x/a.jpg", "there is none of 'x/a.jpg', 'a.jpg' in"),
+        ("/data", "leads out of it, and there is none of 'data' in"),
+    ],
+)
+def test_what_was_tried_is_told(draw, tmp_path, name, tried):
+    """Where no reading leads to a file, the message names what was looked for; folders are no files."""
+    (tmp_path / "train" / "data").mkdir(parents=True)
+    with pytest.raises(ValueError, match=tried):
+        ImageFolder(tmp_path / "train", tmp_path).filename(name)
+
+
+@pytest.mark.parametrize("name", [r"..\..\secret.jpg", "%2e%2e/%2e%2e/secret.jpg", "/x/../../../secret.jpg"])
+def test_no_reading_leads_out_of_the_root(draw, tmp_path, name):
+    """A file outside of images_root is not found by any reading."""
+    draw("secret.jpg")
+    draw("root/train/a.jpg")
+    with pytest.raises(ValueError, match="expected an image"):
+        ImageFolder(tmp_path / "root" / "train", tmp_path / "root").filename(name)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "100%.jpg", "a\0b.jpg", "a:b.jpg", ""])
+def test_a_missing_file_with_one_meaning_is_left_to_the_encoder(tmp_path, name):
+    """Nothing is looked for where a name has no other reading: the encoder tells that the image is missing."""
+    folder = ImageFolder(tmp_path / "train", tmp_path)
+    assert folder.filename(name) == f"train/{name}".rstrip("/")
+    assert not folder.notes.counts
