@@ -63,6 +63,8 @@ class EncodedImage(NamedTuple):
     """Format of `data`."""
     source_format: str = "JPEG"
     """Format of the file it came from, by its content."""
+    sha256: str | None = None
+    """SHA-256 of `data` in hexadecimal, if it is known already; None: computed where it is needed."""
 
     @property
     def is_reencoded(self) -> bool:

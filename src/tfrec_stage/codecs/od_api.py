@@ -79,7 +79,7 @@ def od_api_fields(names: KeypointNames) -> tuple[Field, ...]:
 
 
 def _digest(_: ImageRecord, image: EncodedImage) -> list[bytes]:
-    return utf8(sha256(image.data).hexdigest())
+    return utf8(sha256(image.data).hexdigest() if image.sha256 is None else image.sha256)
 
 
 def _class_ids(record: ImageRecord, _: EncodedImage) -> list[int]:

@@ -127,6 +127,15 @@ class Encoder:
         payload = self._encode_record(settled.record, image)
         return EncodedRecord(settled.record, settled.mended, payload, digest.digest(), image, settled.duplicate_boxes)
 
+    def encode_around(self, record: ImageRecord, image: EncodedImage) -> tuple[bytes, bytes, bytes]:
+        """Pieces of the Example of a record whose image is encoded already; no file is read.
+
+        Raises:
+            RecordError: the annotations contradict each other or the image, or cannot be stored.
+        """
+        settled = settle_annotations(record, self.identity.annotations, image.width, image.height)
+        return self._encode_record(settled.record, image)
+
     def _with_other_faults(self, error: RecordError, record: ImageRecord) -> RecordError:
         """A declared size that is not the image's, told together with whatever else the annotations have wrong."""
         size = _declared_size(record)
