@@ -43,7 +43,7 @@ def test_shards_of_tensorflows_own_writer(tf, pristine: Build, tmp_path: Path) -
         "index": "there is no index.json",
         "stats": "there is no stats.json",
         "failures": "there is no failures.jsonl",
-        **dict.fromkeys(("manifest", "pins", "fingerprints"), "there is no manifest"),
+        **dict.fromkeys(("manifest", "contents", "pins", "fingerprints"), "there is no manifest"),
     }
     assert report.counts["records"] == len(frames_of(pristine.shard(0))) + len(frames_of(pristine.shard(1)))
 
@@ -53,7 +53,7 @@ def test_a_pattern(tf, pristine: Build) -> None:
     report = verify(pristine.directory / "train-0000[02]-*")
     assert report.is_sound
     assert report.counts["shards"] == 2
-    assert set(report.left_out) == {"index", "stats", "failures", "manifest", "pins", "fingerprints"}
+    assert set(report.left_out) == {"index", "stats", "failures", "manifest", "contents", "pins", "fingerprints"}
 
 
 def test_files_of_several_directories(tf, pristine: Build, tmp_path: Path) -> None:
@@ -91,7 +91,8 @@ def test_keys_of_the_object_detection_api(tf, tmp_path: Path, with_index: bool) 
     edit_record(shard, record, set_values("image/object/class/text", b"a", b"b"))
     edit_record(shard, record, set_values("image/object/class/label", 9, 9))
     faults = [fault for fault in build.verify().log.kept if fault.record is not None]
-    assert sorted(fault.kind for fault in faults) == ["copy_differs"] * 3 + ["image_digest"]
+    by_kind = ["image_digest", "manifest_mismatch"] if with_index else ["copy_differs"] * 3 + ["image_digest"]
+    assert sorted(fault.kind for fault in faults) == by_kind
     assert {(fault.record, fault.offset) for fault in faults} == {(record, offsets_of(shard)[record])}
 
 
@@ -195,7 +196,7 @@ def test_the_index_tells_what_encoded_images(tf, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"store_images": False}], ids=str)
 def test_annotations_that_changed_after_the_build(tf, tmp_path: Path, options: dict) -> None:
-    """A label that was changed in the manifest is told, though images were encoded anew or shards compressed."""
+    """A label that was changed in the manifest is told twice, by its record and by the fingerprint of its shard."""
     records = [make_record(tmp_path, 0), make_record(tmp_path, 1)]
     data = encode_noise(1, image_format="PNG")
     (tmp_path / records[1]["filename"]).write_bytes(data)
@@ -204,7 +205,7 @@ def test_annotations_that_changed_after_the_build(tf, tmp_path: Path, options: d
     assert build.verify().is_sound
     records[0]["class"]["label"] = 9
     write_manifest(build.manifest, records)
-    assert {fault.kind for fault in build.verify().log.kept} == {"fingerprint_mismatch"}
+    assert build.verify().log.by_kind == {"manifest_mismatch": 1, "fingerprint_mismatch": 1}
 
 
 def test_unpinned_manifests(tf, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`stage=verify` and `stage=stats`, as a user runs them."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def test_a_sound_split(workspace: Path) -> None:
     assert lines[0].startswith("train: 6 records in 3 shards, ")
     assert lines[0].endswith(": sound")
     assert lines[1:] == [
-        "  checked: frames, records, images, annotations, ids, index, stats, failures, manifest, pins, fingerprints, "
-        "splits",
+        "  checked: frames, records, images, annotations, ids, index, stats, failures, manifest, contents, pins, "
+        "fingerprints, splits",
         "  report: data/verify/train.json",
     ]
     assert done.stderr.splitlines()[-2:] == [
@@ -83,6 +84,41 @@ def test_a_damaged_split(workspace: Path) -> None:
     }
     assert len(report["lost_ids"]) == 1
     assert report["left_out"] == {"stats": "some records cannot be read, so that they cannot be counted"}
+
+
+def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:
+    """Exit code 4 and every record by name, though everything that lies beside the shards is right.
+
+    So it is where a store gave shards of other records under the fingerprints of these.
+    """
+    index = workspace / "data" / "shards" / "train" / "index.json"
+    right = json.loads(index.read_text())
+    records = [json.loads(line) for line in manifest_of(workspace, "train").read_text().splitlines()]
+    for record in records:  # each class goes round, so that as many have each label as before
+        label = (record["class"]["label"] + 1) % 3
+        record["class"] |= {"label": label, "text": f"class {label}"}
+    write_manifest(workspace / "other.jsonl", records)
+    stage("manifest=other.jsonl", "num_shards=3", "progress=false", "store_dir=null", directory=workspace)
+
+    def fingerprints_of_the_right_manifest(index: dict) -> None:
+        for shard, entry in zip(index["shards"], right["shards"], strict=True):
+            shard["fingerprint"] = entry["fingerprint"]
+
+    edit_json(index, fingerprints_of_the_right_manifest)
+    done = stage("stage=verify", "progress=false", directory=workspace, expect=stages.EXIT_FAULTS)
+    assert done.stdout.splitlines()[0].endswith(": 6 faults")
+    assert "contents, pins, fingerprints" in done.stdout.splitlines()[1]
+    told = [line for line in done.stderr.splitlines() if "warning" not in line]
+    at, labels = r"  train-0000\d-of-00003 record \d at byte \d+: manifest_mismatch", {"0": "1", "1": "2", "2": "0"}
+    found = [
+        re.fullmatch(rf"{at}: id 'id (\d)': image/class/label: expected \[(\d)\], but got \[(\d)\]; (.*)", line)
+        for line in told
+    ]
+    assert sorted(line[1] for line in found) == list("012345")
+    assert [line[3] for line in found] == [labels[line[2]] for line in found]
+    assert found[0][4] == f"image/class/text: expected ['class {found[0][2]}'], but got ['class {found[0][3]}']"
+    report = json.loads((workspace / "data" / "verify" / "train.json").read_text())
+    assert report["faults"]["by_kind"] == {"manifest_mismatch": 6}
 
 
 def test_nothing_to_verify(workspace: Path) -> None:

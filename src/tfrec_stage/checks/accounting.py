@@ -12,10 +12,9 @@ from tfrec_stage.checks.accounts import (
     read_stats,
 )
 from tfrec_stage.checks.against_manifest import Pins, check_ids, check_pins, differing_fingerprints
-from tfrec_stage.checks.ledger import as_array
 from tfrec_stage.checks.reading_back import ReadBack
 from tfrec_stage.checks.report import Report
-from tfrec_stage.checks.shard_set import ShardSet
+from tfrec_stage.checks.shard_set import MAY_BE_SOME, ShardSet
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.source import RecordSource
@@ -49,9 +48,8 @@ class Accounting:
             ManifestError: the manifest changed meanwhile.
         """
         if self._found.directory is None:
-            why = "output_dir names files and not a directory, so that they may be some of the shards"
             for name in ("index", "stats", "failures", "manifest", "pins", "fingerprints"):
-                self._report.left_out[name] = why
+                self._report.left_out[name] = MAY_BE_SOME
             return
         is_as_built = self._check_index()
         self._check_stats(is_as_built)
@@ -72,7 +70,7 @@ class Accounting:
     def _is_foreign(self, pins: Pins) -> bool:
         """Whether the manifest is that of other shards."""
         ids = self._read.ledger.ids()
-        return self._found.index is None and bool(len(ids)) and not np.isin(ids, as_array(pins.id_hashes)).any()
+        return self._found.index is None and bool(len(ids)) and not np.isin(ids, pins.id_hashes).any()
 
     def _leave_out(self, check: str, reason: str) -> None:
         self._report.left_out[check] = reason

@@ -1,8 +1,8 @@
 """Shards against the manifest: the ids, the images that it pins, and the fingerprints that it implies."""
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -25,18 +25,27 @@ MANIFEST: Final = "manifest"
 _NAMED: Final = 5
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pins:
-    """What a manifest says of each record, in its order; 16 bytes a record."""
+    """What a manifest says of each record, in the order of the hashes; 24 bytes a record."""
 
-    id_hashes: "array[int]" = field(default_factory=lambda: array("Q"))
-    digests: "array[int]" = field(default_factory=lambda: array("Q"))
+    id_hashes: Hashes
+    """`hash64` of each id, ascending."""
+    digests: Hashes
     """The first 64 bits of the pinned SHA-256; 0 for a record that pins nothing."""
+    positions: Hashes
+    """Where the source finds each record again."""
 
     @property
     def count(self) -> int:
         """Records that pin their image."""
-        return int(np.count_nonzero(as_array(self.digests)))
+        return int(np.count_nonzero(self.digests))
+
+    def find(self, image_ids: Iterable[bytes]) -> Iterator[list[int]]:
+        """Positions of the records that may have each of these ids: as a rule one or none, for hashes may collide."""
+        wanted = np.fromiter(map(hash64, image_ids), np.uint64)
+        begins, ends = (np.searchsorted(self.id_hashes, wanted, side).tolist() for side in ("left", "right"))
+        return (self.positions[begin:end].tolist() for begin, end in zip(begins, ends, strict=True))
 
 
 def read_pins(source: RecordSource) -> Pins:
@@ -45,11 +54,13 @@ def read_pins(source: RecordSource) -> Pins:
     Raises:
         ManifestError: a record has not the right shape.
     """
-    pins = Pins()
-    for _, record in source.scan():
-        pins.id_hashes.append(_hash(str(record.id)))
-        pins.digests.append(short_digest(bytes.fromhex(record.sha256)) if record.sha256 else 0)
-    return pins
+    id_hashes, digests, positions = array("Q"), array("Q"), array("Q")
+    for position, record in source.scan():
+        id_hashes.append(_hash(str(record.id)))
+        digests.append(short_digest(bytes.fromhex(record.sha256)) if record.sha256 else 0)
+        positions.append(position)
+    order = np.argsort(as_array(id_hashes), kind="stable")
+    return Pins(*(as_array(column)[order] for column in (id_hashes, digests, positions)))
 
 
 def check_ids(
@@ -69,7 +80,7 @@ def check_ids(
         The ids of the records that cannot be read, if as many are absent and no more: their fault has been told.
     """
     failed = _hashes(failures.ids if failures else ())
-    stated, found = as_array(pins.id_hashes), ledger.ids()
+    stated, found = pins.id_hashes, ledger.ids()
     absent = np.setdiff1d(stated, np.union1d(found, failed))
     names = _names(source, {*absent.tolist()})
     is_explained = lost is None or len(names) <= lost
@@ -102,10 +113,8 @@ def check_pins(pins: Pins, ledger: Ledger, notes: Mapping[str, int], log: FaultL
     """
     if not pins.count:
         return
-    order = np.argsort(as_array(pins.id_hashes), kind="stable")
-    ids, digests = as_array(pins.id_hashes)[order], as_array(pins.digests)[order]
-    place = np.minimum(np.searchsorted(ids, ledger.ids()), len(ids) - 1)
-    pinned = np.where(ids[place] == ledger.ids(), digests[place], 0)
+    place = np.minimum(np.searchsorted(pins.id_hashes, ledger.ids()), len(pins.id_hashes) - 1)
+    pinned = np.where(pins.id_hashes[place] == ledger.ids(), pins.digests[place], 0)
     stored = as_array(ledger.digests)
     differing = np.flatnonzero((pinned != 0) & (stored != 0) & (pinned != stored)).tolist()
     counts = [notes.get(name, 0) for name in ALTERING]

@@ -58,6 +58,12 @@ class Columns:
     lists: Mapping[str, Ragged] = field(repr=False)
     """Any number of values a record."""
 
+    def select(self, rows: Rows) -> "Columns":
+        """Some of the records."""
+        scalars = {key: values[rows] for key, values in self.scalars.items()}
+        lists = {key: Ragged(column.of_rows(rows), column.lengths[rows]) for key, column in self.lists.items()}
+        return Columns(int(np.count_nonzero(rows)), scalars, lists)
+
 
 def columns_of(records: Sequence[Mapping[str, Feature]], fields: Iterable[Field] = FIELDS) -> Columns:
     """Decoded records by key.

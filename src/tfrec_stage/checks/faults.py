@@ -20,6 +20,8 @@ KINDS: Final[Mapping[str, str]] = {
     "image_format": "the image is not RGB in three channels, or the record does not say so",
     "image_digest": "`image/key/sha256` is not that of the image",
     "image_changed": "more images differ from the sha256 that the manifest pins than the build altered, or fewer",
+    "manifest_mismatch": "the record is not what its record in the manifest becomes with the options in `index.json`: "
+    "a label, a box or any other key has other values, or the manifest's record cannot be encoded",
     "lists_disagree": "lists of one record disagree in length, or with `image/object/count`",
     "copy_differs": "a key that repeats another one says something else",
     "value_invalid": "a number is not finite, or a label, visibility, count or area is out of its range, or text is "

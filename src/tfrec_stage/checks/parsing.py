@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfrec_stage.checks.columns import Columns, Ragged, schema_faults
+from tfrec_stage.checks.columns import Columns, Ragged, Rows, schema_faults
 from tfrec_stage.checks.faults import FaultLog, Place
 from tfrec_stage.checks.oracle import import_tensorflow
 from tfrec_stage.codecs.example import decode_example, encode_entry, key_field
@@ -28,6 +28,11 @@ class Parsed(NamedTuple):
     columns: Columns
     refused: list[Raw]
     """Those that it does not parse."""
+
+    def select(self, rows: Rows) -> "Parsed":
+        """Some of the records."""
+        places = [place for place, is_wanted in zip(self.places, rows, strict=True) if is_wanted]
+        return Parsed(places, self.columns.select(rows), self.refused)
 
 
 class Parser:

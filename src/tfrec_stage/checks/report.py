@@ -22,6 +22,7 @@ CHECKS: Final = (
     "stats",
     "failures",
     "manifest",
+    "contents",
     "pins",
     "fingerprints",
     "splits",

@@ -17,6 +17,8 @@ from tfrec_stage.shards.shard_reader import find_shards, shard_sets
 
 UNDECODABLE: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What reading a damaged JSON file may raise."""
+MAY_BE_SOME: Final = "output_dir names files and not a directory, so that they may be some of the shards"
+"""Why nothing is compared that needs all shards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class ShardSet:
     index: Index | None
     """What `index.json` beside them says, if it says anything."""
     identity: Identity | None
-    """The options in it."""
+    """The options in it, as far as this program knows them."""
+    options_fault: str | None = None
+    """What is wrong with the options in it, so that they do not tell what records have to be."""
 
 
 def find_shard_set(directory_or_glob: str, log: FaultLog) -> ShardSet:
@@ -80,7 +84,10 @@ def find_shard_set(directory_or_glob: str, log: FaultLog) -> ShardSet:
         for number, path in sorted(numbered.items())
         if number < count
     )
-    return ShardSet(tuple(shards), place, index, _identity(index, log))
+    identity, fault = _parse_options(index.options) if index else (None, None)
+    if fault:
+        log.add("index_invalid", INDEX_NAME, fault)
+    return ShardSet(tuple(shards), place, index, identity, fault)
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
@@ -100,17 +107,15 @@ def _read_index(path: Path, log: FaultLog) -> Index | None:
         return None
 
 
-def _identity(index: Index | None, log: FaultLog) -> Identity | None:
-    if index is None:
-        return None
+def _parse_options(options: Mapping[str, Any]) -> tuple[Identity | None, str | None]:
+    """The options of an index, and what is wrong with them."""
     try:
-        identity = msgspec.convert(index.options, Identity)
+        identity = msgspec.convert(options, Identity)
     except (msgspec.ValidationError, TfrecStageError) as error:
-        log.add("index_invalid", INDEX_NAME, f"options: expected those of a build, but: {error}")
-        return None
-    if plain_identity(identity) != index.options:
-        log.add("index_invalid", INDEX_NAME, "options: expected all options of a build and no others")
-    return identity
+        return None, f"options: expected those of a build, but: {error}"
+    if plain_identity(identity) != options:
+        return identity, "options: expected all options of a build and no others"
+    return identity, None
 
 
 def _choose(directory: Path, index: Index | None) -> tuple[tuple[str, int], Mapping[int, Path]]:

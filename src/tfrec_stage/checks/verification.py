@@ -7,6 +7,7 @@ from time import monotonic
 from tfrec_stage.checks.accounting import Accounting
 from tfrec_stage.checks.against_manifest import read_pins
 from tfrec_stage.checks.census import Census
+from tfrec_stage.checks.contents import find_contents_check
 from tfrec_stage.checks.ledger import check_duplicates
 from tfrec_stage.checks.promise import find_promise
 from tfrec_stage.checks.reading_back import read_back
@@ -36,7 +37,7 @@ class VerifyRequest:
 def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) -> Report:
     """Read everything, tell every fault, finish the rest.
 
-    Memory grows by 48 bytes for each record, for the ids of all have to be compared, and by 32 more for fingerprints.
+    Memory grows by 56 bytes for each record, for the ids of all have to be compared, and by 32 more for fingerprints.
 
     Raises:
         ShardError: there is nothing to verify.
@@ -47,6 +48,9 @@ def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) 
     promise = find_promise(found)
     # A pattern may name some of the shards, and these cannot be compared with the manifest of all.
     pins = read_pins(request.manifest) if request.manifest and found.directory else None
+    contents = find_contents_check(found, request.manifest, pins, request.labels, report.log)
+    if isinstance(contents, str):
+        report.left_out["contents"] = contents
     has_sha256 = any(field.key == "image/key/sha256" for field in promise.fields)
     read = read_back(
         found,
@@ -54,6 +58,7 @@ def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) 
         Census(request.labels),
         report.log,
         _clock(request.name, found, listener),
+        contents=None if isinstance(contents, str) else contents,
         num_threads=request.num_threads,
         with_digests=has_sha256 or bool(pins and pins.count),
     )

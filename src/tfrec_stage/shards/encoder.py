@@ -127,12 +127,14 @@ class Encoder:
         payload = self._encode_record(settled.record, image)
         return EncodedRecord(settled.record, settled.mended, payload, digest.digest(), image, settled.duplicate_boxes)
 
-    def encode_around(self, record: ImageRecord, image: EncodedImage) -> tuple[bytes, bytes, bytes]:
+    def encode_around(self, record: ParsedRecord, image: EncodedImage) -> tuple[bytes, bytes, bytes]:
         """Pieces of the Example of a record whose image is encoded already; no file is read.
 
         Raises:
-            RecordError: the annotations contradict each other or the image, or cannot be stored.
+            RecordError: the record is invalid, or its annotations contradict each other or the image.
         """
+        if isinstance(record, InvalidRecord):
+            raise RecordError("record_invalid", record.message)
         settled = settle_annotations(record, self.identity.annotations, image.width, image.height)
         return self._encode_record(settled.record, image)
 
