@@ -46,11 +46,11 @@ def test_one_key(kind: Kind, expected: list, got: list, told: str) -> None:
 
 
 def test_the_first_keys() -> None:
-    """Four are shown, in the order of their names; of the others their number is told."""
+    """Four are shown, in the order in which they are expected; of the others their number is told."""
     expected = {key: Feature(INT64, [0]) for key in "fedcba"}
     found = {key: Feature(INT64, [1]) for key in "abcdef"}
     line = describe_differences(expected, found)
-    assert line == "; ".join(f"{key}: expected [0], but got [1]" for key in "abcd") + "; and 2 more keys"
+    assert line == "; ".join(f"{key}: expected [0], but got [1]" for key in "fedc") + "; and 2 more keys"
 
 
 def test_keys_that_the_parser_tells() -> None:

@@ -6,7 +6,7 @@ it with the image itself.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +18,10 @@ from tfrec_stage.checks.differences import describe_differences
 from tfrec_stage.checks.faults import FaultLog, Place
 from tfrec_stage.checks.parsing import Parsed, Raw
 from tfrec_stage.checks.shard_set import MAY_BE_SOME, ShardSet
-from tfrec_stage.codecs.example import Feature, decode_example, encode_example
+from tfrec_stage.codecs.example import decode_example, encode_example
 from tfrec_stage.codecs.image import EncodedImage
 from tfrec_stage.codecs.od_api import KeypointNames
+from tfrec_stage.codecs.schema import fields_of
 from tfrec_stage.errors import RecordError
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.source import RecordSource
@@ -62,6 +63,7 @@ class ContentsCheck:
         self._source = source
         self._pins = pins
         self._encoder = Encoder(identity, Path(), names)
+        self._keys = [field.key for field in fields_of(identity.encode) if field.key not in FROM_IMAGE]
         self._log = log
 
     def check(self, parsed: Parsed, raws: Sequence[Raw]) -> Rows:
@@ -109,8 +111,10 @@ class ContentsCheck:
         return True
 
     def _tell_differences(self, place: Place, record: ParsedRecord, expected: bytes, payload: bytes) -> None:
-        found = decode_example(payload)
-        texts = describe_differences(_annotations(decode_example(expected)), _annotations(found))
+        wanted, found = decode_example(expected), decode_example(payload)
+        texts = describe_differences(
+            {key: wanted[key] for key in self._keys}, {key: found[key] for key in found if key not in FROM_IMAGE}
+        )
         if texts:
             self._tell(place, record, texts)
         elif encode_example(found) == expected:
@@ -118,10 +122,6 @@ class ContentsCheck:
 
     def _tell(self, place: Place, record: ParsedRecord, message: str) -> None:
         self._log.add("manifest_mismatch", place, f"id {str(record.id)!r}: {message}")
-
-
-def _annotations(features: Mapping[str, Feature]) -> dict[str, Feature]:
-    return {key: feature for key, feature in features.items() if key not in FROM_IMAGE}
 
 
 def _stored_image(columns: Columns, row: int) -> EncodedImage:

@@ -21,6 +21,10 @@ def describe_differences(expected: Mapping[str, Feature], found: Mapping[str, Fe
 
     Keys that were not found, or have values of another kind, are passed over: the parser tells these.
 
+    Args:
+        expected: keys in the order of telling.
+        found: what the record has.
+
     >>> describe_differences({"a": Feature(Kind.INT64, [3])}, {"a": Feature(Kind.INT64, [7])})
     'a: expected [3], but got [7]'
     """
@@ -31,11 +35,12 @@ def describe_differences(expected: Mapping[str, Feature], found: Mapping[str, Fe
 
 
 def _differences(expected: Mapping[str, Feature], found: Mapping[str, Feature]) -> Iterator[str]:
-    for key, (kind, values) in sorted(found.items()):
-        if key not in expected:
-            yield f"{key}: expected no such key, but got {_cut(_show_all(kind, values), 0)}"
-        elif kind is expected[key].kind and not _is_same(kind, expected[key].values, values):
-            yield f"{key}{_describe(kind, expected[key].values, values)}"
+    for key, (kind, values) in expected.items():
+        got = found.get(key)
+        if got is not None and got.kind is kind and not _is_same(kind, values, got.values):
+            yield f"{key}{_describe(kind, values, got.values)}"
+    for key in sorted({*found} - {*expected}):
+        yield f"{key}: expected no such key, but got {_cut(_show_all(*found[key]), 0)}"
 
 
 def _describe(kind: Kind, expected: Sequence[Any], got: Sequence[Any]) -> str:
