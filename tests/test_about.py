@@ -31,7 +31,7 @@ def test_an_unknown_key_is_told(tmp_path: Path) -> None:
 
 def test_only_text_is_taken(tmp_path: Path) -> None:
     """A number where a text belongs is told with its key, and a wrong version as it is everywhere."""
-    with pytest.raises(ConfigError, match=r"^about: Expected `str`, got `int` - at `\$\.name`$"):
+    with pytest.raises(ConfigError, match=r"^about\.name: expected text, but got 3$"):
         create([], "train", tmp_path / "out", 1, 1, about={"name": 3})
     with pytest.raises(ConfigError, match=r"^about\.version: expected three numbers"):
         create([], "train", tmp_path / "out", 1, 1, about={"version": "2"})

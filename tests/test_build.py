@@ -367,10 +367,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"num_shards": 0}, "num_shards: expected a whole number of at least 1, but got 0"),
+            ({"num_shards": 0}, "num_shards: expected 1 to 99,999, but got 0"),
             ({"num_shards": 2.0}, "num_shards"),
-            ({"num_threads": 0}, "num_threads: expected at least 1, but got 0"),
-            ({"engine": "magic"}, "engine: expected threads or processes, but got .magic."),
+            ({"num_threads": 0}, "num_threads: expected 1 to 1,024, but got 0"),
+            ({"engine": "magic"}, "engine: expected one of threads, processes, but got 'magic'"),
             ({"jpeg_quality": 101}, "encode.jpeg_quality"),
             ({"verify": "no"}, "encode.verify: expected one of decode, structure, but got 'no'"),
             ({"profiles": ["tfd"]}, "encode.profiles: expected a list of od_api, tfds, dali, csv, croissant, but got"),

@@ -23,6 +23,7 @@ PER_STAGE = {"stage", "split", "importer", "encode", "annotations", "splits"}
 """Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
 CARRIERS = {
     "errors",
+    "option_checks",
     "ordered_map",
     "files",
     "directories",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.option_checks import check_text, check_types
 
 
 @dataclass
@@ -29,6 +30,9 @@ class About:
     """Three numbers with dots between."""
 
     def __post_init__(self) -> None:
+        check_types(self, "about")
+        for name, text in vars(self).items():
+            check_text(f"about.{name}", text)
         if not re.fullmatch(r"\d+\.\d+\.\d+", self.version):
             raise ConfigError(f"about.version: expected three numbers such as 1.0.0, but got {self.version!r}")
         if self.published and not _is_date(self.published):

@@ -16,7 +16,9 @@ from tfrec_stage.about import About
 from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.request import FailureLimit
+from tfrec_stage.importers import IMPORTERS, SplitOptions
+from tfrec_stage.option_checks import LARGEST_SEED, check_path, check_types, check_within
+from tfrec_stage.request import FailureLimit, check_name, check_num_shards
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 
@@ -42,6 +44,11 @@ class SplitConfig:
     num_shards: int = MISSING
     """Number of shards."""
 
+    def __post_init__(self) -> None:
+        check_types(self, "splits", unset=MISSING)
+        if self.num_shards != MISSING:
+            check_num_shards("splits: num_shards", self.num_shards)
+
 
 @dataclass
 class ImporterConfig:
@@ -61,6 +68,19 @@ class ImporterConfig:
     """Regular expression in file names; images with the same match stay in one split."""
     split_seed: int = 0
     """Another seed deals images to splits another way."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "importer", unset=MISSING)
+        check_within("importer.split_seed", self.split_seed, 0, LARGEST_SEED)
+        if self.name not in {MISSING, *IMPORTERS}:
+            raise ConfigError(f"importer.name: expected one of {', '.join(sorted(IMPORTERS))}, but got {self.name!r}")
+        check_path("importer.images", self.images)
+        for path in () if self.annotations == MISSING else self.annotations:
+            check_path("importer.annotations", path)
+        try:
+            SplitOptions(self.fractions, self.group_by, self.split_seed)
+        except ConfigError as error:
+            raise ConfigError(f"importer.{error}") from None
 
 
 @dataclass
@@ -96,6 +116,18 @@ class StageConfig:
     annotations: AnnotationPolicy = field(default_factory=AnnotationPolicy)
     splits: dict[str, SplitConfig] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_types(self, unset=MISSING)
+        _ = self.engine_options  # judges itself
+        check_name("split", self.split)
+        if self.num_shards != MISSING:
+            check_num_shards("num_shards", self.num_shards)
+        for name in _PATHS:
+            check_path(name, getattr(self, name))
+        check_path("images_root", self.images_root or ".")
+        check_path("store_dir", "." if self.store_dir is None else self.store_dir)
+        self.allowed_failures(0)
+
     @property
     def identity(self) -> Identity:
         """What decides the bytes: the groups of params.yaml."""
@@ -117,6 +149,7 @@ class StageConfig:
 
 
 _PARAMS_NAME: Final = "params"
+_PATHS: Final = ("manifest", "labels", "output_dir", "verify_file", "stats_file")
 
 
 def register_schema() -> None:
@@ -156,6 +189,7 @@ def parse_config(composed: DictConfig) -> StageConfig:
         ConfigError: a key is unknown, missing or of the wrong type.
     """
     try:
+        check_name("split", composed.split)  # before anything is looked up by it
         _refuse_unknown(composed, StageConfig, "")
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StageConfig), composed))
     except OmegaConfBaseException as error:

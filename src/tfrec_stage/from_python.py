@@ -5,9 +5,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from enum import Enum, EnumType
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
-
-import msgspec
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from tfrec_stage.about import About
 from tfrec_stage.build import BuildRequest, build
@@ -15,6 +13,7 @@ from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.option_checks import check_path, show
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.request import FailureLimit
 from tfrec_stage.shards.encoder import Identity
@@ -72,8 +71,13 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         TooManyFailuresError: more images failed than `max_failures` allows, or all where an earlier build has records.
             The output directory is left as it was; the error says where the failures are.
     """
+    check_path("output_directory", output_directory)
+    check_path("images_root", images_root or ".")
+    check_path("store_dir", "." if store_dir is None else store_dir)
     if not callable(progress):
-        raise ConfigError(f"progress: expected a function that is told how far the work has come, but got {progress!r}")
+        raise ConfigError(
+            f"progress: expected a function that is told how far the work has come, but got {show(progress)}"
+        )
     request = BuildRequest(
         name=dataset_name,
         output_directory=Path(output_directory),
@@ -83,7 +87,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         store_directory=None if store_dir is None else Path(store_dir),
         labels=_number_names(labels),
         about=_parse_about(about or {}),
-        engine=EngineOptions(num_threads, _parse_engine(engine)),
+        engine=EngineOptions(num_threads, _parse_choices(engine, EngineName)),
         failure_limit=None if max_failures is None else FailureLimit(str(max_failures)),
     )
     failures: list[dict[str, Any]] = []
@@ -91,60 +95,48 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     return failures
 
 
-def _parse_engine(name: str) -> EngineName:
-    try:
-        return EngineName(name)
-    except ValueError:
-        known = " or ".join(engine.value for engine in EngineName)
-        raise ConfigError(f"engine: expected {known}, but got {name!r}") from None
-
-
 def _number_names(names: Sequence[str]) -> tuple[Label, ...]:
-    is_list = not isinstance(names, str) and all(isinstance(name, str) and name and _is_utf8(name) for name in names)
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    is_list = is_list and all(isinstance(name, str) and name and _is_utf8(name) for name in names)
     if not is_list or len(set(names)) < len(names):
-        raise ConfigError(f"labels: expected a list of names, each once, but got {names!r}")
+        raise ConfigError(f"labels: expected a list of names, each once, but got {show(names)}")
     return tuple(Label(number, name) for number, name in enumerate(names))
 
 
 def _parse_about(texts: Mapping[str, str]) -> About:
     known = [option.name for option in fields(About)]
+    if not isinstance(texts, Mapping):
+        raise ConfigError(f"about: expected a mapping of some of {', '.join(known)}, but got {show(texts)}")
     if unknown := [name for name in texts if name not in known]:
         raise ConfigError(f"about: expected some of {', '.join(known)}, but got {unknown[0]!r}")
-    try:
-        if unfit := [name for name, text in texts.items() if not _is_utf8(str(text))]:
-            raise ConfigError(f"about.{unfit[0]}: expected text that UTF-8 can hold, but got {texts[unfit[0]]!r}")
-        return msgspec.convert(dict(texts), About)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"about: {error}") from error
+    return About(**texts)
 
 
 def _parse_identity(**options: Any) -> Identity:
-    groups = {group: [option.name for option in fields(default)] for group, default in vars(Identity()).items()}
+    kinds = {group.name: cast("type[Any]", group.type) for group in fields(Identity)}
+    groups = {name: [option.name for option in fields(kind)] for name, kind in kinds.items()}
     known = [name for names in groups.values() for name in names]
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"unknown option {name!r}: {hint}")
-    plain = msgspec.to_builtins(options)
-    nested = {group: {name: plain[name] for name in names if name in plain} for group, names in groups.items()}
-    for group, values in nested.items():
-        kinds = get_type_hints(type(getattr(Identity(), group)))
-        for name, value in values.items():
-            _check_kind(f"{group}.{name}", value, kinds[name])
-    return msgspec.convert(nested, Identity)
+    return Identity(**{group: _parse_group(kind, groups[group], options) for group, kind in kinds.items()})
 
 
-def _check_kind(name: str, value: Any, kind: Any) -> None:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        choices = next((each for each in (kind, *get_args(kind)) if isinstance(each, EnumType)), None)
-        expected = str(error).partition(",")[0].lower()
-        if choices is not None:
-            names = ", ".join(choice.name for choice in cast("Iterable[Enum]", choices))
-            expected = f"expected {'one' if choices is kind else 'a list'} of {names}"
-        raise ConfigError(f"{name}: {expected}, but got {value!r}") from None
+def _parse_group(kind: type[Any], names: Iterable[str], options: Mapping[str, Any]) -> Any:
+    """The options of one group; what is wrong with their values the group itself tells."""
+    types = get_type_hints(kind)
+    return kind(**{name: _parse_choices(options[name], types[name]) for name in names if name in options})
+
+
+def _parse_choices(value: Any, kind: Any) -> Any:
+    """Names → members of an enum, in lists too; whatever is no such name stays as it is."""
+    if get_origin(kind) is list and isinstance(value, (list, tuple)):
+        return [_parse_choices(item, get_args(kind)[0]) for item in value]
+    if isinstance(kind, EnumType) and isinstance(value, str):
+        return cast("Mapping[str, Enum]", kind.__members__).get(value, value)
+    return value
 
 
 def _is_utf8(text: str) -> bool:

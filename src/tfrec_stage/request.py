@@ -3,14 +3,19 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tfrec_stage.about import About
 from tfrec_stage.codecs.od_api import KeypointNames
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
+from tfrec_stage.option_checks import check_text, check_within, show
 from tfrec_stage.shards.encoder import Identity, names_of_parts
 from tfrec_stage.shards.index import FAILURES_NAME
+
+MOST_SHARDS: Final = 99_999
+"""Names of shards have five digits, so that they sort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,10 @@ class FailureLimit:
             limit = float(number) if is_share else int(number)
         except ValueError:
             limit = -1
-        if not 0 <= limit < math.inf:
-            raise ConfigError(f"max_failures: expected a number or a percentage such as 0.1%, but got {self.text!r}")
+        if not 0 <= limit <= (100 if is_share else math.inf):
+            raise ConfigError(
+                f"max_failures: expected a number or a percentage such as 0.1%, but got {show(self.text)}"
+            )
         return int(limit * images / 100) if is_share else int(limit)
 
 
@@ -69,12 +76,8 @@ class BuildRequest:
     """How many images may fail; None allows any number, but never replaces a build that has records by an empty one."""
 
     def __post_init__(self) -> None:
-        if not self.name or set(self.name) & set("/\\\0"):
-            raise ConfigError(
-                f"name: expected a name without slashes, as shards are called by it, but got {self.name!r}"
-            )
-        if not isinstance(self.num_shards, int) or self.num_shards < 1:
-            raise ConfigError(f"num_shards: expected a whole number of at least 1, but got {self.num_shards!r}")
+        check_name("name", self.name)
+        check_num_shards("num_shards", self.num_shards)
 
     @property
     def refused_failures_path(self) -> Path:
@@ -85,3 +88,17 @@ class BuildRequest:
     def keypoint_names(self) -> KeypointNames:
         """Names of the parts of an object by its class, as far as records have them."""
         return names_of_parts(self.labels, self.identity.encode)
+
+
+def check_name(option: str, name: object) -> None:
+    """Refuse what cannot be the name of a split: files are called by it."""
+    if not isinstance(name, str) or not name or set(name) & set("/\\\0"):
+        raise ConfigError(
+            f"{option}: expected a name without slashes, as shards are called by it, but got {show(name)}"
+        )
+    check_text(option, name)
+
+
+def check_num_shards(option: str, number: int) -> None:
+    """Refuse what cannot be a number of shards."""
+    check_within(option, number, 1, MOST_SHARDS)

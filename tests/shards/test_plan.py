@@ -45,7 +45,7 @@ def test_the_order_of_the_manifest_does_not_matter(ids: list[str], num_shards: i
     assert plan_of(shuffled, num_shards) == plan_of(ids, num_shards)
 
 
-@given(names, shard_counts, st.integers(-(2**70), 2**70))
+@given(names, shard_counts, st.integers(0, 2**63 - 1))
 def test_the_seed_moves_no_record_to_another_shard(ids: list[str], num_shards: int, seed: int) -> None:
     """Another seed orders each shard another way, and that is all."""
     sets = [set(shard) for shard in plan_of(ids, num_shards)]

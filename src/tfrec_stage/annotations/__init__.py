@@ -16,6 +16,7 @@ from tfrec_stage.annotations.faults import degenerate_faults, range_faults, valu
 from tfrec_stage.annotations.mending import clip_objects, drop_degenerate, drop_duplicates, snap_rounding
 from tfrec_stage.annotations.screen import is_plain
 from tfrec_stage.errors import RecordError
+from tfrec_stage.option_checks import check_types
 from tfrec_stage.records import ImageRecord
 
 
@@ -58,6 +59,9 @@ class AnnotationPolicy:
     """Boxes with no area, or reversed."""
     duplicate_boxes: DuplicateBoxes = DuplicateBoxes.keep
     """Boxes with the label and the edges of an earlier one in the same image, once snapped and clipped."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "annotations")
 
 
 class Settled(NamedTuple):

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass, field
 
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.option_checks import check_types, check_within, show
 
 
 class Verify(enum.Enum):
@@ -32,15 +33,9 @@ class ImagePolicy:
     """Red, green and blue, 0 to 255, that transparent pixels are laid over."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.verify, Verify):
-            raise ConfigError(f"encode.verify: expected a Verify (decode or structure), but got {self.verify!r}")
-        if not _is_int_within(self.jpeg_quality, 1, 100):
-            raise ConfigError(f"encode.jpeg_quality: expected 1 to 100, but got {self.jpeg_quality!r}")
-        if len(self.background) != 3 or not all(_is_int_within(level, 0, 255) for level in self.background):
+        check_types(self, "encode")
+        check_within("encode.jpeg_quality", self.jpeg_quality, 1, 100)
+        if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
             raise ConfigError(
-                f"encode.background: expected [red, green, blue], each 0 to 255, but got {self.background}"
+                f"encode.background: expected [red, green, blue], each 0 to 255, but got {show(self.background)}"
             )
-
-
-def _is_int_within(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high

@@ -25,7 +25,8 @@ from tfrec_stage.codecs.image import EncodedImage
 from tfrec_stage.codecs.od_api import NO_NAMES, OD_API_FIELDS, KeypointNames, od_api_fields
 from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.tfds import TFDS_FIELDS
-from tfrec_stage.errors import RecordError
+from tfrec_stage.errors import ConfigError, RecordError
+from tfrec_stage.option_checks import check_types
 from tfrec_stage.records import ImageRecord
 
 __all__ = ["FIELDS", "OD_API_FIELDS", "TFDS_FIELDS", "AreaUnit", "Field", "RecordEncoder", "SchemaOptions", "fields_of"]
@@ -59,6 +60,12 @@ class SchemaOptions:
     """Unit of `image/object/area`."""
     store_images: bool = True
     """False leaves `image/encoded` empty; readers then load `image/filename`."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "encode")
+        if len(set(self.profiles)) < len(self.profiles):
+            names = ", ".join(profile.name for profile in self.profiles)
+            raise ConfigError(f"encode.profiles: expected each once, but got [{names}]")
 
     @property
     def consumers(self) -> tuple[Profile, ...]:

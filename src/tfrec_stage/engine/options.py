@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
-from tfrec_stage.errors import ConfigError
+from tfrec_stage.option_checks import check_types, check_within
+
+MOST_THREADS: Final = 1024
+"""More are a slip of the finger: no machine encodes faster with them."""
 
 
 class EngineName(Enum):
@@ -25,5 +29,5 @@ class EngineOptions:
     """What runs the tasks."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_threads, int) or self.num_threads < 1:
-            raise ConfigError(f"num_threads: expected at least 1, but got {self.num_threads!r}")
+        check_types(self)
+        check_within("num_threads", self.num_threads, 1, MOST_THREADS)

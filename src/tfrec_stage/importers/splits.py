@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.option_checks import LARGEST_SEED, check_types, check_within
 from tfrec_stage.records import ImageRecord
 
 
@@ -27,6 +28,8 @@ class SplitOptions:
     """Another seed deals another way."""
 
     def __post_init__(self) -> None:
+        check_types(self)
+        check_within("seed", self.seed, 0, LARGEST_SEED)
         _check_fractions(self.fractions)
         try:
             re.compile(self.group_by or "")

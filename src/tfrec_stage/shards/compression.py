@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from tfrec_stage.codecs.gzip_member import deflater
+from tfrec_stage.option_checks import check_types
 from tfrec_stage.shards.gzip_file import GzipShardFile
 from tfrec_stage.shards.shard_file import ShardFile
 
@@ -24,6 +25,9 @@ class CompressionOptions:
 
     compression: Compression = Compression.none
     """What is done to the frames of a shard."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "encode")
 
 
 def create_shard_file(path: Path, compression: Compression) -> ShardFile | GzipShardFile:

@@ -34,7 +34,12 @@ class EncodeOptions(CompressionOptions, PlanOptions, ImagePolicy, SchemaOptions)
     """
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        # The checks of every group, by name: with super() one class that does not pass the call on would switch off
+        # those of the others in silence.
+        CompressionOptions.__post_init__(self)
+        PlanOptions.__post_init__(self)
+        ImagePolicy.__post_init__(self)
+        SchemaOptions.__post_init__(self)
         shut_out = [profile.name for profile in self.profiles if profile in _PLAIN_ONLY]
         if self.compression is not Compression.none and shut_out:
             raise ConfigError(

@@ -15,6 +15,8 @@ from hashlib import blake2b
 from itertools import chain, pairwise
 from typing import Final
 
+from tfrec_stage.option_checks import LARGEST_SEED, check_types, check_within
+
 SLACK_PERCENT: Final = 10
 """How far above the mean a shard may fill; at 10 % nearly all of 10,000 records in 10 shards are at home."""
 
@@ -27,6 +29,10 @@ class PlanOptions:
     """Decides the order inside each shard, and nothing else."""
     shuffle: bool = True
     """False keeps the manifest's order, in contiguous shards of equal size."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "encode")
+        check_within("encode.seed", self.seed, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,215 @@
+"""Every option refuses values that make no sense: as a dataclass, from Python and from the command line."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tests.conftest import ROOT
+from tfrec_stage import create
+from tfrec_stage.about import About
+from tfrec_stage.annotations import AnnotationPolicy
+from tfrec_stage.codecs.image_policy import ImagePolicy
+from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.codecs.schema import SchemaOptions
+from tfrec_stage.config import ImporterConfig, SplitConfig, StageConfig, explain, parse_config, register_schema
+from tfrec_stage.engine import EngineOptions
+from tfrec_stage.errors import ConfigError
+from tfrec_stage.shards.compression import CompressionOptions
+from tfrec_stage.shards.encoder import EncodeOptions, Identity
+from tfrec_stage.shards.plan import PlanOptions
+
+NAN = float("nan")
+HUGE = 10**30
+MANY_DIGITS = 10**5000  # more than Python writes out
+
+
+@dataclass(frozen=True)
+class InPython:
+    """A value that OmegaConf makes a good one of: text of a number, a bool of 0 and 1."""
+
+    value: Any
+
+
+WORDS = [InPython(3), ["a"], None, InPython(NAN)]
+TRUTHS = ["perhaps", InPython(1), NAN, None, [True]]
+NUMBERS = ["many", True, NAN, 1.5, None, -1, HUGE, MANY_DIGITS, [1]]
+CHOICES = ["magic", "", 1, True, NAN, ["error"]]
+PATHS = ["", "a\0b", None, ["a"], InPython(3)]
+
+GROUPS = [3, "all", ["a"], None]
+
+BAD_ENGINE = {"num_threads": [*NUMBERS, 0, 1025], "engine": CHOICES}
+BAD: dict[type, dict[str, list[Any]]] = {
+    EncodeOptions: {
+        "seed": NUMBERS,
+        "shuffle": TRUTHS,
+        "verify": CHOICES,
+        "jpeg_quality": [*NUMBERS, 0, 101],
+        "background": [
+            [],
+            [0, 0],
+            [0, 0, 0, 0],
+            [0, 0, 256],
+            [0, 0, -1],
+            [True, 0, 0],
+            [0, 0, NAN],
+            "white",
+            None,
+            255,
+        ],
+        "store_images": TRUTHS,
+        "area": CHOICES,
+        "od_api_keys": TRUTHS,
+        "compression": CHOICES,
+        "profiles": [["magic"], "tfds", None, [1], ["tfds", "csv", "tfds"], [Profile.csv, Profile.csv], [["tfds"]]],
+    },
+    AnnotationPolicy: {"out_of_range": CHOICES, "degenerate_boxes": CHOICES},
+    EngineOptions: BAD_ENGINE,
+    About: {
+        **{name: [*WORDS, "\udcff"] for name in ("name", "description", "license", "url", "citation", "creator")},
+        "published": [*WORDS, "yesterday", "2025-02-30", "20250131"],
+        "version": [*WORDS, "", "2", "1.0.0.0", "1.0.x"],
+    },
+    SplitConfig: {"num_shards": [*NUMBERS, 0, 100_000]},
+    ImporterConfig: {
+        "name": ["kitti", "", None, ["coco"], InPython(1)],
+        "annotations": ["a.json", [""], ["a\0b"], None, [None]],
+        "images": PATHS,
+        "options": [["names"], "names", None, 1],
+        "fractions": [
+            {"train": 0.9},
+            {"train": 1.5, "val": -0.5},
+            {"train": NAN},
+            {"train": True},
+            {"train": "half"},
+            [1.0],
+            None,
+        ],
+        "group_by": ["(", ["a"], InPython(3)],
+        "split_seed": NUMBERS,
+    },
+    StageConfig: {
+        "split": ["", "a/b", "a\\b", "a\0b", "\udcff", None, ["train"], InPython(3)],
+        "stage": CHOICES,
+        "num_shards": [*NUMBERS, 0, 100_000],
+        **dict.fromkeys(("manifest", "labels", "output_dir", "verify_file", "stats_file"), PATHS),
+        "images_root": [path for path in PATHS if path],
+        "store_dir": [path for path in PATHS if path is not None],
+        **BAD_ENGINE,
+        "progress": TRUTHS,
+        "max_failures": ["", "-1", "-1%", "1.5", "nan%", "inf", "101%", "9" * 5000, NAN, True, None, InPython(1)],
+        **dict.fromkeys(("about", "importer", "encode", "annotations"), GROUPS),
+        "splits": [3, ["train"], None],
+    },
+}
+"""What each option of each class refuses."""
+
+KEYS = {EncodeOptions: "encode.", AnnotationPolicy: "annotations.", About: "about.", ImporterConfig: "importer."}
+KEYS |= {EngineOptions: "", StageConfig: "", SplitConfig: "splits.train."}
+"""What the command line puts before the name of an option."""
+
+ARGUMENTS = {"split": "dataset_name", "output_dir": "output_directory"}
+ARGUMENTS |= {name: name for name in ("num_shards", "images_root", "store_dir", "num_threads", "engine")}
+"""What `create` calls the options of the whole."""
+
+
+def cases() -> Iterator[Any]:
+    """Class, name of the option, value that it refuses."""
+    for kind, options in BAD.items():
+        for name, values in options.items():
+            for number, value in enumerate(values):
+                yield pytest.param(kind, name, value, id=f"{kind.__name__}-{name}-{number}")
+
+
+def raw(value: Any) -> Any:
+    return value.value if isinstance(value, InPython) else value
+
+
+def refuses(name: str) -> Any:
+    """Expects one line that names the option."""
+    return pytest.raises(ConfigError, match=rf"\A[^\n]*\b{name}\b[^\n]*: [^\n]*\Z")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_every_option_has_values_that_it_refuses(kind: type) -> None:
+    """A new option stands in the table above, with values that make no sense."""
+    assert {name: bool(values) for name, values in BAD[kind].items()} == {option.name: True for option in fields(kind)}
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), list(cases()))
+def test_the_dataclass_refuses(kind: type, name: str, value: Any) -> None:
+    """The class itself judges, whoever made it."""
+    with refuses(name):
+        kind(**{name: raw(value)})
+
+
+@pytest.mark.parametrize("group", [CompressionOptions, PlanOptions, ImagePolicy, SchemaOptions])
+def test_groups_of_encode_judge_alone(group: type) -> None:
+    """Each class that EncodeOptions is made of refuses the same, where it is used without the others."""
+    for option in fields(group):
+        for value in BAD[EncodeOptions][option.name]:
+            with refuses(option.name):
+                group(**{option.name: raw(value)})
+
+
+def of_create() -> Iterator[Any]:
+    """What can be given to `create`."""
+    for case in cases():
+        kind, name, _ = case.values
+        if kind in {EncodeOptions, AnnotationPolicy, About, EngineOptions} or (
+            kind is StageConfig and name in ARGUMENTS
+        ):
+            yield case
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), list(of_create()))
+def test_create_refuses(kind: type, name: str, value: Any, tmp_path: Path) -> None:
+    """`create` raises before anything is written."""
+    arguments = {"dataset_name": "train", "output_directory": tmp_path / "out", "num_shards": 1, "num_threads": 1}
+    given = {"about": {name: raw(value)}} if kind is About else {ARGUMENTS.get(name, name): raw(value)}
+    with refuses("name" if name == "split" else ARGUMENTS.get(name, name)):
+        create([], **arguments | given)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def composed() -> DictConfig:
+    """What Hydra composes from the project's conf/ and params.yaml."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(ROOT)
+        register_schema()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("config", ["dataset=train"])
+
+
+def of_the_command_line() -> Iterator[Any]:
+    """What can be written in a file or after `python -m tfrec_stage`."""
+    return (case for case in cases() if not isinstance(case.values[2], InPython))
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), list(of_the_command_line()))
+def test_the_configuration_refuses(kind: type, name: str, value: Any, composed: DictConfig) -> None:
+    """Set on the command line or in a file, the value is told with its key."""
+    config = deepcopy(composed)
+    with refuses(name):
+        set_option(config, f"{KEYS[kind]}{name}", value)
+        parse_config(config)
+
+
+def set_option(config: DictConfig, key: str, value: Any) -> None:
+    try:
+        OmegaConf.update(config, key, value, merge=False)
+    except OmegaConfBaseException as error:  # which Hydra passes on
+        raise ConfigError(explain(error)) from error
+
+
+def test_the_configuration_is_good(composed: DictConfig) -> None:
+    """Without any of these values nothing is refused."""
+    assert parse_config(composed).identity == Identity()
