@@ -21,6 +21,7 @@ from tfrec_stage.codecs.schema import SchemaOptions
 from tfrec_stage.config import ImporterConfig, SplitConfig, StageConfig, explain, parse_config, register_schema
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.formats import MANIFEST_FORMAT, SHARD_FORMAT
 from tfrec_stage.shards.compression import CompressionOptions
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
 from tfrec_stage.shards.plan import PlanOptions
@@ -69,6 +70,7 @@ BAD: dict[type, dict[str, list[Any]]] = {
         "od_api_keys": TRUTHS,
         "compression": CHOICES,
         "profiles": [["magic"], "tfds", None, [1], ["tfds", "csv", "tfds"], [Profile.csv, Profile.csv], [["tfds"]]],
+        "format": [*NUMBERS, 0, SHARD_FORMAT + 1],
     },
     AnnotationPolicy: {"out_of_range": CHOICES, "degenerate_boxes": CHOICES},
     EngineOptions: BAD_ENGINE,
@@ -94,6 +96,7 @@ BAD: dict[type, dict[str, list[Any]]] = {
         ],
         "group_by": ["(", ["a"], InPython(3)],
         "split_seed": NUMBERS,
+        "format": [*NUMBERS, 0, MANIFEST_FORMAT + 1],
     },
     StageConfig: {
         "split": ["", "a/b", "a\\b", "a\0b", "\udcff", None, ["train"], InPython(3)],
@@ -213,3 +216,15 @@ def set_option(config: DictConfig, key: str, value: Any) -> None:
 def test_the_configuration_is_good(composed: DictConfig) -> None:
     """Without any of these values nothing is refused."""
     assert parse_config(composed).identity == Identity()
+
+
+def test_another_format_names_both(composed: DictConfig) -> None:
+    """One line says what this program makes, what is asked for, and what to do."""
+    config = deepcopy(composed)
+    config.encode.format = 7
+    with pytest.raises(ConfigError) as raised:
+        parse_config(config)
+    assert str(raised.value) == (
+        f"encode.format: expected {SHARD_FORMAT}, the format that the installed tfrec-stage makes, but got 7; install "
+        f"a version that makes that one, or set encode.format to {SHARD_FORMAT} in params.yaml and build anew"
+    )

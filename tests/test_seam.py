@@ -1,11 +1,9 @@
 """Where Hydra and DVC meet: what DVC tracks is what decides the bytes, and the paths of both agree."""
 
-import ast
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import grimp
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -14,6 +12,7 @@ from omegaconf import OmegaConf
 from tests.conftest import ROOT
 from tfrec_stage.config import StageConfig, register_schema
 from tfrec_stage.engine import EngineOptions
+from tfrec_stage.formats import MANIFEST_FORMAT, SHARD_FORMAT
 from tfrec_stage.shards.encoder import Identity
 
 SPLITS = ("train", "val", "test")
@@ -21,22 +20,6 @@ RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_
 RUNTIME |= {"verify_file", "stats_file", "clean"}
 PER_STAGE = {"stage", "split", "importer", "encode", "annotations", "splits"}
 """Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
-CARRIERS = {
-    "errors",
-    "option_checks",
-    "ordered_map",
-    "files",
-    "directories",
-    "progress",
-    "engine",
-    "manifest",
-    "image_file",
-    "build",
-    "making",
-    "request",
-    "importing",
-}
-"""Modules that carry bytes about and choose none."""
 
 
 def load(name: str) -> Any:
@@ -68,13 +51,14 @@ def paths(stage: str, key: str, split: str) -> set[str]:
 
 
 def test_identity_options_are_what_dvc_tracks() -> None:
-    """params.yaml holds every identity option and nothing else, and the shards stage tracks each group whole."""
+    """params.yaml holds every identity option and the formats, and the shards stage tracks each group whole."""
     params = load("params.yaml")
     groups = {group.name: group.default_factory for group in fields(Identity)}
     for name, options in groups.items():
         assert set(params[name]) == {option.name for option in fields(options)}
     assert set(tracked("shards")["params.yaml"]) == {*groups, "splits.${item.split}"}
-    assert set(params) == {*groups, "splits"}
+    assert set(params) == {*groups, "importer", "splits"}
+    assert set(params["importer"]) == {"format"}
 
 
 def test_params_are_the_defaults() -> None:
@@ -123,23 +107,16 @@ def test_paths_agree(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{config['output_dir']}/stats.json" in load("dvc.yaml")["metrics"]
 
 
-@pytest.mark.parametrize(
-    ("stage", "roots"),
-    [("shards", ["tfrec_stage.build"]), ("manifest", ["tfrec_stage.importing", "tfrec_stage.importers.coco"])],
-)
-def test_modules_that_decide_bytes_are_dependencies(stage: str, roots: list[str]) -> None:
-    """Every module that a stage's bytes depend on is a dependency in dvc.yaml, as a file."""
-    graph = grimp.build_graph("tfrec_stage")
-    modules = set(roots).union(*(graph.find_upstream_modules(root) for root in roots))
-    deciding = {name for name in modules if name.partition(".")[2].partition(".")[0] not in {"", *CARRIERS}}
-    listed = {path for path in paths(stage, "deps", "train") if path.startswith("src/")}
-    assert listed == {file for file in map(file_of, deciding) if not is_only_a_docstring(file)}
+def test_no_source_file_is_a_dependency() -> None:
+    """The program stands in dvc.yaml by the versions of what it writes: others have it installed, and no src/."""
+    stages = load("dvc.yaml")["stages"]
+    named = {path for stage in stages.values() for path in stage["deps"] if not path.startswith("data/")}
+    assert named == {"demo/draw.py"}
 
 
-def file_of(module: str) -> str:
-    path = Path("src", *module.split("."))
-    return str(path.with_suffix(".py") if (ROOT / path.with_suffix(".py")).is_file() else path / "__init__.py")
-
-
-def is_only_a_docstring(file: str) -> bool:
-    return len(ast.parse((ROOT / file).read_text()).body) == 1
+def test_formats_are_tracked() -> None:
+    """params.yaml names the versions that the program makes, in groups that the stages track whole."""
+    params = load("params.yaml")
+    assert (params["encode"]["format"], params["importer"]["format"]) == (SHARD_FORMAT, MANIFEST_FORMAT)
+    assert "encode" in tracked("shards")["params.yaml"]
+    assert "importer" in tracked("manifest")["params.yaml"]

@@ -56,9 +56,9 @@ def stage(*overrides: str, directory: Path, expect: int | None = 0, **variables:
     return run([sys.executable, "-m", "tfrec_stage", *overrides], directory, expect, **variables)
 
 
-def dvc(*arguments: str, directory: Path, expect: int | None = 0) -> str:
+def dvc(*arguments: str, directory: Path, expect: int | None = 0, **variables: str) -> str:
     """Run `dvc` in a directory; what it printed."""
-    done = run([sys.executable, "-m", "dvc", *arguments], directory, expect)
+    done = run([sys.executable, "-m", "dvc", *arguments], directory, expect, **variables)
     return done.stdout + done.stderr
 
 

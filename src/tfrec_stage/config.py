@@ -16,6 +16,7 @@ from tfrec_stage.about import About
 from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.formats import MANIFEST_FORMAT, check_format
 from tfrec_stage.importers import IMPORTERS, SplitOptions
 from tfrec_stage.option_checks import LARGEST_SEED, check_path, check_types, check_within
 from tfrec_stage.request import FailureLimit, check_name, check_num_shards
@@ -52,7 +53,7 @@ class SplitConfig:
 
 @dataclass
 class ImporterConfig:
-    """What conf/importer/<name>.yaml says."""
+    """What conf/importer/<name>.yaml says; `format` stands in params.yaml."""
 
     name: str = MISSING
     """Which importer."""
@@ -68,9 +69,12 @@ class ImporterConfig:
     """Regular expression in file names; images with the same match stay in one split."""
     split_seed: int = 0
     """Another seed deals images to splits another way."""
+    format: int = MANIFEST_FORMAT
+    """Version of the bytes of manifests, for DVC to track; the one that this program makes (`formats`)."""
 
     def __post_init__(self) -> None:
         check_types(self, "importer", unset=MISSING)
+        check_format("importer.format", self.format, MANIFEST_FORMAT)
         check_within("importer.split_seed", self.split_seed, 0, LARGEST_SEED)
         if self.name not in {MISSING, *IMPORTERS}:
             raise ConfigError(f"importer.name: expected one of {', '.join(sorted(IMPORTERS))}, but got {self.name!r}")

@@ -23,11 +23,11 @@ from tfrec_stage.codecs.image import EncodedImage
 from tfrec_stage.codecs.od_api import KeypointNames
 from tfrec_stage.codecs.schema import fields_of
 from tfrec_stage.errors import RecordError
+from tfrec_stage.formats import SHARD_FORMAT
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.records import ParsedRecord
 from tfrec_stage.shards.encoder import Encoder, Identity, names_of_parts
-from tfrec_stage.shards.fingerprint import FORMAT_VERSION
 from tfrec_stage.shards.index import INDEX_NAME
 
 _DIGEST_KEY: Final = "image/key/sha256"
@@ -156,7 +156,7 @@ def find_contents_check(
         return f"{INDEX_NAME}: {found.options_fault}"
     if found.index is None or found.identity is None:
         return f"there is no sound {INDEX_NAME}, which tells the options of the build"
-    if found.index.format_version != FORMAT_VERSION:
-        return f"{INDEX_NAME} has format_version {found.index.format_version}, but this program writes {FORMAT_VERSION}"
+    if found.index.format_version != SHARD_FORMAT:
+        return f"{INDEX_NAME} has format_version {found.index.format_version}, but this program writes {SHARD_FORMAT}"
     names = names_of_parts(labels, found.identity.encode)
     return ContentsCheck(manifest, pins, found.identity, names, log)

@@ -10,8 +10,9 @@ import msgspec
 
 from tfrec_stage.checks.faults import FaultLog
 from tfrec_stage.errors import ShardError, TfrecStageError
+from tfrec_stage.formats import SHARD_FORMAT
 from tfrec_stage.shards.encoder import Identity
-from tfrec_stage.shards.fingerprint import FORMAT_VERSION, plain_identity
+from tfrec_stage.shards.fingerprint import plain_identity
 from tfrec_stage.shards.index import INDEX_NAME, ShardEntry
 from tfrec_stage.shards.shard_reader import find_shards, shard_sets
 
@@ -113,9 +114,15 @@ def _parse_options(options: Mapping[str, Any]) -> tuple[Identity | None, str | N
         identity = msgspec.convert(options, Identity)
     except (msgspec.ValidationError, TfrecStageError) as error:
         return None, f"options: expected those of a build, but: {error}"
-    if plain_identity(identity) != options:
-        return identity, "options: expected all options of a build and no others"
+    if not _is_part(options, plain_identity(identity)):
+        return identity, "options: expected options of a build and no others"
     return identity, None
+
+
+def _is_part(stated: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether an index states no option that is not known; one that is newer than the shards may be missing."""
+    groups = stated.keys() == known.keys()
+    return groups and all(stated[group].items() <= known[group].items() for group in known)
 
 
 def _choose(directory: Path, index: Index | None) -> tuple[tuple[str, int], Mapping[int, Path]]:
@@ -153,7 +160,7 @@ def _check_index(index: Index, name: str, count: int, numbered: Mapping[int, Pat
     entries = index.shards
     names = {number: path.name for number, path in numbered.items()}
     facts: list[tuple[str, object, object]] = [
-        ("format_version", FORMAT_VERSION, index.format_version),
+        ("format_version", SHARD_FORMAT, index.format_version),
         ("name", name, index.name),
         ("num_shards", count, index.num_shards),
         ("shards", f"{count} entries", f"{len(entries)} entries"),

@@ -15,6 +15,7 @@ from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
 from tfrec_stage.errors import ConfigError, RecordError
+from tfrec_stage.formats import SHARD_FORMAT, check_format
 from tfrec_stage.image_file import read_image_file
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
@@ -33,6 +34,9 @@ class EncodeOptions(CompressionOptions, PlanOptions, ImagePolicy, SchemaOptions)
         ConfigError: an option is out of its range, or contradicts another.
     """
 
+    format: int = SHARD_FORMAT
+    """Version of the bytes, for DVC to track; the one that this program makes (`formats`)."""
+
     def __post_init__(self) -> None:
         # The checks of every group, by name: with super() one class that does not pass the call on would switch off
         # those of the others in silence.
@@ -40,6 +44,7 @@ class EncodeOptions(CompressionOptions, PlanOptions, ImagePolicy, SchemaOptions)
         PlanOptions.__post_init__(self)
         ImagePolicy.__post_init__(self)
         SchemaOptions.__post_init__(self)
+        check_format("encode.format", self.format, SHARD_FORMAT)
         shut_out = [profile.name for profile in self.profiles if profile in _PLAIN_ONLY]
         if self.compression is not Compression.none and shut_out:
             raise ConfigError(

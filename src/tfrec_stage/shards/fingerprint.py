@@ -1,9 +1,9 @@
 """Digests of everything that decides bytes, and of nothing else: of one record (its key) and of one shard.
 
-In a key: the format version, the identity options, names of parts where records have them, the record's content and its
-image's. In a fingerprint: the keys in their order, the versions of Pillow and its libjpeg where pixels were encoded
-anew, and the compressor where the shard is compressed. In neither: threads, paths of the machine, the names and the
-number of shards, and seed and shuffle, which show in the order.
+In a key: the version of the bytes (`formats`), the identity options that are not at their default, names of parts where
+records have them, the record's content and its image's. In a fingerprint: the keys in their order, the versions of
+Pillow and its libjpeg where pixels were encoded anew, and the compressor where the shard is compressed. In neither:
+threads, paths of the machine, the names and the number of shards, and seed and shuffle, which show in the order.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from enum import Enum
 from functools import cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -20,19 +20,20 @@ from PIL import features
 
 from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.codecs.schema import fields_of
+from tfrec_stage.formats import SHARD_FORMAT
 from tfrec_stage.manifest.faults import changed_error
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.shards.encoder import Identity
 
-FORMAT_VERSION: Final = 1
-"""Raised whenever the same input and options give other bytes than before."""
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 KEY_SIZE: Final = 16
 """Bytes of a key."""
 
-_SEEN_ELSEWHERE: Final = ("seed", "shuffle", "od_api_keys", "profiles", "compression")
-"""Options that show in the order of records, in which keys these have, or in what compresses the shard."""
+_SEEN_ELSEWHERE: Final = frozenset({"seed", "shuffle", "od_api_keys", "profiles", "compression", "format"})
+"""Options that show in the order of records, in which keys these have, in what compresses the shard, in the version."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -106,24 +107,27 @@ def split_keys(keys: bytes) -> Iterator[bytes]:
 
 
 def plain_identity(identity: Identity) -> dict[str, Any]:
-    """The options as plain values, for JSON, in the groups of params.yaml."""
-    groups = asdict(identity).items()
-    return {group: {name: _plain(value) for name, value in options.items()} for group, options in groups}
+    """The options as plain values, for JSON, in the groups of params.yaml; the format is told beside them."""
+    groups = {group: _plain_options(options) for group, options in vars(identity).items()}
+    del groups["encode"]["format"]
+    return groups
 
 
 def identity_digest(identity: Identity, names: KeypointNames = NO_NAMES) -> bytes:
-    """Digest of the format version, the keys of a record and what decides, beside the record, what stands under them.
+    """Digest of the version of the bytes, the keys of a record and what decides, beside it, what stands under them.
+
+    Options at their default are left out, so that a new option, whose default changes no byte, changes no digest.
+    Whoever changes a default raises the version.
 
     Args:
         identity: the options.
         names: of the parts of objects, as far as records have them.
     """
-    groups = plain_identity(identity)
-    for name in _SEEN_ELSEWHERE:
-        del groups["encode"][name]
-    groups["encode"]["keys"] = sorted(field.key for field in fields_of(identity.encode))
+    chosen = {group: _chosen_options(options) for group, options in vars(identity).items()}
+    chosen["encode"] = {name: value for name, value in chosen["encode"].items() if name not in _SEEN_ELSEWHERE}
+    keys = sorted(field.key for field in fields_of(identity.encode))
     named = [sorted(names.items())] if names else []
-    return sha256(json.dumps([FORMAT_VERSION, groups, *named], sort_keys=True).encode()).digest()
+    return sha256(json.dumps([SHARD_FORMAT, keys, chosen, *named], sort_keys=True).encode()).digest()
 
 
 @cache
@@ -173,6 +177,16 @@ def _as_text(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True, default=repr).encode()
     except ValueError:  # an integer of thousands of digits, which Python does not write: its record fails
         return b"not storable"
+
+
+def _chosen_options(options: "DataclassInstance") -> dict[str, Any]:
+    """Those that are not at their default."""
+    default = _plain_options(type(options)())
+    return {name: value for name, value in _plain_options(options).items() if value != default[name]}
+
+
+def _plain_options(options: "DataclassInstance") -> dict[str, Any]:
+    return {name: _plain(value) for name, value in asdict(options).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from tfrec_stage.errors import OutputError
 from tfrec_stage.files import atomic_writer, write_file
+from tfrec_stage.formats import SHARD_FORMAT
 from tfrec_stage.manifest.plain import encode_line
 from tfrec_stage.shards.account import ShardAccount
-from tfrec_stage.shards.fingerprint import FORMAT_VERSION
 from tfrec_stage.shards.statistics import Statistics
 
 INDEX_NAME: Final = "index.json"
@@ -59,7 +59,7 @@ def shard_entry(name: str, account: ShardAccount) -> ShardEntry:
 def write_index(directory: Path, name: str, options: Mapping[str, Any], shards: Sequence[ShardEntry]) -> None:
     """Write `index.json`."""
     index = {
-        "format_version": FORMAT_VERSION,
+        "format_version": SHARD_FORMAT,
         "name": name,
         "num_shards": len(shards),
         "records": sum(shard.records for shard in shards),

@@ -1,0 +1,124 @@
+"""The bytes have a version: where they change, the number in src/tfrec_stage/formats.py changes."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.golden import __main__ as renewal
+from tests.golden import digests
+from tests.golden.digests import GOLDEN, changed, compute, faults
+from tests.golden.inputs import BUILDS, IMPORTS
+from tfrec_stage import formats
+from tfrec_stage.codecs import image
+from tfrec_stage.importers import IMPORTERS
+from tfrec_stage.shards import plan
+
+STORED = json.loads(GOLDEN.read_text())
+
+
+@pytest.fixture(scope="module")
+def now() -> digests.Digests:
+    """What this program writes."""
+    return compute()
+
+
+@pytest.mark.parametrize("part", digests.NUMBERS)
+def test_what_is_written_is_what_its_number_says(part: str, now: digests.Digests) -> None:
+    """The same number, the same bytes: whoever changes bytes raises it, and `make renew` stores the new digests."""
+    assert [fault for fault in faults(STORED, now) if fault.startswith(part)] == []
+    assert STORED[part]["format"] == now[part]["format"], "the number was raised: run `make renew`"
+    assert set(STORED[part]["cases"]) == set(now[part]["cases"]), "there is another case: run `make renew`"
+    assert set(STORED[part]["defaults"]) == set(now[part]["defaults"]), "there is another option: run `make renew`"
+
+
+def test_the_cases_are_what_they_say(now: digests.Digests) -> None:
+    """Records fail where they should, and images are encoded anew where the name of the case says so."""
+    cases = now["shards"]["cases"]
+    assert {name: case["failed"] for name, case in cases.items() if case["failed"]} == {
+        "failures": {
+            "truncated.jpg": "image_corrupt",
+            "text.jpg": "image_unknown_format",
+            "absent.jpg": "image_missing",
+        },
+        "nothing mended": {"ycbcr.jpg": "annotation_invalid", "plain.jpg": "annotation_invalid"},
+    }
+    made_anew = {name for name, case in cases.items() if any("pillow" in "".join(s["made_by"]) for s in case["shards"])}
+    assert made_anew == {name for name in BUILDS if "anew" in name} | {"background", "quality", "gzip of new JPEGs"}
+    assert all(case["records"] and not case["problems"] for case in now["manifests"]["cases"].values())
+
+
+def test_every_importer_is_held() -> None:
+    """Each has a case, but for Datumaro, whose version decides as well."""
+    assert {each.importer for each in IMPORTS.values()} == IMPORTERS.keys() - {"datumaro"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "case"),
+    [(image, "_save_jpeg", "quality"), (plan, "hash64", "order"), (plan, "_contiguous", "manifest's order")],
+)
+def test_a_change_of_bytes_is_noticed(module: Any, name: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that writes other bytes under the same number is told with the cases and with what to do."""
+    original = getattr(module, name)
+    others = {
+        "_save_jpeg": lambda pixels, quality: original(pixels, quality - 1),
+        "hash64": lambda data: original(data + b"!"),
+        "_contiguous": lambda records, shards: original(records, shards)[::-1],
+    }
+    monkeypatch.setattr(module, name, others[name])
+    if name == "hash64":
+        monkeypatch.setattr("tfrec_stage.shards.catalogue.hash64", others[name])
+    monkeypatch.setattr(digests, "BUILDS", {case: BUILDS[case]})
+    assert changed(STORED["shards"], compute()["shards"]) == [case]
+
+
+def first_shard(digest: digests.Digests, case: str) -> dict[str, Any]:
+    return digest["shards"]["cases"][case]["shards"][0]
+
+
+def test_other_libraries_may_make_other_images(now: digests.Digests) -> None:
+    """With another Pillow or zlib all but the image is compared, and what is ours of the compressor."""
+    other = deepcopy(now)
+    shard = first_shard(other, "gzip of new JPEGs")
+    shard["bytes"] = "another"
+    shard["made_by"] = ["pillow 99.0.0, libjpeg-turbo 9.9", shard["made_by"][1].replace("zlib 1", "zlib 9")]
+    assert changed(other["shards"], now["shards"]) == []
+    shard["made_by"][1] = shard["made_by"][1].replace("level 6", "level 9")
+    assert changed(other["shards"], now["shards"]) == ["gzip of new JPEGs"]
+    first_shard(other, "annotated")["bytes"] = "another"
+    assert changed(other["shards"], now["shards"]) == ["annotated", "gzip of new JPEGs"]
+
+
+def test_another_default_needs_another_number(now: digests.Digests) -> None:
+    """Options at their default are in no fingerprint, so that the number alone tells of another default."""
+    other = deepcopy(now)
+    other["shards"]["defaults"]["encode.verify"] = "structure"
+    assert changed(other["shards"], now["shards"]) == ["the default of encode.verify"]
+    del other["shards"]["defaults"]["encode.verify"]  # as if the option were new
+    assert changed(other["shards"], now["shards"]) == []
+
+
+def test_renewal_needs_a_raised_number(
+    now: digests.Digests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """`make renew` refuses other digests under an old number, and stores them under the next."""
+    before = deepcopy(now)
+    first_shard(before, "annotated")["bytes"] = "another"
+    golden = tmp_path / "digests.json"
+    golden.write_text(json.dumps(before))
+    monkeypatch.setattr(renewal, "GOLDEN", golden)
+    monkeypatch.setattr(renewal, "compute", lambda: now)
+    assert renewal.main() == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: shards: other bytes than before (annotated), but SHARD_FORMAT in ")
+    assert told.count("\n") == 1
+    assert json.loads(golden.read_text()) == before
+    raised = deepcopy(now)
+    raised["shards"]["format"] = formats.SHARD_FORMAT + 1
+    monkeypatch.setattr(renewal, "compute", lambda: raised)
+    assert renewal.main() == 0
+    assert json.loads(golden.read_text()) == raised
+    monkeypatch.setattr(renewal, "compute", lambda: now)
+    assert renewal.main() == 1  # a number never goes back

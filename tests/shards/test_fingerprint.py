@@ -1,0 +1,81 @@
+"""What decides a key, and what does not."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+
+from tfrec_stage.annotations import AnnotationPolicy, DegenerateBoxes, OutOfRange
+from tfrec_stage.codecs.image_policy import Verify
+from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.codecs.schema import AreaUnit
+from tfrec_stage.shards import fingerprint
+from tfrec_stage.shards.compression import Compression
+from tfrec_stage.shards.encoder import EncodeOptions, Identity
+from tfrec_stage.shards.fingerprint import identity_digest, plain_identity
+
+OTHER: dict[str, Any] = {
+    "seed": 1,
+    "shuffle": False,
+    "verify": Verify.structure,
+    "jpeg_quality": 90,
+    "background": [0, 0, 0],
+    "store_images": False,
+    "area": AreaUnit.pixels,
+    "od_api_keys": True,
+    "compression": Compression.gzip,
+    "profiles": [Profile.tfds],
+    "out_of_range": OutOfRange.clip,
+    "degenerate_boxes": DegenerateBoxes.keep,
+}
+"""Another value than the default."""
+NOT_IN_KEYS = {"seed", "shuffle", "compression"}
+"""Options that change no record."""
+
+
+def names(group: type) -> list[str]:
+    """Options that have another value than the default."""
+    return [option.name for option in fields(group) if option.name != "format"]
+
+
+@pytest.mark.parametrize("name", names(EncodeOptions))
+def test_options_of_encode_decide_keys(name: str) -> None:
+    """Whatever changes a record is in its key, and nothing else is."""
+    other = Identity(encode=EncodeOptions(**{name: OTHER[name]}))
+    assert (identity_digest(other) == identity_digest(Identity())) is (name in NOT_IN_KEYS)
+
+
+@pytest.mark.parametrize("name", names(AnnotationPolicy))
+def test_options_of_annotations_decide_keys(name: str) -> None:
+    """The same, of what becomes of annotations out of bounds."""
+    policy = AnnotationPolicy(**{name: OTHER[name]})
+    assert identity_digest(Identity(annotations=policy)) != identity_digest(Identity())
+
+
+@dataclass
+class LaterOptions(EncodeOptions):
+    """What a later version may have."""
+
+    tint: int = 0
+    """An option whose default changes no byte."""
+
+
+def test_a_new_option_rebuilds_nothing() -> None:
+    """An option that stands at its default is in no key: who takes up a version that has it rebuilds nothing."""
+    assert identity_digest(Identity(encode=LaterOptions())) == identity_digest(Identity())
+    assert identity_digest(Identity(encode=LaterOptions(tint=1))) != identity_digest(Identity())
+    assert identity_digest(Identity(encode=LaterOptions(jpeg_quality=90))) == identity_digest(
+        Identity(encode=EncodeOptions(jpeg_quality=90))
+    )
+
+
+def test_another_format_rebuilds_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version of the bytes is in every key."""
+    before = identity_digest(Identity())
+    monkeypatch.setattr(fingerprint, "SHARD_FORMAT", fingerprint.SHARD_FORMAT + 1)
+    assert identity_digest(Identity()) != before
+
+
+def test_the_format_is_told_once() -> None:
+    """`index.json` has it as `format_version`, and not among the options."""
+    assert "format" not in plain_identity(Identity())["encode"]

@@ -1,0 +1,79 @@
+"""What DVC runs again when the program changes: nothing, unless it writes other bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.workspace import dvc, edit, stage, stages_run
+
+pytestmark = pytest.mark.dvc
+
+SHARDS = ["shards@train", "shards@val", "shards@test"]
+MANIFESTS = ["manifest@train", "manifest@val", "manifest@test"]
+
+
+def raise_number(clone: Path, name: str) -> dict[str, str]:
+    """Install a program that writes other bytes; the environment in which it is found."""
+    edit(clone / "src" / "tfrec_stage" / "formats.py", f"{name}: Final = 1", f"{name}: Final = 2")
+    return {"PYTHONPATH": str(clone / "src")}
+
+
+def fingerprints(clone: Path) -> set[str]:
+    indexes = (clone / "data" / "shards").glob("*/index.json")
+    return {shard["fingerprint"] for path in indexes for shard in json.loads(path.read_text())["shards"]}
+
+
+def test_source_files_run_nothing(clone: Path) -> None:
+    """A word in a docstring, and a file more, are none of DVC's business."""
+    sources = sorted((clone / "src" / "tfrec_stage").rglob("*.py"))
+    for path in sources:
+        path.write_text(path.read_text() + "# A word.\n")
+    (clone / "src" / "tfrec_stage" / "another.py").write_text("")
+    assert len(sources) > 100
+    assert "up to date" in dvc("status", directory=clone)
+
+
+def test_another_format_of_shards(clone: Path) -> None:
+    """A program of another format waits until params.yaml asks for it; then it builds all shards, and links none."""
+    before, program = fingerprints(clone), raise_number(clone, "SHARD_FORMAT")
+    assert stages_run(dvc("repro", directory=clone, **program)) == []
+    edit(clone / "params.yaml", "format: 1 # version of the bytes", "format: 2 # version of the bytes")
+    output = dvc("repro", directory=clone, **program)
+    assert stages_run(output) == SHARDS
+    assert "train: 200 images in 10 shards (10 built, 0 unchanged)" in output
+    assert not before & fingerprints(clone)
+    assert json.loads((clone / "data" / "shards" / "val" / "index.json").read_text())["format_version"] == 2
+
+
+def test_another_format_of_manifests(clone: Path) -> None:
+    """Manifests are made anew; where they are the same after all, no shard is."""
+    program = raise_number(clone, "MANIFEST_FORMAT")
+    edit(clone / "params.yaml", "format: 1 # the same", "format: 2 # the same")
+    assert stages_run(dvc("repro", directory=clone, **program)) == MANIFESTS
+
+
+@pytest.mark.parametrize(
+    ("old", "option", "first"),
+    [("format: 1 # version", "encode.format", SHARDS[0]), ("format: 1 # the same", "importer.format", MANIFESTS[0])],
+)
+def test_a_format_that_cannot_be_made(clone: Path, old: str, option: str, first: str) -> None:
+    """What is asked for and cannot be made ends the stage with one line, and leaves nothing half-made."""
+    edit(clone / "params.yaml", old, old.replace("1", "7"))
+    output = dvc("repro", directory=clone, expect=None)
+    told = (
+        f"error: {option}: expected 1, the format that the installed tfrec-stage makes, but got 7; install a version "
+        f"that makes that one, or set {option} to 1 in params.yaml and build anew"
+    )
+    assert told in output.splitlines()
+    assert f"failed to reproduce '{first}'" in output
+    overrides = ["stage=manifest"] if option == "importer.format" else []
+    assert stage(*overrides, directory=clone, expect=1).stderr == f"{told}\n"
+
+
+def test_a_project_from_before_formats(clone: Path) -> None:
+    """A params.yaml without them gets what the program makes."""
+    text = (clone / "params.yaml").read_text()
+    kept = [line for line in text.splitlines() if not line.startswith(("  format: ", "importer:"))]
+    (clone / "params.yaml").write_text("\n".join(kept) + "\n")
+    assert "(0 built, 10 unchanged)" in stage("dataset=train", directory=clone).stdout
