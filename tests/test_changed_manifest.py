@@ -84,6 +84,13 @@ def relabel(records: Records) -> Records:
     return [{**record, "class": {**record["class"], "label": 9}} for record in records]
 
 
+def exchange_files(first: Path, second: Path) -> None:
+    """Give each of two files the content of the other."""
+    contents = first.read_bytes(), second.read_bytes()
+    second.write_bytes(contents[0])
+    first.write_bytes(contents[1])
+
+
 def edit_before(monkeypatch: pytest.MonkeyPatch, step: str, edit: Callable[[], None]) -> None:
     """Edit the manifest once, right before a step of the build."""
     original, edits = getattr(Making, step), [edit]
@@ -139,16 +146,18 @@ def test_an_image_is_not_digested_for_another_record(manifest: Manifest, monkeyp
     before = [dict(record) for record in manifest.records]
     manifest.build()
     first, second = (record["filename"] for record in before[:2])
+    exchange_files(manifest.root / "images" / first, manifest.root / "images" / second)
     exchanged = [{**before[0], "filename": second}, {**before[1], "filename": first}, *before[2:]]
     with monkeypatch.context() as context:
         edit_before(context, "_digest_unpinned", lambda: manifest.write(exchanged))
         if manifest.form == "array":
-            assert manifest.build() == 0
+            assert manifest.build() > 0
         else:
+            # With the names exchanged as the files are, everything would seem to be in the store.
             with pytest.raises(ManifestError, match="the manifest changed while it was read"):
                 manifest.build()
     manifest.write(before)
-    assert manifest.build() == 0
+    manifest.build()
     assert read_all(manifest.root / "out") == manifest.build_clean()
 
 

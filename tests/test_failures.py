@@ -1,6 +1,7 @@
 """Builds of which images fail: what may replace an earlier build, what is told, and what stays."""
 
 import json
+import os
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -51,6 +52,22 @@ class TestImagesAreGone:
         assert read_all(project.out) == project.build_clean()
         assert {name for name in project.stored() if not name.endswith(".images")} == stored
         assert not caught.value.failures_path.exists()
+
+    def test_what_is_known_of_the_images_stays(self, project: Project) -> None:
+        """Digests of files that are gone for the moment need not be made again when they are back."""
+        for name in project.records:
+            os.utime(project.image(name), (1, 1))
+        project.draw("3", 4711)
+        project.build()
+        (known,) = project.store.glob("v1/builds/*.images")
+        content = known.read_bytes()
+        assert content.count(b"\n") == 29
+        project.max_failures = "0"
+        for name in ("5", "6"):
+            project.image(name).unlink()
+        with pytest.raises(TooManyFailuresError):
+            project.build()
+        assert known.read_bytes() == content
 
     def test_pins_and_a_store_need_no_images(self, tmp_path: Path) -> None:
         """Where each image is known by its sha256 the shards are linked, and nobody looks for the files."""

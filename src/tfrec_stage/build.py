@@ -1,6 +1,7 @@
 """The story on one page: manifest → shards → index, swapped in whole."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -94,7 +95,8 @@ def build(
             report = _write_account(directory, request, made.shards, statistics, failures)
             _refuse_foreign(request)  # once more: a build may take hours
         shelf.finish(made.as_build(known_as), made.notes)
-    request.refused_failures_path.unlink(missing_ok=True)  # of an earlier build that was refused
+    with suppress(OSError):  # what an earlier build left that was refused; a long name may have no such file
+        request.refused_failures_path.unlink(missing_ok=True)
     return report
 
 
