@@ -119,6 +119,16 @@ def test_lists_of_integers(make, numbers: list[int], groups: str) -> None:
     assert decode_example(_example(_entry("i", b"\x1a", packed))) == {"i": Feature(Kind.INT64, numbers)}
 
 
+@pytest.mark.parametrize(
+    ("size", "head"), [(0, "0a00"), (1, "0a01"), (127, "0a7f"), (128, "0a8001"), (129, "0a8101"), (16_384, "0a808001")]
+)
+def test_lists_of_bytes(size: int, head: str) -> None:
+    """Each value stands behind its length, also where that takes more than a byte."""
+    data = bytes.fromhex(head) + bytes(size)
+    assert encode_example({"b": (Kind.BYTES, [bytes(size)] * 2)}) == _example(_entry("b", b"\x0a", data * 2))
+    assert decode_example(_example(_entry("b", b"\x0a", data * 2))) == {"b": Feature(Kind.BYTES, [bytes(size)] * 2)}
+
+
 def test_unpacked_numbers_are_read() -> None:
     """A reader must take numbers that are not packed: FloatList and Int64List with a tag a value."""
     number_list = bytes.fromhex("08010802")  # field 1, varint, twice
@@ -131,8 +141,21 @@ def test_unknown_fields_are_passed_over() -> None:
     """Fields that a later version may add do not disturb, wherever they stand."""
     entry = _entry("i", b"\x20\x05\x1a", b"\x0a\x01\x07")
     entry = b"\x0a" + encode_varint(entry[1] + 2) + entry[2:] + b"\x18\x05"
-    data = _example(entry) + b"\x10\x05" + b"\x39" + bytes(8)
+    other = b"\x12" + _entry("other", b"\x1a", b"\x0a\x01\x07")[1:]
+    data = b"\x39" + b"\xff" * 8 + _example(other + entry) + b"\x10\x05" + b"\x3d" + b"\xff" * 4
     assert decode_example(data) == {"i": Feature(Kind.INT64, [7])}
+
+
+def test_an_entry_without_a_key_has_the_empty_one() -> None:
+    """A field that is absent has its default, also in the entry of a map."""
+    assert decode_example(_example(b"\x0a\x07\x12\x05\x1a\x03\x0a\x01\x07")) == {"": Feature(Kind.INT64, [7])}
+
+
+def test_a_varint_has_at_most_ten_bytes() -> None:
+    """Ten may spell a small number, too; eleven are none."""
+    assert decode_example(b"\x90" + b"\x80" * 8 + b"\x00" + b"\x05") == {}
+    with pytest.raises(ShardError, match="more than ten bytes"):
+        decode_example(b"\x90" + b"\x80" * 9 + b"\x00" + b"\x05")
 
 
 def test_nan_and_infinity_are_kept() -> None:
