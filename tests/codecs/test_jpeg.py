@@ -23,6 +23,11 @@ def _frame(marker: int = 0xC0, height: int = 8, width: int = 8, components: byte
 SMALL = SOI + DQT + _frame() + DHT + SCAN + EOI
 
 
+def _scan(*ids: int) -> bytes:
+    header = bytes([len(ids)]) + b"".join(bytes([each, 0]) for each in ids) + b"\0\x3f\0"
+    return _segment(0xDA, header) + b"\x3f"
+
+
 def _segment(marker: int, body: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
 
@@ -121,6 +126,9 @@ def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
         pytest.param(SMALL.replace(_frame(), _frame(components=b"\1\x01\0")), "factors of 1 to 4", id="factor-0"),
         pytest.param(SMALL.replace(_frame(), _frame(components=b"\1\x15\0")), "factors of 1 to 4", id="factor-5"),
         pytest.param(SMALL.replace(SCAN, b"\xff\xda\0\x08\2\1\0\0\x3f\0\x3f"), "a scan header", id="scan-too-short"),
+        pytest.param(SMALL.replace(SCAN, b"\xff\xda\0\2" + SCAN), "but got 0 bytes", id="scan-without-a-header"),
+        pytest.param(SMALL[:-2] + _scan() + EOI, "1 to 4 components, but got 4 bytes", id="scan-of-nothing"),
+        pytest.param(SMALL[:-2] + _scan(1, 2, 3, 4, 5) + EOI, "but got 14 bytes", id="scan-of-five"),
         pytest.param(
             SMALL.replace(SCAN, b"\xff\xda\0\x08\1\7\0\0\x3f\0\x3f"), "of .7.", id="scan-of-another-component"
         ),

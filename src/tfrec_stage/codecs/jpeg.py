@@ -195,8 +195,10 @@ def _check_scans(data: bytes, segments: _Segments, frame: _Frame, stop: int) -> 
         raise _unsupported(f"at most {SCAN_LIMIT} scans", f"{len(scans)}", scans[SCAN_LIMIT][0])
     scanned: set[int] = set()
     for start, end in scans:
-        if end - start < 4 or end - start != 4 + 2 * data[start]:
-            raise _damaged("a scan header of 4 bytes and 2 for each component", f"{end - start} bytes", start)
+        # A scan of no component, or of more than four, is one that no decoder follows.
+        if not 6 <= end - start <= 12 or end - start != 4 + 2 * data[start]:
+            expected = "a scan header of 4 bytes and 2 for each of 1 to 4 components"
+            raise _damaged(expected, f"{end - start} bytes", start)
         scanned.update(data[start + 1 : end - 3 : 2])
     if scanned != set(frame.component_ids):
         raise _damaged(f"scans of the components {[*frame.component_ids]}", f"of {sorted(scanned)}", stop)
