@@ -99,6 +99,7 @@ def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
     ("data", "message"),
     [
         pytest.param(b"GIF89a", "begins with ff d8, but got 47 49, at byte 0", id="not-a-jpeg"),
+        pytest.param(b"\xff\xd9" + SMALL[2:], "begins with ff d8, but got ff d9, at byte 0", id="begins-with-an-end"),
         pytest.param(SOI, "expected a marker, but got the end of the data, at byte 2", id="only-a-start"),
         pytest.param(SOI + EOI, "expected a frame header", id="nothing-inside"),
         pytest.param(SOI + DQT + SCAN + EOI, "expected a frame header", id="no-frame"),
@@ -108,6 +109,9 @@ def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
         pytest.param(SMALL.replace(SCAN, SCAN + b"\0" * 9)[:-2] + b"\0\0", "end marker", id="zero-filled-tail"),
         pytest.param(
             SMALL.replace(DHT, b"\0\0" + DHT), "expected a marker, but got 00 00", id="bytes-between-segments"
+        ),
+        pytest.param(
+            SMALL.replace(DHT, b"\0" + DHT[1:]), "expected a marker, but got 00 c4", id="marker-without-its-lead"
         ),
         pytest.param(SMALL.replace(DHT, b"\xff\xd0" + DHT), "segment, but got ff d0", id="restart-outside-a-scan"),
         pytest.param(SMALL[:-2] + SOI + EOI, "segment, but got ff d8", id="second-start"),
@@ -125,6 +129,12 @@ def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
         pytest.param(SMALL.replace(_frame(), _frame(components=b"")), "0 components", id="no-components"),
         pytest.param(SMALL.replace(_frame(), _frame(components=b"\1\x01\0")), "factors of 1 to 4", id="factor-0"),
         pytest.param(SMALL.replace(_frame(), _frame(components=b"\1\x15\0")), "factors of 1 to 4", id="factor-5"),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(components=b"\1\x11\0\2\x01\0")), r"1 to 4, .* \[1, 0\]", id="a-second-of-0"
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(components=b"\1\x51\0\2\x11\0")), r"1 to 4, .* \[5, 1\]", id="a-first-of-5"
+        ),
         pytest.param(SMALL.replace(SCAN, b"\xff\xda\0\x08\2\1\0\0\x3f\0\x3f"), "a scan header", id="scan-too-short"),
         pytest.param(SMALL.replace(SCAN, b"\xff\xda\0\2" + SCAN), "but got 0 bytes", id="scan-without-a-header"),
         pytest.param(SMALL[:-2] + _scan() + EOI, "1 to 4 components, but got 4 bytes", id="scan-of-nothing"),
@@ -163,6 +173,146 @@ def test_what_no_decoder_at_hand_follows_is_refused(data, message):
     with pytest.raises(RecordError, match=message) as caught:
         parse_jpeg(data)
     assert caught.value.reason == "image_unsupported"
+
+
+LIMITED = SMALL[:-2] + SCAN * (SCAN_LIMIT - 1) + EOI
+
+
+@pytest.mark.parametrize(
+    ("data", "components"),
+    [
+        pytest.param(SMALL.replace(_frame(), _frame(components=b"\1\x44\0")), b"\1", id="factors-of-4"),
+        pytest.param(
+            SOI + DQT + _frame(components=b"\1\x41\0\2\x11\0\3\x11\0") + DHT + _scan(1, 2, 3) + EOI,
+            b"\1\2\3",
+            id="4:1:1",
+        ),
+        pytest.param(
+            SOI + DQT + _frame(components=b"\1\x42\0\2\x21\0\3\x12\0") + DHT + _scan(1) + _scan(3, 2) + EOI,
+            b"\1\2\3",
+            id="factors-that-divide-the-largest",
+        ),
+        pytest.param(
+            SOI + DQT + _frame(components=b"\1\x11\0\2\x11\0\3\x11\0\4\x11\0") + DHT + _scan(1, 2, 3, 4) + EOI,
+            b"\1\2\3\4",
+            id="four-in-one-scan",
+        ),
+        pytest.param(LIMITED, b"\1", id="as-many-scans-as-are-allowed"),
+    ],
+)
+def test_what_is_rare_but_whole_is_allowed(data, components):
+    """Sampling and scans at the edge of what decoders follow."""
+    header = parse_jpeg(data)
+    assert (header.component_ids, header.end) == (components, len(data))
+
+
+AT_FRAME = len(SOI + DQT) + 4
+AT_SCAN = SMALL.index(SCAN) + 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(
+            SOI + DQT,
+            "damaged JPEG: expected a marker, but got the end of the data, at byte 71",
+            id="ends-with-a-segment",
+        ),
+        pytest.param(
+            SOI + DQT + DHT + SCAN + EOI,
+            f"damaged JPEG: expected a frame header, but got none before the end marker, at byte {len(SMALL) - len(_frame())}",
+            id="no-frame",
+        ),
+        pytest.param(
+            SMALL.replace(DHT, _frame() + _frame() + DHT),
+            f"damaged JPEG: expected one frame header, but got a second one, at byte {AT_FRAME + 2 * len(_frame())}",
+            id="frames-of-one-kind",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(0xC2) + _frame(0xC1) + _frame()),
+            f"damaged JPEG: expected one frame header, but got a second one, at byte {AT_FRAME + 2 * len(_frame())}",
+            id="frames-of-three-kinds",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(width=0)),
+            f"damaged JPEG: expected a width and components, but got a width of 0 and 1 components, at byte {AT_FRAME}",
+            id="no-width",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(height=0)),
+            "unsupported JPEG: expected a height in the frame header, but got 0 (a later segment would define it), "
+            f"at byte {AT_FRAME + 1}",
+            id="no-height",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(0xC5)),
+            "unsupported JPEG: expected one frame, but got the hierarchical process, which neither Pillow nor "
+            f"TensorFlow reads, at byte {len(SMALL)}",
+            id="hierarchical",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(components=b"\1\x15\0")),
+            f"damaged JPEG: expected sampling factors of 1 to 4, but got [5], at byte {AT_FRAME}",
+            id="factor",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), _frame(components=b"\1\x31\0\2\x21\0")),
+            f"unsupported JPEG: expected sampling factors that divide the largest, but got [3, 2], at byte {AT_FRAME}",
+            id="factors",
+        ),
+        pytest.param(
+            LIMITED[:-2] + SCAN + EOI,
+            f"unsupported JPEG: expected at most 100 scans, but got 101, at byte {AT_SCAN + 100 * len(SCAN)}",
+            id="scans",
+        ),
+        pytest.param(
+            SMALL.replace(DHT, b"\xff\xfe\0\2" * SEGMENT_LIMIT + DHT),
+            "unsupported JPEG: expected at most 4096 segments, but got more, "
+            f"at byte {AT_FRAME - 4 + len(_frame()) + 4 * (SEGMENT_LIMIT - 2)}",
+            id="segments",
+        ),
+        pytest.param(
+            SMALL[:-2] + _scan() + EOI,
+            "damaged JPEG: expected a scan header of 4 bytes and 2 for each of 1 to 4 components, but got 4 bytes, "
+            f"at byte {AT_SCAN + len(SCAN)}",
+            id="scan",
+        ),
+    ],
+)
+def test_messages_name_what_was_expected_and_where(data, message):
+    """The whole sentence, with the offset of what is wrong."""
+    with pytest.raises(RecordError) as caught:
+        parse_jpeg(data)
+    assert str(caught.value) == message
+
+
+EXIF = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        pytest.param(_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + EXIF), id="xmp"),
+        pytest.param(_segment(0xE1, b"Exif\0\1" + EXIF), id="not-quite-exif"),
+        pytest.param(_segment(0xE1, b"Exif\0\0" + EXIF[:-2]) + b"\xff\xfe\0\2", id="exif-cut-by-its-segment"),
+        pytest.param(_segment(0xE2, b"ICC_PROFILE\0\1\1"), id="colour-profile"),
+        pytest.param(_segment(0xE2, b"MPF\1"), id="not-quite-mpf"),
+        pytest.param(_segment(0xEE, b"Adobf\0\x64\0\0\0\0\2"), id="not-quite-adobe"),
+        pytest.param(_segment(0xEE, b"Adobe\0\x64\0\0\0\0"), id="adobe-without-a-transform"),
+    ],
+)
+def test_segments_of_others_say_nothing(segments):
+    """The same markers are used for other things, too: the name within decides, and the length."""
+    header = parse_jpeg(SOI + segments + SMALL[2:])
+    assert (header.adobe_transform, header.orientation.value, header.has_more_pictures) == (None, 1, False)
+
+
+def test_metadata_is_found_behind_that_of_others():
+    """Exif may come behind XMP, the index of pictures behind a colour profile."""
+    others = _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0") + _segment(0xE2, b"ICC_PROFILE\0\1\1")
+    ours = _segment(0xE1, b"Exif\0\0" + EXIF) + _segment(0xE2, b"MPF\0") + _segment(0xEE, b"Adobe\0\x64\0\0\0\0\2")
+    header = parse_jpeg(SOI + others + _segment(0xEE, b"Ducky") + ours + SMALL[2:])
+    assert (header.adobe_transform, header.orientation.value, header.has_more_pictures) == (2, 6, True)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
