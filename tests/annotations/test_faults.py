@@ -40,6 +40,7 @@ def test_a_record_without_fault_comes_back_itself(make_record):
         pytest.param(
             "class__text", "\ud800", r"$.class.text: expected text in UTF-8, but got '\ud800'", id="class-text"
         ),
+        pytest.param("id", "a\udfffb", r"$.id: expected text in UTF-8, but got 'a\udfffb'", id="id-last-surrogate"),
         pytest.param("class__conf", NAN, "$.class.conf: expected a finite number, but got nan", id="class-conf"),
         pytest.param("width", 90, "$.width: expected 100, the image's, but got 90", id="width"),
         pytest.param("height", 90, "$.height: expected 50, the image's, but got 90", id="height"),
@@ -59,6 +60,9 @@ def test_a_record_without_fault_comes_back_itself(make_record):
             "object__bbox__text", ["\udcff", ""], r"$.object.bbox.text[0]: expected text in UTF-8, but got '\udcff'"
         ),
         pytest.param("object__parts__x", [0, 0, 0, NAN], "$.object.parts.x[3]: expected a finite number, but got nan"),
+        pytest.param(
+            "object__parts__y", [0, -INF, 0, 0], "$.object.parts.y[1]: expected a finite number, but got -inf"
+        ),
         pytest.param("object__parts__v", [0, 1, 2, 3], "$.object.parts.v[3]: expected 0, 1 or 2, but got 3"),
         pytest.param("object__parts__v", [0, -1, 2, 1], "$.object.parts.v[1]: expected 0, 1 or 2, but got -1"),
         pytest.param(
@@ -125,8 +129,16 @@ def test_parts_without_objects(make_record):
 
 def test_objects_without_boxes(make_record):
     """A count without boxes is fine: objects may be known by their parts alone."""
-    record = make_record(object={"count": 2, "parts": {"x": [0.1, 0.2], "y": [0.1, 0.2]}})
+    objects = {"count": 2, "parts": {"x": [0.1, 0.2], "y": [0.1, 0.2]}}
+    record = make_record(object=objects)
     assert settle_annotations(record, STRICT, *SIZE).record is record
+    assert faults_of(make_record(object=objects, class__label=-1)) == ["$.class.label: expected 0 or more, but got -1"]
+
+
+def test_an_area_may_be_nothing(make_record):
+    """Also in a record that has a fault: an area of 0 is none."""
+    faults = faults_of(make_record(object__area=[0.0, 0.1], class__label=-1))
+    assert faults == ["$.class.label: expected 0 or more, but got -1"]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +178,7 @@ def test_values_out_of_range(make_record, path, value, message):
         pytest.param("object__bbox__xmax", [30.0, 80.0], id="boxes"),
         pytest.param("object__parts__y", [15, 15, 35, 40], id="parts"),
         pytest.param("object__area", [400, 900], id="areas"),
+        pytest.param("object__bbox__ymax", [0.4, 2.0], id="two"),
     ],
 )
 def test_pixels_are_recognised(make_record, path, value):
@@ -205,11 +218,22 @@ def test_degenerate_boxes(make_record, path, value, message):
     assert faults_of(make_record(**{path: value})) == [message]
 
 
+@pytest.mark.parametrize("edge", [1.99, 1.2])
+def test_numbers_below_2_are_no_pixels(make_record, edge):
+    """They may be boxes that stick out of the image."""
+    faults = faults_of(make_record(object__bbox__xmax=[0.3, edge]))
+    assert faults == [f"$.object.bbox.xmax[1]: expected a number in [0, 1], but got {edge}"]
+
+
 def test_all_faults_of_a_record_are_told_at_once(make_record):
     """One message has the faults of every kind: size, length, value, range and order."""
     record = make_record(
         width=7,
+        height=7,
+        id="\udce9",
         class__label=-1,
+        class__text="\udce9",
+        class__conf=NAN,
         object__area=[0.1],
         object__bbox__xmin=[NAN, 1.5],
         object__bbox__ymax=[0.1, 0.9],
@@ -217,7 +241,11 @@ def test_all_faults_of_a_record_are_told_at_once(make_record):
     )
     assert [fault.partition(":")[0] for fault in faults_of(record)] == [
         "$.width",
+        "$.height",
+        "$.id",
         "$.class.label",
+        "$.class.text",
+        "$.class.conf",
         "$.object.area",
         "$.object.bbox.xmin[0]",
         "$.object.parts.v[0]",
@@ -235,3 +263,12 @@ def test_a_thousand_faults_of_one_list_are_counted(make_record):
     assert faults[SHOWN - 1].startswith(f"$.object.bbox.xmax[{SHOWN - 1}]: ")
     assert faults[SHOWN] == f"$.object.bbox.xmax: {1000 - SHOWN} more like these"
     assert len(faults) == 2 * (SHOWN + 1) + 1
+
+
+@pytest.mark.parametrize("count", [SHOWN - 1, SHOWN, SHOWN + 1])
+def test_the_others_are_counted_only_where_there_are_others(make_record, count):
+    """As many faults as are shown are all there are."""
+    record = make_record(object={"count": count, "area": [-1.0] * count})
+    shown = [f"$.object.area[{number}]: expected a finite number from 0, but got -1.0" for number in range(count)]
+    more = ["$.object.area: 1 more like these"] if count > SHOWN else []
+    assert faults_of(record) == shown[:SHOWN] + more

@@ -220,7 +220,8 @@ AT_SCAN = SMALL.index(SCAN) + 4
         ),
         pytest.param(
             SOI + DQT + DHT + SCAN + EOI,
-            f"damaged JPEG: expected a frame header, but got none before the end marker, at byte {len(SMALL) - len(_frame())}",
+            "damaged JPEG: expected a frame header, but got none before the end marker, "
+            f"at byte {len(SMALL) - len(_frame())}",
             id="no-frame",
         ),
         pytest.param(

@@ -100,6 +100,13 @@ def test_small_records_share_blocks_and_large_images_stand_alone(tmp_path: Path)
     assert [offsets.count(offset) for offset in sorted(set(offsets[6:]))] == [per_block, 200 - per_block]
 
 
+def test_a_block_that_is_just_full_ends(tmp_path: Path) -> None:
+    """Frames of exactly the length of a block fill it; the next one begins another."""
+    _, places = write(tmp_path / "shard", [(BLOCK_BYTES // 8 - 16, False)] * 9)
+    offsets = [place.offset for place in places]
+    assert (len(set(offsets[:8])), offsets[8] > offsets[7], places[8].inflated_offset) == (1, True, 0)
+
+
 @pytest.mark.parametrize(
     ("frame_bytes", "image_bytes", "expected"),
     [
@@ -153,6 +160,7 @@ def test_lengths_wrap_around_at_4_gib() -> None:
 def test_no_record(tmp_path: Path) -> None:
     """A shard without records is an empty gzip file."""
     frames, _ = write(tmp_path / "shard", [])
+    assert (tmp_path / "shard").read_bytes() == GZIP_HEADER + b"\3\0" + bytes(8)
     assert (frames, gzip.decompress((tmp_path / "shard").read_bytes())) == (b"", b"")
     assert compression_of(tmp_path / "shard") == "GZIP"
 
