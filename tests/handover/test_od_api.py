@@ -113,6 +113,10 @@ class TestKeypoints:
         """Parts of a class without names have empty ones, as many as there are parts."""
         assert self.build(tmp_path, [2, 9])["text"] == [b""] * 6
 
+    def test_boxes_without_labels(self, tmp_path: Path) -> None:
+        """Boxes without labels are of class 0, so that their parts have its names."""
+        assert self.build(tmp_path, [])["text"] == [b"nose", b"ear", b"toe"] * 2
+
     def test_without_names(self, tmp_path: Path) -> None:
         """Where no class has names, there are none."""
         assert self.build(tmp_path, [0, 1], names=False)["text"] == []
