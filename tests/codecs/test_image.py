@@ -71,6 +71,12 @@ def _jpeg_segments(frame_marker, frame, tables, scan):
 
 GRAY_FRAME = b"\x08\0\x08\0\x08\1\1\x11\0"
 ARITHMETIC = _jpeg_segments(0xC9, GRAY_FRAME, (), b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(8))
+ARITHMETIC_COLOUR = _jpeg_segments(
+    0xC9,
+    b"\x08\0\x08\0\x08\3\1\x11\0\2\x11\0\3\x11\0",
+    (),
+    b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\x3f\0" + bytes(8),
+)
 LOSSLESS = _jpeg_segments(
     0xC3, GRAY_FRAME, (b"\0\1" + bytes(15) + b"\0",), b"\xff\xda\0\x08\1\1\0\1\0\0" + bytes(8)
 )  # every difference is 0
@@ -174,6 +180,7 @@ class TestReencoded:
         data = to_bytes(make_photo().convert(mode), image_format, **options)
         encoded = encode_image(data, FINE, declared=SIZE)
         assert encoded.is_reencoded
+        assert (encoded.source_format, encoded.format) == (image_format, "JPEG")
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     @pytest.mark.parametrize("transform", [0, 2], ids=["cmyk", "ycck"])
@@ -201,6 +208,28 @@ class TestReencoded:
             assert caught.value.reason == "image_unsupported"
             return
         _assert_alike(encode_image(data, FINE), expected)
+
+    @pytest.mark.parametrize("verify", Verify)
+    def test_rare_codings_are_never_passed_through(self, verify):
+        """Colour makes no difference: what TensorFlow may not read is not stored as it is."""
+        try:
+            encoded = encode_image(ARITHMETIC_COLOUR, ImagePolicy(verify=verify))
+        except RecordError as error:
+            assert error.reason == "image_unsupported"  # noqa: PT017 - a Pillow that cannot read it
+            return
+        assert encoded.is_reencoded
+        assert encoded.data != ARITHMETIC_COLOUR
+
+    def test_a_coding_that_pillow_cannot_read_is_named(self, monkeypatch):
+        """It is no damage: another build of Pillow may read it."""
+
+        def refuse(*_):
+            raise ValueError("Arithmetic coding is not implemented")
+
+        monkeypatch.setattr(Image, "frombytes", refuse)
+        with pytest.raises(RecordError, match=r"^unsupported JPEG: Pillow cannot decode arithmetic coding$") as caught:
+            encode_image(ARITHMETIC, POLICY)
+        assert caught.value.reason == "image_unsupported"
 
     @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
     @pytest.mark.parametrize("interlace", [0, 1])
