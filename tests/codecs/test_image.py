@@ -534,7 +534,10 @@ class TestPolicy:
             ({"jpeg_quality": True}, "encode.jpeg_quality"),
             ({"jpeg_quality": "95"}, "encode.jpeg_quality"),
             ({"background": [0, 0]}, "encode.background"),
+            ({"background": [0, 0, 0, 0]}, "encode.background"),
             ({"background": [0, 0, 256]}, "encode.background"),
+            ({"background": [-1, 0, 0]}, "encode.background"),
+            ({"background": [0, True, 0]}, "encode.background"),
             ({"background": [0, 0, 0.5]}, "encode.background"),
             ({"verify": "decode"}, "encode.verify"),
         ],
@@ -543,6 +546,25 @@ class TestPolicy:
         """One sentence that names the key, what was expected and what came."""
         with pytest.raises(ConfigError, match=f"^{key}: expected .* but got "):
             ImagePolicy(**options)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"jpeg_quality": 1},
+            {"jpeg_quality": 100},
+            {"background": [0, 0, 0]},
+            {"background": [255, 0, 255]},
+            {"verify": Verify.structure},
+        ],
+    )
+    def test_within_range(self, options):
+        """The first and the last value of each range are taken as they are."""
+        policy = ImagePolicy(**options)
+        assert {name: getattr(policy, name) for name in options} == options
+
+    def test_values_are_their_names(self):
+        """Fingerprints hold their values, the command line takes their names: they are the same."""
+        assert [each.value for each in Verify] == [each.name for each in Verify]
 
     def test_defaults(self):
         """Proof by decoding, quality 95, white."""
