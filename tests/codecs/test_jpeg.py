@@ -85,6 +85,7 @@ def test_the_marker_of_the_frame_names_its_coding(marker, kind):
     "data",
     [
         pytest.param(SMALL.replace(DQT, b"\xff\xff" + DQT), id="fill-before-a-segment"),
+        pytest.param(SMALL.replace(DQT, b"\xff" + _segment(0xFE, bytes(700)) + DQT), id="fill-before-a-long-segment"),
         pytest.param(SMALL[:-2] + b"\xff\xff" + EOI, id="fill-before-the-end"),
         pytest.param(SMALL[:-2] + b"\xff\xdc\0\4\0\x08" + EOI, id="number-of-lines-repeated"),
         pytest.param(SMALL[:-2] + b"padding" + EOI, id="bytes-between-scan-and-end"),
@@ -113,6 +114,7 @@ def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
         pytest.param(
             SMALL.replace(DHT, b"\0" + DHT[1:]), "expected a marker, but got 00 c4", id="marker-without-its-lead"
         ),
+        pytest.param(SMALL.replace(DHT, b"\xfe" + DHT[1:]), "a marker, but got fe c4", id="marker-of-another-lead"),
         pytest.param(SMALL.replace(DHT, b"\xff\xd0" + DHT), "segment, but got ff d0", id="restart-outside-a-scan"),
         pytest.param(SMALL[:-2] + SOI + EOI, "segment, but got ff d8", id="second-start"),
         pytest.param(SMALL.replace(DHT, DHT + b"\xff\xfe\0\1"), "a length of 1", id="length-below-2"),
@@ -219,6 +221,17 @@ AT_SCAN = SMALL.index(SCAN) + 4
             id="ends-with-a-segment",
         ),
         pytest.param(
+            SMALL.replace(_frame(), b"\0\0\0" + _frame()),
+            f"damaged JPEG: expected a marker, but got 00 00, at byte {AT_FRAME - 4}",
+            id="bytes-between-segments",
+        ),
+        pytest.param(
+            SMALL.replace(_frame(), b"\xff\xfe\0\1" + _frame()),
+            f"damaged JPEG: expected a segment ff fe within the {len(SMALL) + 4} bytes, but got a length of 1, "
+            f"at byte {AT_FRAME - 2}",
+            id="length",
+        ),
+        pytest.param(
             SOI + DQT + DHT + SCAN + EOI,
             "damaged JPEG: expected a frame header, but got none before the end marker, "
             f"at byte {len(SMALL) - len(_frame())}",
@@ -304,8 +317,9 @@ EXIF = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"
 )
 def test_segments_of_others_say_nothing(segments):
     """The same markers are used for other things, too: the name within decides, and the length."""
-    header = parse_jpeg(SOI + segments + SMALL[2:])
-    assert (header.adobe_transform, header.orientation.value, header.has_more_pictures) == (None, 1, False)
+    for before in (SOI, SOI + DQT):
+        header = parse_jpeg(before + segments + SMALL[2:])
+        assert (header.adobe_transform, header.orientation.value, header.has_more_pictures) == (None, 1, False)
 
 
 def test_metadata_is_found_behind_that_of_others():
