@@ -80,6 +80,7 @@ def build(
         OutputError: the output directory cannot be written, or holds files that are not ours.
         TooManyFailuresError: more images failed than allowed; the previous output and its shards in the store stay.
     """
+    request.refuse_unusable_paths()
     _refuse_foreign(request)
     known_as = request_digest(source, request)
     with open_shelf(request.store_directory, request.output_directory) as shelf:

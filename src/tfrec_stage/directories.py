@@ -67,7 +67,8 @@ def replaced_directory(path: Path, find_foreign: FindForeign = lambda _: ()) -> 
     Raises:
         OutputError: the directory cannot be made or swapped.
     """
-    path = path.resolve() if path.is_symlink() else path  # the link stays, what it names is replaced
+    if path.is_symlink() or path.name in {"", ".."}:
+        path = path.resolve()  # a link stays, what it names is replaced
     staging, lock = _make_scratch(path)
     is_swapped = False
     try:

@@ -13,7 +13,8 @@ from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.record_list import RecordList
-from tfrec_stage.option_checks import check_path, show
+from tfrec_stage.option_checks import show
+from tfrec_stage.output_paths import parse_path
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.request import FailureLimit
 from tfrec_stage.shards.encoder import Identity
@@ -71,20 +72,17 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         TooManyFailuresError: more images failed than `max_failures` allows, or all where an earlier build has records.
             The output directory is left as it was; the error says where the failures are.
     """
-    check_path("output_directory", output_directory)
-    check_path("images_root", images_root or ".")
-    check_path("store_dir", "." if store_dir is None else store_dir)
     if not callable(progress):
         raise ConfigError(
             f"progress: expected a function that is told how far the work has come, but got {show(progress)}"
         )
     request = BuildRequest(
         name=dataset_name,
-        output_directory=Path(output_directory),
+        output_directory=parse_path("output_directory", output_directory),
         num_shards=num_shards,
         identity=_parse_identity(shuffle=shuffle, store_images=store_images, **options),
-        images_root=Path(images_root),
-        store_directory=None if store_dir is None else Path(store_dir),
+        images_root=Path() if images_root == "" else parse_path("images_root", images_root),
+        store_directory=None if store_dir is None else parse_path("store_dir", store_dir),
         labels=_number_names(labels),
         about=_parse_about(about or {}),
         engine=EngineOptions(num_threads, _parse_choices(engine, EngineName)),

@@ -9,10 +9,18 @@ from tfrec_stage.about import About
 from tfrec_stage.codecs.od_api import KeypointNames
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.files import partial_path
 from tfrec_stage.labels import Label
 from tfrec_stage.option_checks import check_text, check_within, show
+from tfrec_stage.output_paths import (
+    parse_path,
+    refuse_impossible_names,
+    refuse_inside,
+    refuse_overlap,
+    refuse_unreplaceable_directory,
+)
 from tfrec_stage.shards.encoder import Identity, names_of_parts
-from tfrec_stage.shards.index import FAILURES_NAME
+from tfrec_stage.shards.index import FAILURES_NAME, shard_name
 
 MOST_SHARDS: Final = 99_999
 """Names of shards have five digits, so that they sort."""
@@ -83,6 +91,28 @@ class BuildRequest:
     def refused_failures_path(self) -> Path:
         """Where the records that failed are kept if the build does not replace the output directory."""
         return self.output_directory.with_name(f"{self.output_directory.name}.{FAILURES_NAME}")
+
+    def refuse_unusable_paths(self) -> None:
+        """See to it that shards can go where they are asked to go; nothing is read or written.
+
+        The output directory may lie in `images_root`, which may be the working directory: only its own files are
+        ever replaced.
+
+        Raises:
+            ConfigError: a path is none, or the output directory is or holds what a build must not replace.
+            OutputError: a directory cannot be made, or a name is too long.
+        """
+        output, store = parse_path("output_dir", self.output_directory), self.store_directory
+        here = {"the working directory": Path.cwd()}
+        stores = {} if store is None else {"store_dir": parse_path("store_dir", store)}
+        kept = here | {"images_root": parse_path("images_root", self.images_root)} | stores
+        for name, path in stores.items():
+            refuse_overlap(name, path, here)
+            refuse_impossible_names(name, path, [])
+        refuse_overlap("output_dir", output, kept)
+        refuse_inside("output_dir", output, stores)
+        longest = Path(shard_name(self.name, self.num_shards, self.num_shards) + ".index")  # beside a shard
+        refuse_unreplaceable_directory("output_dir", output, [partial_path(longest).name])
 
     @property
     def keypoint_names(self) -> KeypointNames:

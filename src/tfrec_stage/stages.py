@@ -13,10 +13,11 @@ from tfrec_stage.checks.splits import check_splits
 from tfrec_stage.config import ImporterConfig, StageConfig
 from tfrec_stage.errors import ConfigError, ManifestError, TooManyFailuresError
 from tfrec_stage.importers import SplitOptions, find_importer
-from tfrec_stage.importing import import_dataset
+from tfrec_stage.importing import LABELS_NAME, import_dataset
 from tfrec_stage.labels import Label, read_labels
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.output_paths import is_or_holds, parse_path, refuse_inside, refuse_same, refuse_unwritable_file
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.progress.lines import ProgressLines
 from tfrec_stage.records import ImageRecord
@@ -35,8 +36,12 @@ OVERLAPS_KEPT: Final = 1000
 
 def run_manifest(config: StageConfig) -> int:
     """Annotations → manifest and labels."""
-    importer, manifest = config.importer, Path(config.manifest)
+    importer, manifest = config.importer, parse_path("manifest", config.manifest)
     config.allowed_failures(0)  # a bad value is told before the work, not after
+    refuse_unwritable_file("manifest", manifest)
+    refuse_unwritable_file("manifest", manifest.with_name(LABELS_NAME))
+    for path in (manifest, manifest.with_name(LABELS_NAME)):
+        refuse_same("manifest", path, {f"read as {name}": Path(name) for name in importer.annotations})
     read = find_importer(importer.name, importer.options, keep=_keep(importer, config.split))
     dataset = read(tuple(map(Path, importer.annotations)), Path(importer.images), Path(config.images_root))
     report = import_dataset(dataset, manifest)
@@ -55,11 +60,11 @@ def run_shards(config: StageConfig) -> int:
     begin_s = monotonic()
     request = BuildRequest(
         name=config.split,
-        output_directory=Path(config.output_dir),
+        output_directory=parse_path("output_dir", config.output_dir),
         num_shards=config.num_shards,
         identity=config.identity,
-        images_root=Path(config.images_root),
-        store_directory=None if config.store_dir is None else Path(config.store_dir),
+        images_root=parse_path("images_root", config.images_root),
+        store_directory=None if config.store_dir is None else parse_path("store_dir", config.store_dir),
         labels=_labels(Path(config.labels)),
         about=config.about,
         engine=config.engine_options,
@@ -89,6 +94,7 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
     from tfrec_stage.checks.report import write_json  # noqa: PLC0415 - NumPy takes 0.1 s to import
     from tfrec_stage.checks.verification import VerifyRequest, verify_shards  # noqa: PLC0415 - as above
 
+    verify_file = _output_file(config, "verify_file", config.verify_file)
     manifest = Path(config.manifest)
     request = VerifyRequest(
         name=config.split,
@@ -103,7 +109,7 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
     report.warnings += shared
     if not manifests:
         report.left_out["splits"] = "manifest is one file for all splits"
-    write_json(Path(config.verify_file), report.as_dict())
+    write_json(verify_file, report.as_dict())
     for line in report.summary():
         _say(line)
     _say(f"  report: {config.verify_file}")
@@ -118,8 +124,9 @@ def run_stats(config: StageConfig) -> int:
     from tfrec_stage.checks.report import write_json  # noqa: PLC0415 - as above
     from tfrec_stage.checks.tables import print_statistics  # noqa: PLC0415 - rich takes 0.1 s to import
 
+    stats_file = _output_file(config, "stats_file", config.stats_file)
     statistics = count_shards(config.output_dir, _labels(Path(config.labels)))
-    write_json(Path(config.stats_file), statistics)
+    write_json(stats_file, statistics)
     print_statistics(config.split, statistics, sys.stdout)
     _say(f"stored in {config.stats_file}")
     return EXIT_DONE
@@ -129,10 +136,20 @@ def run_clean(config: StageConfig) -> int:
     """Shard cache → the same without what belongs to output directories that are gone."""
     if config.store_dir is None:
         raise ConfigError("store_dir: expected the directory of the shard cache to clean, but got null")
-    cleaning = clean_cache(Path(config.store_dir), dry_run=config.clean.dry_run)
+    cleaning = clean_cache(parse_path("store_dir", config.store_dir), dry_run=config.clean.dry_run)
     for line in cleaning.summary():
         _say(line)
     return EXIT_DONE
+
+
+def _output_file(config: StageConfig, option: str, value: str) -> Path:
+    """The path of a file that a stage writes; told before the work, not after, that it cannot be written there."""
+    path = parse_path(option, value)
+    if not is_or_holds(Path(config.output_dir), Path()):  # where nothing is built
+        refuse_inside(option, path, {"output_dir, which a build replaces as a whole": Path(config.output_dir)})
+    refuse_same(option, path, {"the manifest": Path(config.manifest), "the file of labels": Path(config.labels)})
+    refuse_unwritable_file(option, path)
+    return path
 
 
 def _compare_splits(manifests: Mapping[str, Path]) -> list[str]:
