@@ -77,6 +77,15 @@ def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: 
     assert names(tmp_path) == ["out"]
 
 
+def test_a_path_that_ends_in_dots(tmp_path: Path) -> None:
+    """What the path leads to is replaced."""
+    (tmp_path / "out" / "old").mkdir(parents=True)
+    with replaced_directory(tmp_path / "out" / "old" / "..") as staging:
+        (staging / "new").touch()
+    assert names(tmp_path / "out") == ["new"]
+    assert names(tmp_path) == ["out"]
+
+
 def keep_notes(directory: Path) -> list[str]:
     """Names that are not ours to remove: here all but `old`."""
     return [name for name in names(directory) if name != "old"]
