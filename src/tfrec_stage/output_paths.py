@@ -57,6 +57,8 @@ def refuse_unreplaceable_directory(option: str, path: Path, names: Iterable[str]
     """
     resolved = resolve(path)
     refuse_impossible_names(option, resolved.parent, [partial_path(resolved).name])
+    if os.path.isfile(resolved):  # noqa: PTH113 - as above
+        raise OutputError(f"{option}: expected {path} to be a directory or absent, but it is a file; name another")
     refuse_impossible_names(option, resolved, names)
     if os.path.ismount(resolved):
         raise OutputError(
