@@ -109,7 +109,7 @@ def read_notes(path: Path) -> DigestNotes:
 
 def write_notes(path: Path, notes: Iterable[DigestNote]) -> None:
     """Keep the notes of files that had settled."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, sync_name=False) as file:  # notes that are lost are read again
         for note in notes:
             if note.stamp is not None:
                 file.write(msgspec.json.encode(note) + b"\n")
