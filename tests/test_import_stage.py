@@ -153,7 +153,8 @@ def test_problems_are_told_with_file_and_line(workspace: Path) -> None:
     assert done.stderr.splitlines() == [
         "train: 3 problems beside 2 image records, more than max_failures=0 allows",
         "  data/raw/labels/train/1.txt:2: expected a class number of 0, 1, but got 7",
-        "  data/raw/labels/train/1.txt:3: expected a class and 4 numbers, or 3 or more points, but got 1 numbers",
+        "  data/raw/labels/train/1.txt:3: expected a class and 4 numbers, 5 with a confidence, or 3 or more points, "
+        "but got 1 numbers; keypoints need `importer.options.kpt_shape`",
         "  data/raw/labels/train/lost.txt: expected an image lost.* in data/raw/images/train, but got none",
     ]
     assert [record["id"] for record in records_of(workspace)] == ["0.jpg", "2.jpg"]
@@ -202,7 +203,7 @@ def test_images_that_are_missing_fail_where_they_are_encoded(workspace: Path) ->
         ),
         pytest.param(
             ["importer.fractions={train: 0.5}"],
-            "fractions: expected a sum of 1, but got 0.5: some images would be in no split",
+            "importer.fractions: expected a sum of 1, but got 0.5: some images would be in no split",
             id="fractions-short-of-one",
         ),
         pytest.param(
@@ -215,7 +216,7 @@ def test_images_that_are_missing_fail_where_they_are_encoded(workspace: Path) ->
         ),
         pytest.param(
             ["importer.group_by='('", "importer.fractions={train: 1}"],
-            "group_by: expected a regular expression, but got '('",
+            "importer.group_by: expected a regular expression, but got '('",
             id="no-regular-expression",
         ),
         pytest.param(
@@ -223,7 +224,9 @@ def test_images_that_are_missing_fail_where_they_are_encoded(workspace: Path) ->
             "group_by: expected 'clip' to match every file name, but got 'train/0.jpg'",
             id="group-that-does-not-match",
         ),
-        pytest.param(["importer.name=kitti"], "importer: expected one of coco, csv, datumaro, ", id="no-such-importer"),
+        pytest.param(
+            ["importer.name=kitti"], "importer.name: expected one of coco, csv, datumaro, ", id="no-such-importer"
+        ),
         pytest.param(
             ["importer.annotations=[nowhere.yaml]"], "nowhere.yaml: expected data.yaml with `names`, but", id="no-file"
         ),

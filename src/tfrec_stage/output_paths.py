@@ -29,15 +29,6 @@ def parse_path(option: str, value: object) -> Path:
     return Path(text)
 
 
-def is_text(name: str) -> bool:
-    """Whether UTF-8 can hold a name."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def refuse_unwritable_file(option: str, path: Path) -> None:
     """See to it that a file can be written there, as far as names tell.
 

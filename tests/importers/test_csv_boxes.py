@@ -221,6 +221,14 @@ def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, fault):
     assert {label for each in records for label in each.object.bbox.text} == {"cat"}
 
 
+@pytest.mark.parametrize("row", ["a.png,20,10,d\udcff,5,2,15,6", 'a.png,20,10,"dog,5,2,15,6'])
+def test_a_malformed_row_names_no_class(tmp_path, row):
+    """What stands in a row that cannot be read is in no list of classes, which could not even be written."""
+    path = tmp_path / "boxes.csv"
+    path.write_bytes(f"{TENSORFLOW}\nb.png,20,10,cat,5,2,15,6\n{row}".encode(errors="surrogateescape"))
+    assert csv_boxes.read((path,), tmp_path, tmp_path).labels == (Label(0, "cat", "cat"),)
+
+
 def test_a_quote_that_is_never_closed_takes_no_other_row_along(write_table, read_all):
     """Nothing behind it has a quote, so that all of the file would be one cell."""
     path = write_table(TENSORFLOW, 'a.png,20,10,"dog,5,2,15,6', "b.png,20,10,cat,5,2,15,6", "c.png,20,10,cat,5,2,15,6")

@@ -261,7 +261,7 @@ def test_the_last_folder_named_images_is_replaced(draw, tmp_path, sort_out):
         (
             ["missing.yaml", "pictures"],
             "images",
-            r"expected class names in data\.yaml.* but there is no .*missing\.yaml$",
+            r"missing\.yaml: expected data.yaml with `names`, but there is no such file, nor are they in ",
         ),
         (["list.yaml"], "images", r"list\.yaml: expected data.yaml .* Expected `object`, got `array`"),
         (

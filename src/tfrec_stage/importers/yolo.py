@@ -84,11 +84,12 @@ def read(
 
 
 def _refuse_nameless(absent: list[Path]) -> NoReturn:
-    got = f"there is no {absent[0]}" if absent else "got none"
-    raise SourceError(
-        f"expected class names in data.yaml, in the option `names`, or in {CLASSES_NAME} or *.names beside the label "
-        f"files or up to two folders above, but {got}"
-    )
+    places = f"in the option `names`, or in {CLASSES_NAME} or *.names beside the label files or up to two folders above"
+    if absent:
+        raise SourceError(
+            f"{absent[0]}: expected data.yaml with `names`, but there is no such file, nor are they {places}"
+        )
+    raise SourceError(f"expected class names in data.yaml, {places}, but got none")
 
 
 def _number_labels(names: Names) -> dict[int, Label]:
