@@ -278,6 +278,14 @@ def test_what_follows_from_the_image_is_told_once(tf, tmp_path: Path, key: str, 
     assert [fault.kind for fault in made.verify().log.kept if fault.record is not None] == [kind]
 
 
+def test_an_image_where_none_is_stored(tf, tmp_path: Path) -> None:
+    """With `store_images: false` there is to be none, whatever the record."""
+    made = make_build(tmp_path, make_records(tmp_path / "images", 4), tmp_path / "images", store_images=False)
+    edit_record(*find(made, "id 0"), set_values("image/encoded", b"pixels"))
+    (fault,) = mismatches(made.verify())
+    assert fault.message == "id 'id 0': image/encoded: expected [''], but got ['pixels']"
+
+
 def test_other_areas_come_from_the_stored_size(copied: Build) -> None:
     """Areas in pixels follow from the size that the record states, so that they are told beside a wrong one."""
     shard, record = find(copied, "png")

@@ -21,7 +21,7 @@ from tfrec_stage.checks.shard_set import MAY_BE_SOME, ShardSet
 from tfrec_stage.codecs.example import decode_example, encode_example
 from tfrec_stage.codecs.image import EncodedImage
 from tfrec_stage.codecs.od_api import KeypointNames
-from tfrec_stage.codecs.schema import fields_of
+from tfrec_stage.codecs.schema import IMAGE_KEY, fields_of
 from tfrec_stage.errors import RecordError
 from tfrec_stage.formats import SHARD_FORMAT
 from tfrec_stage.labels import Label
@@ -31,9 +31,9 @@ from tfrec_stage.shards.encoder import Encoder, Identity, names_of_parts
 from tfrec_stage.shards.index import INDEX_NAME
 
 _DIGEST_KEY: Final = "image/key/sha256"
-FROM_IMAGE: Final = frozenset(
+_FROM_IMAGE: Final = frozenset(
     {
-        "image/encoded",
+        IMAGE_KEY,
         "image/height",
         "image/width",
         "image/colorspace",
@@ -42,7 +42,7 @@ FROM_IMAGE: Final = frozenset(
         _DIGEST_KEY,
     }
 )
-"""Keys that no annotation decides."""
+"""Keys that no annotation decides: what they have is taken as it is."""
 
 
 class ContentsCheck:
@@ -63,7 +63,9 @@ class ContentsCheck:
         self._source = source
         self._pins = pins
         self._encoder = Encoder(identity, Path(), names)
-        self._keys = [field.key for field in fields_of(identity.encode) if field.key not in FROM_IMAGE]
+        # Without stored images the image is empty, whatever the record.
+        self._taken = _FROM_IMAGE if identity.encode.store_images else _FROM_IMAGE - {IMAGE_KEY}
+        self._keys = [field.key for field in fields_of(identity.encode) if field.key not in self._taken]
         self._log = log
 
     def check(self, parsed: Parsed, raws: Sequence[Raw]) -> Rows:
@@ -113,7 +115,7 @@ class ContentsCheck:
     def _tell_differences(self, place: Place, record: ParsedRecord, expected: bytes, payload: bytes) -> None:
         wanted, found = decode_example(expected), decode_example(payload)
         texts = describe_differences(
-            {key: wanted[key] for key in self._keys}, {key: found[key] for key in found if key not in FROM_IMAGE}
+            {key: wanted[key] for key in self._keys}, {key: found[key] for key in found if key not in self._taken}
         )
         if texts:
             self._tell(place, record, texts)
@@ -134,7 +136,7 @@ def _stored_image(columns: Columns, row: int) -> EncodedImage:
         return str(scalar(key).decode(errors="replace"))
 
     return EncodedImage(
-        scalar("image/encoded"),
+        scalar(IMAGE_KEY),
         width=max(1, int(scalar("image/width"))),  # what is no size is told elsewhere, and nothing is divided by it
         height=max(1, int(scalar("image/height"))),
         colorspace=text("image/colorspace"),
