@@ -1,3 +1,4 @@
+import re
 from types import GeneratorType
 
 import pytest
@@ -43,7 +44,25 @@ def test_an_image_without_a_class_is_a_problem(birds, draw, tmp_path, sort_out):
     draw("train/stray.png")
     records, problems = sort_out(image_folder.read((), birds, tmp_path).records)
     assert len(records) == 4
-    assert problems[0].message.endswith("but got no folder")
+    assert [str(each) for each in problems] == [
+        f"{birds}/stray.png: expected an image in the folder of its class, which is one of 'finch', 'owls/barn', "
+        f"'owls/snowy', but it lies directly in {birds}; move it into one of them"
+    ]
+
+
+@pytest.mark.parametrize("names", [None, ["finch"]])
+def test_images_without_any_class_folder_are_refused_once(draw, tmp_path, names):
+    """A folder of nothing but images is another layout: one error says which is expected, with an example."""
+    for name in "abc":
+        draw(f"train/{name}.png")
+    top = tmp_path / "train"
+    message = (
+        f"{top}: expected a folder for each class in it, such as {top}/cat/a.png, but all 3 images lie directly in it; "
+        "move each into a folder named after its class, or name the folder above in `importer.images` if 'train' is a "
+        "class itself"
+    )
+    with pytest.raises(SourceError, match=f"^{re.escape(message)}$"):
+        image_folder.read((), top, tmp_path, names=names)
 
 
 def test_a_class_that_is_no_utf8_is_a_problem(birds, draw, tmp_path, sort_out):

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
+from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.folders import ImageFolder, is_utf8, walk_files
 from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
@@ -24,12 +26,14 @@ def read(
         names: all class names in the order of their numbers; else those found, in alphabetical order.
 
     Raises:
-        SourceError: a folder cannot be read.
+        SourceError: a folder cannot be read, or no image is in the folder of a class.
         ConfigError: `names` has one name twice.
     """
     folder = ImageFolder(images, images_root)
     found = [(top, name) for top in annotations or (images,) for name in walk_files(top)]
     classes = {_class_of(name) for _, name in found if is_utf8(name)} - {""}
+    if found and not classes:
+        _refuse_flat(found)
     labels = number_labels(classes, names)
     return ImportedDataset(tuple(labels.values()), _to_records(found, folder, labels))
 
@@ -37,6 +41,15 @@ def read(
 def _class_of(name: str) -> str:
     parent = PurePosixPath(name).parent.as_posix()
     return "" if parent == "." else parent
+
+
+def _refuse_flat(found: list[tuple[Path, str]]) -> NoReturn:
+    top, name = found[0]
+    raise SourceError(
+        f"{top}: expected a folder for each class in it, such as {top / 'cat' / name}, but all {len(found):,} images "
+        "lie directly in it; move each into a folder named after its class, or name the folder above in "
+        f"`importer.images` if {top.name!r} is a class itself"
+    )
 
 
 def _to_records(
@@ -51,9 +64,13 @@ def _to_records(
 
 def _to_record(top: Path, name: str, folder: ImageFolder, labels: Mapping[str, Label]) -> ImageRecord:
     label = labels.get(_class_of(name))
+    if not _class_of(name):
+        raise AnnotationError(
+            f"expected an image in the folder of its class, which is one of {show_names(labels)}, but it lies directly "
+            f"in {top}; move it into one of them"
+        )
     if label is None:
-        got = repr(_class_of(name)) if _class_of(name) else "no folder"
-        raise AnnotationError(f"expected a folder named after one of {show_names(labels)}, but got {got}")
+        raise AnnotationError(f"expected a folder named after one of {show_names(labels)}, but got {_class_of(name)!r}")
     return ImageRecord(
         filename=folder.filename(str(top.absolute() / name)),
         id=name,
