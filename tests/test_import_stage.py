@@ -289,6 +289,27 @@ class TestSplits:
         assert sum(map(len, clips.values())) == len(set().union(*clips.values())) == 20
 
 
+@pytest.mark.parametrize("params", [None, "", "encode: {seed: 1}\n"])
+def test_an_import_needs_no_number_of_shards(workspace: Path, params: str | None) -> None:
+    """`splits` in params.yaml, or params.yaml itself, is what a build needs, not an import."""
+    (workspace / "params.yaml").unlink()
+    if params is not None:
+        (workspace / "params.yaml").write_text(params)
+    write_voc(workspace)
+    done = stage("stage=manifest", "importer=voc", directory=workspace)
+    assert done.stdout == "train: 3 image records with 2 labels in data/manifests/train/manifest.jsonl\n"
+    done = stage("importer=voc", directory=workspace, expect=1)
+    assert done.stderr == "error: params.yaml has no splits.train.num_shards; add it there, or give num_shards=N\n"
+
+
+def test_options_of_a_list_reach_the_importer(workspace: Path) -> None:
+    """`columns` is a list where a table has no header; what an importer derives is told."""
+    write(workspace, "annotations/train.csv", "cat;0.jpg;5,0;2;15;6\n")
+    columns = "importer.options.columns=[class,image,xmin,ymin,xmax,ymax]"
+    stage("stage=manifest", "importer=csv", columns, directory=workspace)
+    assert [each["object"]["bbox"]["xmin"] for each in records_of(workspace)] == [[0.25]]
+
+
 def test_what_an_importer_notes_is_told(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

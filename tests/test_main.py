@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import MakeDataset
 from tests.project import files
-from tests.workspace import copy_conf, files_below, stage
+from tests.workspace import copy_conf, edit, files_below, stage
 
 
 @pytest.fixture
@@ -223,9 +223,17 @@ def test_ctrl_c_amid_the_imports(tmp_path: Path) -> None:
 def test_without_params_yaml_the_packaged_conf_serves(workspace: Path) -> None:
     """Anywhere, without conf/ and params.yaml, the defaults hold and num_shards comes from the command line."""
     (workspace / "params.yaml").unlink()
+    (workspace / "conf" / "config.yaml").write_text("model: another program's configuration\n")
     done = stage(directory=workspace, expect=1)
     assert done.stderr == "error: params.yaml has no splits.train.num_shards; add it there, or give num_shards=N\n"
     assert stage("num_shards=2", directory=workspace).stdout.startswith("train: 10 images in 2 shards")
+
+
+def test_without_params_yaml_the_workspace_s_conf_serves(workspace: Path) -> None:
+    """What was set in conf/ holds, whether or not there is a params.yaml beside it."""
+    (workspace / "params.yaml").unlink()
+    edit(workspace / "conf" / "config.yaml", "output_dir: data/shards/${split}", "output_dir: elsewhere/${split}")
+    assert stage("num_shards=2", directory=workspace).stdout.endswith(": elsewhere/train\n")
 
 
 def test_a_sweep_builds_each(workspace: Path) -> None:

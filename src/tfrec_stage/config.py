@@ -180,10 +180,15 @@ def conf_directory() -> Path:
     package may lie in the original.
     """
     here = Path.cwd() / "conf"
-    if (here / "config.yaml").is_file() and Path(f"{_PARAMS_NAME}.yaml").is_file():
+    if (here / "config.yaml").is_file() and (Path(f"{_PARAMS_NAME}.yaml").is_file() or _is_ours(here / "config.yaml")):
         return here
     package = Path(__file__).parent
     return next(path for path in (package / "conf", package.parents[1] / "conf") if path.is_dir())
+
+
+def _is_ours(config: Path) -> bool:
+    """Whether it is a configuration of this program; those of others are called the same."""
+    return b"stage_schema" in config.read_bytes()
 
 
 def parse_config(composed: DictConfig) -> StageConfig:
@@ -195,7 +200,10 @@ def parse_config(composed: DictConfig) -> StageConfig:
     try:
         check_name("split", composed.split)  # before anything is looked up by it
         _refuse_unknown(composed, StageConfig, "")
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StageConfig), composed))
+        merged = OmegaConf.merge(OmegaConf.structured(StageConfig), composed)
+        if merged.stage is not StageName.shards:
+            merged.num_shards = 0  # only a build needs it; resolved, it asks params.yaml for the split
+        config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     assert isinstance(config, StageConfig)

@@ -242,3 +242,10 @@ def test_real_data_is_sound(
     report = json.loads((tmp_path / "data" / "verify" / "train.json").read_text())
     assert (report["sound"], report["left_out"]) == (True, {})
     assert (report["counts"]["records"], report["statistics"]["boxes"]["count"]) == (records, boxes)
+
+
+def test_neither_verify_nor_stats_needs_a_number_of_shards(workspace: Path) -> None:
+    """They read shards that are there, so that params.yaml need not say how many to make."""
+    (workspace / "params.yaml").unlink()
+    assert stage("stage=verify", directory=workspace).stdout.startswith("train: 6 records in 3 shards, ")
+    assert stage("stage=stats", directory=workspace).stdout.startswith("train: 6 images ")
