@@ -309,6 +309,36 @@ class TestFailures:
         stats = json.loads((tmp_path / "out" / "stats.json").read_text())
         assert (stats["images"], stats["failed"], stats["failures"]["image_missing"]) == (7, 3, 1)
 
+    def test_totals_are_numbers_or_have_names(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """What DVC shows as metrics holds no list and no number of a class or of a shard."""
+        build(make_dataset(10), tmp_path / "out")
+        stats = json.loads((tmp_path / "out" / "stats.json").read_text())
+        assert list(stats) == ["images", "image_bytes", "boxes", "parts", "notes", "mended", "failed", "failures"]
+        assert stats["notes"] == {"reencoded": 2}
+
+    def test_classes_are_counted_by_name(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """An image counts once for a class, be it as its own or by any number of boxes; unused classes are told."""
+        dataset = make_dataset(4)
+        dataset[0]["object"]["bbox"] = {"xmin": [0, 0], "xmax": [1, 1], "ymin": [0, 0], "ymax": [1, 1], "label": [1, 1]}
+        build(dataset, tmp_path / "out", labels=["cat", "dog", "owl", "unicorn"])
+        assert json.loads((tmp_path / "out" / "classes.json").read_text()) == [
+            {"label": 0, "name": "cat", "images": 2, "boxes": 1},
+            {"label": 1, "name": "dog", "images": 2, "boxes": 3},
+            {"label": 2, "name": "owl", "images": 1, "boxes": 1},
+            {"label": 3, "name": "unicorn", "images": 0, "boxes": 0},
+        ]
+
+    def test_class_names_are_learnt_from_the_records(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Without labels the texts beside the numbers are the names, as for files of profiles."""
+        build(make_dataset(4), tmp_path / "out")
+        classes = json.loads((tmp_path / "out" / "classes.json").read_text())
+        assert [each["name"] for each in classes] == ["class 0", "class 1", "class 2"]
+
+    def test_no_class_at_all(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Images alone have no classes."""
+        build([{"filename": each["filename"], "id": each["id"]} for each in make_dataset(2)], tmp_path / "out")
+        assert json.loads((tmp_path / "out" / "classes.json").read_text()) == []
+
     def test_failures_can_be_repaired_and_fed_back(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """A list of failures is a dataset: repaired, it goes in as it came out."""
         dataset = make_dataset(3)
@@ -402,8 +432,18 @@ class TestOutput:
         build(make_dataset(10), tmp_path / "out", num_shards=5)
         build(make_dataset(10), tmp_path / "out", num_shards=2)
         names = {path.name for path in (tmp_path / "out").iterdir()}
-        accounts = {"index.json", "stats.json", "failures.jsonl"}
+        accounts = {"index.json", "stats.json", "classes.json", "failures.jsonl"}
         assert names == {"train-00000-of-00002", "train-00001-of-00002", *accounts}
+
+    def test_an_output_of_an_earlier_version_is_ours(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """One without classes.json, whose stats.json counts labels, is replaced."""
+        build(make_dataset(3), tmp_path / "out")
+        (tmp_path / "out" / "classes.json").unlink()
+        (tmp_path / "out" / "stats.json").write_text(
+            '{"images": 3, "object_labels": {"0": 3}, "records_per_shard": [3]}'
+        )
+        build(make_dataset(3), tmp_path / "out")
+        assert (tmp_path / "out" / "classes.json").exists()
 
     @pytest.mark.parametrize("foreign", ["notes.txt", "val-00000-of-00002", "train.jpg"])
     def test_foreign_files_are_never_removed(self, tmp_path: Path, make_dataset: MakeDataset, foreign: str) -> None:

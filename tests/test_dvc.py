@@ -1,6 +1,7 @@
 """`dvc repro` in a temporary clone, as a user runs it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,19 @@ def test_stats_are_metrics(built: Path) -> None:
     shown = json.loads(dvc("metrics", "show", "--json", directory=built).splitlines()[0])
     train = shown[""]["data"]["data/shards/train/stats.json"]["data"]
     assert (train["images"], train["failed"]) == (200, 0)
+    assert not {name for name in train if name.endswith(("_labels", "_per_shard"))}
+
+
+def test_classes_are_plots(clone: Path) -> None:
+    """`dvc plots show` draws the boxes of each class by its name, a plot a split."""
+    (page,) = re.findall(r"file://(\S+)", dvc("plots", "show", directory=clone))
+    assert Path(page).stat().st_size > 0
+    shown = json.loads(dvc("plots", "show", "--json", directory=clone).splitlines()[0])["data"]
+    assert set(shown) == {f"data/shards/{split}/classes.json" for split in ("train", "val", "test")}
+    (train,) = shown["data/shards/train/classes.json"]
+    names = [row["name"] for row in train["content"]["data"]["values"]]
+    assert names == ["circle", "square", "triangle", "hexagon", "star", "flower"]
+    assert train["content"]["encoding"]["y"]["field"] == "name"
 
 
 def test_an_older_revision_comes_back(clone: Path) -> None:

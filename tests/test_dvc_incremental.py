@@ -179,7 +179,7 @@ def shards_of(clone: Path) -> dict[str, bytes]:
 def kind_of(path: Path) -> str:
     if path.suffix == ".dir":
         return "listing"
-    return "text" if path.read_bytes()[:1] == b"{" else "shard"
+    return "text" if path.read_bytes()[:1] in b"{[" else "shard"
 
 
 def test_the_cache_is_never_written_into(workspace: Path) -> None:

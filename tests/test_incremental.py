@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from google_crc32c import value
 
 from tests.project import Project, files, read_all
 from tfrec_stage import create
@@ -404,6 +405,17 @@ class TestTheStore:
         before = {name for name in project.stored() if name.startswith("v0/")}
         assert set(rebuild(project).report.built) == ALL
         assert before <= project.stored()
+
+    def test_a_sidecar_that_counts_less(self, project: Project) -> None:
+        """A shard whose counts an earlier version took is built anew: nothing is missing from classes.json."""
+        name = project.shard_of("7")
+        sidecar = project.stored_path(name).with_name(project.names[name] + ".jsonl")
+        head, _, entries = sidecar.read_bytes().partition(b"\n")
+        account = json.loads(head.partition(b" ")[2])
+        del account["account"]["statistics"]["class_images"]
+        line = json.dumps(account).encode() + b"\n"
+        sidecar.write_bytes(b"%08x %b%b" % (value(line), line, entries))
+        assert rebuild(project).report.built == (name,)
 
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"fingerprints": 3}', b'{"fingerprints": ["x"]}'])
     def test_a_damaged_list(self, project: Project, content: bytes) -> None:

@@ -38,7 +38,7 @@ def test_the_main_job(workspace: Path) -> None:
     made = {name for name in files_below(workspace) - before if not name.startswith(".tfrec_cache/")}
     assert made == {
         *(f"data/shards/train/train-{number:05d}-of-00004" for number in range(4)),
-        *(f"data/shards/train/{name}" for name in ("index.json", "stats.json", "failures.jsonl")),
+        *(f"data/shards/train/{name}" for name in ("index.json", "stats.json", "classes.json", "failures.jsonl")),
     }
     assert (workspace / "data" / "shards" / "train" / "failures.jsonl").read_text() == ""
 

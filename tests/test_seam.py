@@ -105,6 +105,7 @@ def test_paths_agree(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = {path for path in paths("manifest", "deps", split) if path.startswith("data/")}
     assert inputs == {*config["importer"]["annotations"], config["importer"]["images"]}
     assert f"{config['output_dir']}/stats.json" in load("dvc.yaml")["metrics"]
+    assert f"{config['output_dir']}/classes.json" in {path for plot in load("dvc.yaml")["plots"] for path in plot}
 
 
 def test_no_source_file_is_a_dependency() -> None:

@@ -500,7 +500,9 @@ class TestByHand:
         assert project.build().built == (shard,)
         assert_recovers(project)
 
-    @pytest.mark.parametrize("name", ["index.json", "stats.json", "failures.jsonl", "train-00000-of-00004"])
+    @pytest.mark.parametrize(
+        "name", ["index.json", "stats.json", "classes.json", "failures.jsonl", "train-00000-of-00004"]
+    )
     def test_a_truncated_output(self, project: Project, name: str) -> None:
         """A file of the output that was cut short is whole after the next build, and nothing else was built."""
         expected = read_all(project.out)
@@ -548,7 +550,7 @@ def test_a_full_run_leaves_no_temporary_file(tmp_path: Path) -> None:
         stage("dataset=train", "num_shards=2", f"encode.seed={seed}", directory=tmp_path, TMPDIR=str(tmp_path / "tmp"))
     made = files_below(tmp_path) - before
     output = {f"data/shards/train/train-{number:05d}-of-00002" for number in range(2)}
-    accounts = {f"data/shards/train/{name}" for name in ("index.json", "stats.json", "failures.jsonl")}
+    accounts = {f"data/shards/train/{name}" for name in ("index.json", "stats.json", "classes.json", "failures.jsonl")}
     stored = {name for name in made if name.startswith(".tfrec_cache/v1/")}
     assert made == output | accounts | stored
     assert len(stored) == 2 * 2 + 1

@@ -11,6 +11,7 @@ from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import TooManyFailuresError
 from tfrec_stage.files import copy_atomically
 from tfrec_stage.handover import FinishedDataset, handover_names, write_handover
+from tfrec_stage.handover.class_names import count_classes
 from tfrec_stage.making import Made, MadeShard, Making, request_digest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
@@ -26,6 +27,7 @@ from tfrec_stage.shards.index import (
     shard_name,
     stated_profiles,
     stated_shards,
+    write_classes,
     write_failures,
     write_index,
     write_stats,
@@ -93,6 +95,7 @@ def build(
             if verdict := _reason_to_refuse(request, statistics):
                 shelf.refuse(made.as_build(None), made.notes)
                 raise _refused(verdict, request, failures, directory)
+            write_classes(directory, count_classes(statistics, request.labels, source))
             report = _write_account(directory, request, made.shards, statistics, failures)
             _refuse_foreign(request)  # once more: a build may take hours
         shelf.finish(made.as_build(known_as), made.notes)
@@ -174,7 +177,7 @@ def _write_account(
     names = [shard_name(request.name, shard.number, request.num_shards) for shard in made]
     shards = tuple(shard_entry(name, shard.account) for name, shard in zip(names, made, strict=True))
     write_index(directory, request.name, plain_identity(request.identity), shards)
-    write_stats(directory, statistics, shards)
+    write_stats(directory, statistics)
     identity, labels, about = request.identity, request.labels, request.about
     finished = FinishedDataset(directory, request.name, shards, identity, labels, statistics, about)
     write_handover(finished, request.identity.encode.consumers)

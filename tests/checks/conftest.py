@@ -39,6 +39,11 @@ class Build:
         """`stats.json`."""
         return self.directory / "stats.json"
 
+    @property
+    def classes(self) -> Path:
+        """`classes.json`."""
+        return self.directory / "classes.json"
+
     def verify(self, with_manifest: bool = True) -> Report:
         """What verify finds."""
         manifest = open_manifest(self.manifest) if with_manifest else None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -254,10 +255,6 @@ def test_an_index_that_is_none(build: Build) -> None:
         "image_bytes",
         "boxes",
         "parts",
-        "image_labels",
-        "object_labels",
-        "records_per_shard",
-        "bytes_per_shard",
     ],
 )
 def test_edited_stats(build: Build, name: str) -> None:
@@ -266,6 +263,51 @@ def test_edited_stats(build: Build, name: str) -> None:
     (fault,) = build.verify().log.kept
     assert (fault.kind, fault.file) == ("stats_mismatch", "stats.json")
     assert fault.message.startswith(f"{name}: the shards have ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda classes: classes[0].update(boxes=7),
+            "label 0: the shards have . images and . boxes of it, but classes",
+        ),
+        (
+            lambda classes: classes[1].update(images=70),
+            "label 1: the shards have . images and . boxes of it, but classes",
+        ),
+        (lambda classes: classes.pop(0), "label 0: the shards have .* but classes.json says 0 and 0$"),
+        (lambda classes: classes.clear(), "label 0: the shards have .* says 0 and 0; . more labels differ$"),
+        (lambda classes: classes.append(classes[0]), "expected each label once"),
+        (
+            lambda classes: classes.append({"label": 9, "name": "x", "images": 1, "boxes": 0}),
+            "label 9: the shards have 0 ",
+        ),
+        (lambda classes: classes[0].update(label="x"), "expected a list of classes, but: "),
+    ],
+)
+def test_edited_classes(build: Build, edit: Callable[[list], None], message: str) -> None:
+    """Images and boxes of every class are compared."""
+    edit_json(build.classes, edit)
+    (fault,) = build.verify().log.kept
+    assert (fault.kind, fault.file) == ("stats_mismatch", "classes.json")
+    assert re.match(message, fault.message)
+
+
+def test_classes_that_nothing_has(build: Build) -> None:
+    """They may stand in it, as labels.json names them."""
+    more = {"label": 9, "name": "unicorn", "images": 0, "boxes": 0}
+    edit_json(build.classes, lambda classes: classes.append(more))
+    assert build.verify().is_sound
+
+
+def test_an_output_of_an_earlier_version(build: Build) -> None:
+    """Its stats.json counts labels too, and there is no classes.json: sound, and said to be left out."""
+    (build.classes).unlink()
+    edit_json(build.stats, lambda stats: stats.update(object_labels={"0": 1}, records_per_shard=[1]))
+    report = build.verify()
+    assert report.is_sound
+    assert report.left_out == {"classes": "there is no classes.json"}
 
 
 @pytest.mark.parametrize("edit", [{"failed": 0}, {"failures": {}}, {"failures": {"image_missing": 1}}])
@@ -367,6 +409,7 @@ def test_wrong_content_in_a_right_frame(build: Build, name: str) -> None:
     edit_record(build.shard(1), RECORD, edit)
     build.index.unlink()
     build.stats.unlink()
+    build.classes.unlink()
     report = build.verify()
     assert found(report.log.kept) == [(kind, *place(build))], report.log.kept
     assert report.counts["records"] == RECORDS

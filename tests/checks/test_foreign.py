@@ -42,6 +42,7 @@ def test_shards_of_tensorflows_own_writer(tf, pristine: Build, tmp_path: Path) -
     assert report.left_out == {
         "index": "there is no index.json",
         "stats": "there is no stats.json",
+        "classes": "there is no classes.json",
         "failures": "there is no failures.jsonl",
         **dict.fromkeys(("manifest", "contents", "pins", "fingerprints"), "there is no manifest"),
     }
@@ -53,7 +54,16 @@ def test_a_pattern(tf, pristine: Build) -> None:
     report = verify(pristine.directory / "train-0000[02]-*")
     assert report.is_sound
     assert report.counts["shards"] == 2
-    assert set(report.left_out) == {"index", "stats", "failures", "manifest", "contents", "pins", "fingerprints"}
+    assert set(report.left_out) == {
+        "index",
+        "stats",
+        "classes",
+        "failures",
+        "manifest",
+        "contents",
+        "pins",
+        "fingerprints",
+    }
 
 
 def test_files_of_several_directories(tf, pristine: Build, tmp_path: Path) -> None:
@@ -290,7 +300,7 @@ def test_labels_without_boxes_are_sound(tf, tmp_path: Path) -> None:
     assert make_build(tmp_path / "build", records, tmp_path / "images", profiles=["od_api", "tfds"]).verify().is_sound
 
 
-@pytest.mark.parametrize("name", ["index.json", "stats.json", "failures.jsonl"])
+@pytest.mark.parametrize("name", ["index.json", "stats.json", "classes.json", "failures.jsonl"])
 @pytest.mark.parametrize("damage", ["deep", "directory", "notes"])
 def test_damaged_accounts_are_faults(tf, build: Build, name: str, damage: str) -> None:
     """Nested too deep, a directory, or of wrong kinds: a fault, never a traceback."""

@@ -38,8 +38,8 @@ def test_a_sound_split(workspace: Path) -> None:
     assert lines[0].startswith("train: 6 records in 3 shards, ")
     assert lines[0].endswith(": sound")
     assert lines[1:] == [
-        "  checked: frames, records, images, annotations, ids, index, stats, failures, manifest, contents, pins, "
-        "fingerprints, splits",
+        "  checked: frames, records, images, annotations, ids, index, stats, classes, failures, manifest, contents, "
+        "pins, fingerprints, splits",
         "  report: data/verify/train.json",
     ]
     assert done.stderr.splitlines()[-2:] == [
@@ -83,7 +83,8 @@ def test_a_damaged_split(workspace: Path) -> None:
         "message": "",
     }
     assert len(report["lost_ids"]) == 1
-    assert report["left_out"] == {"stats": "some records cannot be read, so that they cannot be counted"}
+    uncounted = "some records cannot be read, so that they cannot be counted"
+    assert report["left_out"] == {"stats": uncounted, "classes": uncounted}
 
 
 def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:

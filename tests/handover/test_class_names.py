@@ -1,5 +1,6 @@
 """Names for the numbers in shards."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from tests.conftest import MakeDataset
 from tests.handover.splits import box, build_split
 from tfrec_stage import create
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.handover.class_names import complete_labels
+from tfrec_stage.handover.class_names import complete_labels, count_classes
 from tfrec_stage.handover.dataset import FinishedDataset
 from tfrec_stage.labels import Label
+from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.shards.index import ClassCount
+from tfrec_stage.shards.statistics import Statistics
 
 
 def names(dataset: FinishedDataset) -> list[str]:
@@ -75,3 +79,36 @@ def test_labels_are_names(tmp_path: Path, make_dataset: MakeDataset, labels: obj
     with pytest.raises(ConfigError, match=r"^labels: expected a list of names, each once, but got "):
         create(make_dataset(1), "train", tmp_path / "out", 1, 1, labels=labels)
     assert not (tmp_path / "out").exists()
+
+
+def test_counted_classes_have_the_names_of_the_manifest() -> None:
+    """What the manifest says most often beside a number is its name, boxes before images; shards are not read."""
+    records = [
+        {
+            "filename": "0",
+            "id": 0,
+            "class": {"label": 3, "text": "ow"},
+            "object": {"bbox": {"label": [3], "text": ["owl"]}},
+        },
+        {
+            "filename": "1",
+            "id": 1,
+            "class": {"label": 3, "text": "ow"},
+            "object": {"bbox": {"label": [5, 6], "text": []}},
+        },
+        {"filename": "2", "id": 2, "class": {"label": 0, "text": "kitten"}},
+    ]
+    statistics = Statistics(class_images=Counter({3: 2, 0: 1, 5: 1, 6: 1}), object_labels=Counter({3: 1, 5: 1, 6: 1}))
+    found = count_classes(statistics, (Label(0, "cat"), Label(6, "cat")), RecordList(records))
+    assert found == (
+        ClassCount(0, "cat", 1, 0),
+        ClassCount(3, "owl", 2, 1),
+        ClassCount(5, "5", 1, 1),
+        ClassCount(6, "cat (6)", 1, 1),  # names tell classes apart in a plot
+    )
+
+
+def test_the_manifest_is_not_read_where_every_class_is_given() -> None:
+    """Labels that name every number used are enough."""
+    found = count_classes(Statistics(class_images=Counter({0: 1})), (Label(0, "cat"),), None)
+    assert found == (ClassCount(0, "cat", 1, 0),)

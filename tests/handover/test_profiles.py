@@ -18,7 +18,7 @@ ADDED = {
     "csv": {"train.csv"},
 }
 FILES_ONLY = ("dali", "csv")
-ACCOUNT = {"index.json", "stats.json", "failures.jsonl"}
+ACCOUNT = {"index.json", "stats.json", "classes.json", "failures.jsonl"}
 
 
 @pytest.fixture

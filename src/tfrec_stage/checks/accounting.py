@@ -6,8 +6,10 @@ import numpy as np
 
 from tfrec_stage.checks.accounts import (
     check_against_index,
+    check_classes,
     check_failures,
     check_stats,
+    read_classes,
     read_failures,
     read_stats,
 )
@@ -20,7 +22,7 @@ from tfrec_stage.labels import Label
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.catalogue import read_catalogue
 from tfrec_stage.shards.encoder import names_of_parts
-from tfrec_stage.shards.index import FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
+from tfrec_stage.shards.index import CLASSES_NAME, FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
 
 
 class Accounting:
@@ -34,6 +36,7 @@ class Accounting:
         self._log = report.log
         directory = found.directory
         self._stats = read_stats(directory, self._log) if directory else None
+        self._classes = read_classes(directory, self._log) if directory else None
         self._failures = read_failures(directory, self._log) if directory else None
 
     def check(self, manifest: RecordSource | None, pins: Pins | None, *, are_stored: bool) -> None:
@@ -48,11 +51,11 @@ class Accounting:
             ManifestError: the manifest changed meanwhile.
         """
         if self._found.directory is None:
-            for name in ("index", "stats", "failures", "manifest", "pins", "fingerprints"):
+            for name in ("index", "stats", "classes", "failures", "manifest", "pins", "fingerprints"):
                 self._report.left_out[name] = MAY_BE_SOME
             return
         is_as_built = self._check_index()
-        self._check_stats(is_as_built)
+        self._check_counts(is_as_built)
         self._check_failures()
         if manifest is None or pins is None:
             for name in ("manifest", "pins", "fingerprints"):
@@ -82,19 +85,28 @@ class Accounting:
             return True
         return check_against_index(self._read.counts, self._log)
 
-    def _check_stats(self, is_as_built: bool) -> None:
-        if self._stats is None:
-            self._leave_out("stats", self._absence(STATS_NAME, "stats_mismatch"))
-        elif not self._is_whole:
-            self._leave_out("stats", "some records cannot be read, so that they cannot be counted")
+    def _check_counts(self, is_as_built: bool) -> None:
+        reason = None
+        if not self._is_whole:
+            reason = "some records cannot be read, so that they cannot be counted"
         elif not is_as_built:
-            self._leave_out("stats", f"the shards are not those that {INDEX_NAME} describes")
+            reason = f"the shards are not those that {INDEX_NAME} describes"
+        if self._stats is None:
+            self._leave_out("stats", self._absence_of(STATS_NAME))
+        elif reason:
+            self._leave_out("stats", reason)
         else:
-            check_stats(self._stats, self._read.totals, self._read.counts, self._log)
+            check_stats(self._stats, self._read.totals, self._log)
+        if self._classes is None:
+            self._leave_out("classes", self._absence_of(CLASSES_NAME))
+        elif reason:
+            self._leave_out("classes", reason)
+        else:
+            check_classes(self._classes, self._read.totals, self._log)
 
     def _check_failures(self) -> None:
         if self._failures is None:
-            self._leave_out("failures", self._absence(FAILURES_NAME, "failures_mismatch"))
+            self._leave_out("failures", self._absence_of(FAILURES_NAME))
         elif self._stats is None:
             self._leave_out("failures", f"there is no {STATS_NAME} to compare them with")
         else:
@@ -141,5 +153,6 @@ class Accounting:
     def _is_whole(self) -> bool:
         return self._read.is_whole and not self._log.by_kind["shard_missing"]
 
-    def _absence(self, name: str, kind: str) -> str:
-        return f"{name} is damaged" if self._log.by_kind[kind] else f"there is no {name}"
+    def _absence_of(self, name: str) -> str:
+        is_there = self._found.directory is not None and (self._found.directory / name).exists()
+        return f"{name} is damaged" if is_there else f"there is no {name}"

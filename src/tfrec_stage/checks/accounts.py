@@ -1,7 +1,7 @@
-"""What lies beside the shards, against what they hold: `index.json`, `stats.json`, `failures.jsonl`."""
+"""What lies beside the shards, against what they hold: `index.json`, `stats.json`, `classes.json`, `failures.jsonl`."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from tfrec_stage.checks.columns import Columns
 from tfrec_stage.checks.faults import FaultLog
 from tfrec_stage.checks.frames import BrokenFrame
 from tfrec_stage.checks.shard_set import UNDECODABLE, Shard
-from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME
+from tfrec_stage.shards.index import CLASSES_NAME, FAILURES_NAME, STATS_NAME, ClassCount
 
 _PIECE: Final = 1 << 20
 
@@ -58,14 +58,16 @@ class ShardCount:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts over all records, under the names that `stats.json` has for them."""
+    """Counts over all records, totals under the names that `stats.json` has for them."""
 
     images: int = 0
     image_bytes: int = 0
     boxes: int = 0
     parts: int = 0
-    image_labels: Counter[str] = field(default_factory=Counter)
-    object_labels: Counter[str] = field(default_factory=Counter)
+    class_images: Counter[int] = field(default_factory=Counter)
+    """Images by label: those that have it as their class, or have a box with it."""
+    object_labels: Counter[int] = field(default_factory=Counter)
+    """Boxes by label."""
 
     def add(self, columns: Columns) -> None:
         """Count a batch."""
@@ -76,13 +78,16 @@ class Totals:
         self.parts += len(lists["image/object/parts/x"].values)
         # A record that states no class has that of the defaults.
         label, text, conf = (scalars[f"image/class/{name}"] for name in ("label", "text", "conf"))
-        self.image_labels += _count(label[(label != 0) | (text != b"") | (conf != 1)])
-        self.object_labels += _count(lists["image/object/bbox/label"].values)
+        stated, boxes = (label != 0) | (text != b"") | (conf != 1), lists["image/object/bbox/label"]
+        owners = np.concatenate([np.flatnonzero(stated), boxes.owners])
+        pairs = np.unique(np.stack([owners, np.concatenate([label[stated], boxes.values])]), axis=1)
+        self.class_images += _count(pairs[1])
+        self.object_labels += _count(boxes.values)
 
 
-def _count(labels: NDArray[np.int64]) -> Counter[str]:
+def _count(labels: NDArray[np.int64]) -> Counter[int]:
     values, counts = np.unique(labels, return_counts=True)
-    return Counter(dict(zip(map(str, values.tolist()), counts.tolist(), strict=True)))
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def checksum(path: Path) -> tuple[int, str]:
@@ -169,19 +174,43 @@ def read_stats(directory: Path, log: FaultLog) -> dict[str, Any] | None:
     return stats
 
 
-def check_stats(stats: Mapping[str, Any], totals: Totals, counts: Iterable[ShardCount], log: FaultLog) -> None:
+def read_classes(directory: Path, log: FaultLog) -> list[ClassCount] | None:
+    """`classes.json`; None if it is absent or damaged, which is logged."""
+    path = directory / CLASSES_NAME
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[ClassCount])
+    except UNDECODABLE as error:
+        log.add("stats_mismatch", CLASSES_NAME, f"expected a list of classes, but: {error}")
+        return None
+
+
+def check_stats(stats: Mapping[str, Any], totals: Totals, log: FaultLog) -> None:
     """Compare `stats.json` with what was counted."""
-    counted: dict[str, Any] = {
-        name: dict(value) if isinstance(value := getattr(totals, name), Counter) else value
-        for name in Totals.__dataclass_fields__
-    }
-    counts = list(counts)
-    counted["records_per_shard"] = [count.records for count in counts]
-    counted["bytes_per_shard"] = [count.size_bytes for count in counts]
-    for name, value in counted.items():
+    for name in ("images", "image_bytes", "boxes", "parts"):
+        value = getattr(totals, name)
         if stats.get(name) != value:
-            message = f"{name}: the shards have {_short(value)}, but stats.json says {_short(stats.get(name))}"
+            message = f"{name}: the shards have {value}, but stats.json says {_short(stats.get(name))}"
             log.add("stats_mismatch", STATS_NAME, message)
+
+
+def check_classes(classes: Sequence[ClassCount], totals: Totals, log: FaultLog) -> None:
+    """Compare `classes.json` with what was counted; classes that nothing has may stand in it or not."""
+    stated = {each.label: (each.images, each.boxes) for each in classes}
+    if len(stated) < len(classes):
+        log.add("stats_mismatch", CLASSES_NAME, "expected each label once")
+    counted = {label: (images, totals.object_labels[label]) for label, images in totals.class_images.items()}
+    nothing = (0, 0)
+    differing = [
+        label for label in stated.keys() | counted.keys() if stated.get(label, nothing) != counted.get(label, nothing)
+    ]
+    if differing:
+        label = min(differing)
+        images, boxes = counted.get(label, nothing)
+        more = f"; {len(differing) - 1} more labels differ" if len(differing) > 1 else ""
+        message = f"label {label}: the shards have {images} images and {boxes} boxes of it, but classes.json says "
+        log.add("stats_mismatch", CLASSES_NAME, f"{message}{' and '.join(map(str, stated.get(label, nothing)))}{more}")
 
 
 def check_failures(stats: Mapping[str, Any], failures: Failures, log: FaultLog) -> None:

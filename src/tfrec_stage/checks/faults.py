@@ -37,7 +37,7 @@ KINDS: Final[Mapping[str, str]] = {
     "index_mismatch": "`index.json` gives other records, size or CRC32C than the file has: one of them was changed",
     "index_invalid": "`index.json` is no index, or contradicts itself or the names of files",
     "fingerprint_mismatch": "`index.json` has another fingerprint than manifest and options give: either was changed",
-    "stats_mismatch": "`stats.json` counts something else than the shards hold",
+    "stats_mismatch": "`stats.json` or `classes.json` counts something else than the shards hold",
     "failures_mismatch": "`failures.jsonl` is not what `stats.json` counts, or names an id that the manifest lacks",
 }
 """Every kind of fault and what it means, as the README's table gives it. Names are stable, for programs."""

@@ -20,6 +20,7 @@ CHECKS: Final = (
     "ids",
     "index",
     "stats",
+    "classes",
     "failures",
     "manifest",
     "contents",

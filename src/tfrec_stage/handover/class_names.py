@@ -1,13 +1,17 @@
 """Names for the numbers in shards: those of `labels.json`, and what the records themselves say about the others."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.handover.dataset import FinishedDataset
 from tfrec_stage.labels import Label
+from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.records import InvalidRecord
+from tfrec_stage.shards.index import ClassCount
+from tfrec_stage.shards.statistics import Statistics
 
 LARGEST: Final = 999_999
 """Consumers list all classes from 0 on; a label beyond this one is no number of a class, and listing takes forever."""
@@ -37,21 +41,77 @@ def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
             f"encode.profiles: expected labels up to {LARGEST:,}, as all classes are listed, but got {largest}; "
             "number the classes from 0, without gaps"
         )
-    texts = _count_texts(dataset) if used - given.keys() else {}
+    texts = _merge_texts(_texts_in_shards(dataset)) if used - given.keys() else {}
     return _told_apart(
         [given.get(number) or Label(number, _most_frequent(texts, number)) for number in range(largest + 1)]
     )
 
 
-def _count_texts(dataset: FinishedDataset) -> Mapping[int, Counter[str]]:
-    """How often each text stands beside each number: those of boxes, or where no box has the number those of images."""
-    of_images, of_boxes = (defaultdict[int, Counter[str]](Counter) for _ in _CLASSES)
+def count_classes(statistics: Statistics, labels: Iterable[Label], source: RecordSource) -> tuple[ClassCount, ...]:
+    """Images and boxes of every class that is given or used, in the order of the numbers.
+
+    Names are those that `complete_labels` gives, except that texts are learnt from the manifest and not from shards:
+    it is much smaller, and a build that changes nothing should not read them.
+
+    Args:
+        statistics: counts over all shards.
+        labels: the classes that are given.
+        source: the manifest; it is read only if a number is used that `labels` has no name for.
+
+    Raises:
+        ManifestError: the manifest cannot be read any more.
+    """
+    given = {label.label: label for label in labels if label.text}
+    used = statistics.class_images
+    unnamed = used.keys() - given.keys()
+    texts = _merge_texts(_texts_in_manifest(source, unnamed)) if unnamed else {}
+    named = _told_apart(
+        [
+            given.get(number) or Label(number, _most_frequent(texts, number))
+            for number in sorted(used.keys() | given.keys())
+        ]
+    )
+    return tuple(
+        ClassCount(each.label, each.text, used[each.label], statistics.object_labels[each.label]) for each in named
+    )
+
+
+_Texts = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
+"""Numbers and texts of a record: that of the image, and those of its boxes."""
+
+
+def _texts_in_manifest(source: RecordSource, numbers: Collection[int]) -> Iterator[_Texts]:
+    for _, record in source.scan():
+        if isinstance(record, InvalidRecord):
+            continue
+        boxes = record.object.bbox
+        pairs = zip(boxes.label, boxes.text, strict=False)  # a box's text may be absent
+        yield (
+            [(int(record.class_.label), record.class_.text)] if record.class_.label in numbers else [],
+            [(int(label), text) for label, text in pairs if label in numbers],
+        )
+
+
+def _texts_in_shards(dataset: FinishedDataset) -> Iterator[_Texts]:
     for record in dataset.records():
-        for texts, (numbers, names) in zip((of_images, of_boxes), _CLASSES, strict=True):
-            found: tuple[Sequence[Any], Sequence[Any]] = record.features[numbers].values, record.features[names].values
-            for number, name in zip(*found, strict=False):  # a box's text may be absent
-                if name:
-                    texts[number][name.decode()] += 1
+        of_image, of_boxes = (
+            _pair(record.features[numbers].values, record.features[names].values) for numbers, names in _CLASSES
+        )
+        yield of_image, of_boxes
+
+
+def _pair(numbers: Sequence[Any], names: Sequence[Any]) -> list[tuple[int, str]]:
+    return [(number, name.decode()) for number, name in zip(numbers, names, strict=False)]
+
+
+def _merge_texts(records: Iterable[_Texts]) -> Mapping[int, Counter[str]]:
+    """How often each text stands beside each number: those of boxes, or where no box has the number those of images."""
+    of_images, of_boxes = defaultdict[int, Counter[str]](Counter), defaultdict[int, Counter[str]](Counter)
+    for record in records:
+        for texts, found in zip((of_images, of_boxes), record, strict=True):
+            for number, text in found:
+                if text:
+                    texts[number][text] += 1
     return of_images | of_boxes
 
 

@@ -1,4 +1,4 @@
-"""The account of a build: `index.json`, `stats.json` and `failures.jsonl` beside the shards.
+"""The account of a build: `index.json`, `stats.json`, `classes.json` and `failures.jsonl` beside the shards.
 
 Nothing in them names a time, a host or a path of the machine: DVC hashes them with the shards.
 """
@@ -20,6 +20,7 @@ from tfrec_stage.shards.statistics import Statistics
 
 INDEX_NAME: Final = "index.json"
 STATS_NAME: Final = "stats.json"
+CLASSES_NAME: Final = "classes.json"
 FAILURES_NAME: Final = "failures.jsonl"
 
 
@@ -39,6 +40,20 @@ class ShardEntry:
     """Digest of everything that decided its bytes."""
     made_by: list[str] = field(default_factory=list)
     """What encoded pixels anew and what compressed the file, with versions; empty where nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """One class as `classes.json` counts it."""
+
+    label: int
+    """Its number, from 0."""
+    name: str
+    """Its name, which no other class has."""
+    images: int
+    """Images that have it as their class, or have a box of it."""
+    boxes: int
+    """Boxes of it."""
 
 
 def shard_name(name: str, shard: int, num_shards: int) -> str:
@@ -69,13 +84,18 @@ def write_index(directory: Path, name: str, options: Mapping[str, Any], shards: 
     write_file(directory / INDEX_NAME, _pretty_json(index))
 
 
-def write_stats(directory: Path, statistics: Statistics, shards: Sequence[ShardEntry]) -> None:
-    """Write `stats.json`, which DVC shows as metrics."""
-    per_shard = {
-        "records_per_shard": [shard.records for shard in shards],
-        "bytes_per_shard": [shard.size_bytes for shard in shards],
-    }
-    write_file(directory / STATS_NAME, _pretty_json(statistics.as_dict() | per_shard))
+def write_stats(directory: Path, statistics: Statistics) -> None:
+    """Write `stats.json`, which DVC shows as metrics.
+
+    Totals alone, for `dvc metrics show` has a line for every number; counts by class are for plots.
+    """
+    write_file(directory / STATS_NAME, _pretty_json(statistics.totals()))
+
+
+def write_classes(directory: Path, classes: Iterable[ClassCount]) -> None:
+    """Write `classes.json`, which DVC plots: a list of classes, one a line."""
+    lines = ",\n".join(f"  {json.dumps(asdict(each), ensure_ascii=False)}" for each in classes)
+    write_file(directory / CLASSES_NAME, (f"[\n{lines}\n]\n" if lines else "[]\n").encode())
 
 
 def write_failures(directory: Path, failures: Iterable[Mapping[str, Any]]) -> None:
@@ -113,7 +133,8 @@ def find_foreign_files(directory: Path, name: str, also: Iterable[str] = ()) -> 
     Raises:
         OSError: the directory cannot be read.
     """
-    own = [rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}", *map(re.escape, (INDEX_NAME, STATS_NAME, FAILURES_NAME))]
+    beside = (INDEX_NAME, STATS_NAME, CLASSES_NAME, FAILURES_NAME)
+    own = [rf"{re.escape(name)}-\d{{5,}}-of-\d{{5,}}", *map(re.escape, beside)]
     ours = re.compile("|".join([*own, *also]))
     with os.scandir(directory) as entries:
         return sorted(

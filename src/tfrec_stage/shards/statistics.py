@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from tfrec_stage.shards.account import RecordEntry
 
@@ -23,6 +23,8 @@ class Statistics:
     """Images by class label, for records that state one."""
     object_labels: Counter[int] = field(default_factory=Counter)
     """Boxes by label."""
+    class_images: Counter[int] = field(default_factory=Counter)
+    """Images by label: those that have it as their class, or have a box with it."""
     notes: Counter[str] = field(default_factory=Counter)
     """Images by what was done to them, for example `reencoded`."""
     mended: Counter[str] = field(default_factory=Counter)
@@ -44,6 +46,9 @@ class Statistics:
             self.image_labels[entry.image_label] += 1
         for label in entry.object_labels:
             self.object_labels[label] += 1
+        classes = {*entry.object_labels} if entry.image_label is None else {*entry.object_labels, entry.image_label}
+        for label in classes:
+            self.class_images[label] += 1
         for note in entry.notes:
             self.notes[note] += 1
         self.mended += Counter(entry.mended) if entry.mended else _NOTHING
@@ -63,13 +68,19 @@ class Statistics:
         """Plain values with sorted keys, for JSON."""
         return {column.name: _plain(getattr(self, column.name)) for column in fields(self)}
 
+    def totals(self) -> dict[str, Any]:
+        """What is a number or has a name: all but the counts by label."""
+        return {name: value for name, value in self.as_dict().items() if name not in BY_LABEL}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Statistics":
         """What `as_dict` gave, taken back."""
         return cls(**{name: _counter(name, value) for name, value in values.items()})
 
 
-_NOTHING: Counter[str] = Counter()
+BY_LABEL: Final = ("image_labels", "object_labels", "class_images")
+"""Counts whose keys are numbers of classes."""
+_NOTHING: Final[Counter[str]] = Counter()
 
 
 def _plain(value: Any) -> Any:
@@ -79,4 +90,4 @@ def _plain(value: Any) -> Any:
 def _counter(name: str, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return Counter({int(key): count for key, count in value.items()} if name.endswith("_labels") else value)
+    return Counter({int(key): count for key, count in value.items()} if name in BY_LABEL else value)

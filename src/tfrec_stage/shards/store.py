@@ -51,11 +51,13 @@ from tfrec_stage.shards.image_digests import DigestNote, DigestNotes, read_notes
 from tfrec_stage.shards.previous import StoredShard
 from tfrec_stage.shards.shelf import Build, NoStore, Shelf
 from tfrec_stage.shards.stamp import Stamp
+from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.shards.writer import WrittenShard
 
 FEW_RECORDS: Final = 50_000
 """Entries that every task may hold in memory."""
 _READ_ONLY: Final = 0o444
+_COUNTED: Final = Statistics().as_dict().keys()
 _log = logging.getLogger(__name__)
 
 
@@ -145,6 +147,8 @@ class ShardStore:
             return None
         if head is None or not is_whole:
             self._discard(path)
+            return None
+        if head.account.statistics.keys() != _COUNTED:  # an earlier version counted less
             return None
         shard = StoredShard(path, head.account, _sidecar_of(path), head.entries_crc32c)
         if head.stamp != stamp:
