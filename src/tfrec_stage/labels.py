@@ -7,6 +7,7 @@ import msgspec
 
 from tfrec_stage.errors import SourceError
 from tfrec_stage.files import write_file
+from tfrec_stage.text_files import read_utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,6 @@ def read_labels(path: Path) -> tuple[Label, ...]:
         SourceError: the file is missing or is no list of labels.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Label, ...])
-    except (OSError, msgspec.MsgspecError) as error:
+        return msgspec.json.decode(read_utf8(path), type=tuple[Label, ...])
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise SourceError(f"{path}: expected a list of labels, but: {error}") from error

@@ -1,12 +1,14 @@
 """What the importers' tests share: small real images, and the real data sets beside the checkout."""
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from PIL import ExifTags, Image
 
-from tfrec_stage.importers import Problem
+from tests.importers.coco_files import CATEGORIES, IMAGES
+from tfrec_stage.importers import Problem, coco
 from tfrec_stage.records import ImageRecord
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -56,3 +58,21 @@ def sort_out():
         return records, [each for each in found if isinstance(each, Problem)]
 
     return sort
+
+
+@pytest.fixture
+def coco_file(tmp_path):
+    def write(annotations=(), categories=CATEGORIES, images=IMAGES, name="instances.json"):
+        path = tmp_path / name
+        path.write_text(json.dumps({"images": images, "annotations": list(annotations), "categories": categories}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def read_all(tmp_path, sort_out):
+    def read(*files):
+        return sort_out(coco.read(files, tmp_path / "train", tmp_path).records)
+
+    return read

@@ -3,46 +3,11 @@ from types import GeneratorType
 
 import pytest
 
+from tests.importers.coco_files import CATEGORIES, IMAGES, PERSON, annotation
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers import coco, find_importer
 from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes, Parts
-
-CATEGORIES = [{"id": 3, "name": "car", "supercategory": "vehicle"}, {"id": 1, "name": "person"}]
-PERSON = {"id": 1, "name": "person", "keypoints": ["head", "foot"], "skeleton": [[1, 2]]}
-IMAGES = [
-    {"id": 20, "file_name": "b.jpg", "width": 20, "height": 10, "license": 1},
-    {"id": 3, "file_name": "a.jpg", "width": 20, "height": 10},
-]
-
-
-def annotation(**changes):
-    return {
-        "id": 7,
-        "image_id": 3,
-        "category_id": 3,
-        "bbox": [5, 2, 10, 4],
-        "area": 20,
-        "iscrowd": 0,
-    } | changes
-
-
-@pytest.fixture
-def coco_file(tmp_path):
-    def write(annotations=(), categories=CATEGORIES, images=IMAGES, name="instances.json"):
-        path = tmp_path / name
-        path.write_text(json.dumps({"images": images, "annotations": list(annotations), "categories": categories}))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def read_all(tmp_path, sort_out):
-    def read(*files):
-        return sort_out(coco.read(files, tmp_path / "train", tmp_path).records)
-
-    return read
 
 
 def test_a_box_becomes_normalised_edges(coco_file, read_all):
@@ -138,11 +103,20 @@ def test_a_crowd_is_marked(coco_file, read_all):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"category_id": 2}, "annotation 7: category 2 is not in `categories`"),
-        ({"keypoints": [1, 2]}, "annotation 7: expected 6 numbers in `keypoints`, but got 2"),
+        ({"category_id": 2}, "annotations[0] (id 7): category 2 is not in `categories`"),
+        (
+            {"category_id": 1, "keypoints": [1, 2]},
+            "annotations[0] (id 7): expected 6 numbers in `keypoints`, 3 for each name that category 1 "
+            "('person') lists in `categories` under `keypoints`, but got 2",
+        ),
+        (
+            {"keypoints": [1, 2]},
+            "annotations[0] (id 7): expected 6 numbers in `keypoints`, 3 for each keypoint of any object, as category "
+            "'car' lists no names under `keypoints`, but got 2",
+        ),
         (
             {"keypoints": [1, 2, 2, 1, 2, 3]},
-            "annotation 7: expected 0, 1 or 2 as visibility of keypoints, but got (2.0, 3.0)",
+            "annotations[0] (id 7): expected 0, 1 or 2 as visibility of keypoints, but got (2.0, 3.0)",
         ),
     ],
 )
@@ -158,7 +132,7 @@ def test_an_annotation_of_an_unknown_image_is_a_problem(coco_file, read_all):
     """An annotation whose image is not listed is reported before all records."""
     path = coco_file([annotation(image_id=99)])
     records, problems = read_all(path)
-    assert [str(each) for each in problems] == [f"{path}: annotation 7: image 99 is not in `images`"]
+    assert [str(each) for each in problems] == [f"{path}: annotations[0] (id 7): image 99 is not in `images`"]
     assert len(records) == 2
 
 
@@ -166,14 +140,14 @@ def test_an_annotation_id_twice_in_a_file_is_a_problem(coco_file, read_all):
     """One annotation id twice in one file is a problem of the second one's image."""
     records, problems = read_all(coco_file([annotation(), annotation(image_id=20)]))
     assert [each.id for each in records] == ["3"]
-    assert "annotation 7: expected each annotation id once in a file" in problems[0].message
+    assert "annotations[1] (id 7): expected each annotation id once in a file" in problems[0].message
 
 
 def test_an_annotation_id_of_two_images_is_a_problem(coco_file, read_all):
     """One annotation id for two images in two files is a problem: they do not describe the same objects."""
     files = coco_file([annotation()]), coco_file([annotation(image_id=20)], name="other.json")
     _, problems = read_all(*files)
-    assert "annotation 7: it belongs to image 20 here, but to 3 in another file" in problems[0].message
+    assert "annotations[0] (id 7): it belongs to image 20 here, but to 3 in another file" in problems[0].message
 
 
 def test_an_image_out_of_the_root_is_a_problem(coco_file, read_all):
@@ -195,25 +169,6 @@ def test_a_size_that_nobody_knows_is_a_problem(coco_file, read_all):
     records, problems = read_all(coco_file([annotation()], images=[{"id": 3, "file_name": "a.jpg"}]))
     assert not records
     assert "expected `width` and `height`" in problems[0].message
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "Input data was truncated"),
-        (b'{"images": [], "annotations": []}', "Object missing required field `categories`"),
-        (b'{"images": [{"id": 1}], "annotations": [], "categories": []}', r"`file_name` - at `$.images[0]`"),
-        (b"\xff\xfe", "JSON is malformed"),
-    ],
-)
-def test_a_file_that_is_not_coco_is_refused(tmp_path, content, message):
-    """A file that is no JSON or lacks a key is an error that names the file and the path in it."""
-    path = tmp_path / "broken.json"
-    path.write_bytes(content)
-    with pytest.raises(SourceError) as error:
-        coco.read((path,), tmp_path, tmp_path)
-    assert str(error.value).startswith(f"{path}: expected COCO annotations, but: ")
-    assert message in str(error.value)
 
 
 def test_a_missing_file_is_refused(tmp_path):

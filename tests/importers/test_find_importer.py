@@ -68,7 +68,7 @@ def test_problems_are_in_every_split(coco_file, tmp_path):
     content["annotations"] = [{"id": 1, "image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]}]
     coco_file.write_text(json.dumps(content))
     records = find_importer("coco", keep=lambda _: False)((coco_file,), tmp_path, tmp_path).records
-    assert [each.message for each in records] == ["annotation 1: image 9 is not in `images`"]
+    assert [each.message for each in records] == ["annotations[0] (id 1): image 9 is not in `images`"]
 
 
 def test_an_unknown_importer_is_refused():

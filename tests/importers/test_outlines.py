@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_stage.importers.outlines import RunLengths, mask_area, polygon_area
+from tfrec_stage.importers.outlines import RunLengths, mask_area, mask_box, outline_area, outline_box, polygon_area
 
 corners = st.tuples(st.integers(0, 100), st.integers(0, 100))
 
@@ -78,3 +78,39 @@ def pack_number(number):
         text += chr(48 + bits + (0 if is_last else 32))
         if is_last:
             return text
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 9), max_size=12))
+def test_a_mask_has_the_box_around_its_pixels(height, runs):
+    """The box from the runs is that of the pixels one by one, column after column."""
+    pixels = [place % 2 for place, length in enumerate(runs) for _ in range(length)]
+    xs = [place // height for place, is_set in enumerate(pixels) if is_set]
+    ys = [place % height for place, is_set in enumerate(pixels) if is_set]
+    around = (min(xs), min(ys), max(xs) - min(xs) + 1, max(ys) - min(ys) + 1) if xs else None
+    assert mask_box(RunLengths(runs, (height, 99))) == around
+
+
+def test_a_packed_mask_has_a_box():
+    """Packed: a square from column 3 and row 2, a dot in column 10, and rows 1 to 8 of column 12."""
+    assert mask_box(RunLengths("P137000]1NiN7j1", (10, 20))) == (3, 1, 10, 8)
+
+
+@pytest.mark.parametrize("mask", [RunLengths([1, 2]), RunLengths([1, 2], (0, 5)), RunLengths([1, -2], (3, 5))])
+def test_a_mask_without_a_height_has_no_box(mask):
+    """Runs alone do not say where a column ends, and none is shorter than nothing."""
+    with pytest.raises(ValueError, match="expected run lengths from 0 and the image's height"):
+        mask_box(mask)
+
+
+def test_polygons_have_one_box():
+    """The box around all polygons of one object; none where there is no point."""
+    assert outline_box([[1, 2, 3, 4], [0, 7, 2, 3]]) == (0, 2, 3, 5)
+    assert outline_box([[]]) is None
+    assert outline_box(None) is None
+
+
+@pytest.mark.parametrize("measure", [outline_area, outline_box])
+def test_a_point_has_two_coordinates(measure):
+    """A number too many is an error, not a point."""
+    with pytest.raises(ValueError, match="expected x and y of each point of a polygon, but got 5 numbers"):
+        measure([[1, 2, 3, 4, 5]])

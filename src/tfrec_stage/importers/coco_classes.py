@@ -1,0 +1,111 @@
+"""The categories of COCO files as labels, and the objects of these classes."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Key
+from tfrec_stage.importers.coco_ids import expect_one_name, sort_keys
+from tfrec_stage.importers.instances import Box, Instance, Part
+from tfrec_stage.importers.labels import show_names
+from tfrec_stage.labels import Label
+
+_BACKGROUND: Final = frozenset({"background", "__background__"})
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The categories of all files."""
+
+    labels: Mapping[Key, Label]
+    """By category id, in its order."""
+    num_parts: int
+    """Number of parts of every object."""
+
+    @classmethod
+    def from_files(cls, files: Sequence[CocoFile]) -> "Classes":
+        """Unite the categories of several files.
+
+        Raises:
+            SourceError: one id stands for two names.
+        """
+        categories = enumerate(_unite_categories(files))
+        labels = {each.id: Label(number, each.name, each.id, each.keypoints) for number, each in categories}
+        named = max((len(label.keypoints) for label in labels.values()), default=0)
+        return cls(labels, named or _max_keypoints(files))
+
+    def list_warnings(self, files: Iterable[CocoFile]) -> Iterator[str]:
+        """Yield what looks wrong with the categories, a sentence each."""
+        for file in files:
+            for key, count in Counter(each.id for each in file.categories).items():
+                if count > 1:
+                    yield f"{file.path}: category {self._show(key)} is listed {count} times"
+        for name, count in Counter(label.text for label in self.labels.values()).items():
+            if count > 1:
+                keys = [key for key, label in self.labels.items() if label.text == name]
+                yield f"{count} categories have the name {name!r}, and become {count} classes: ids {show_names(keys)}"
+        for key, label in self.labels.items():
+            if not label.text:
+                yield f"category {key!r} has no name"
+            if label.label == 0 and label.text.lower() in _BACKGROUND:
+                yield f"category {self._show(key)} becomes class 0 like any other; the classes of objects begin at 1"
+        if self.num_parts and not any(label.keypoints for label in self.labels.values()):
+            yield f"no category names its keypoints; every object gets {self.num_parts}, as the one with the most has"
+
+    def find_fault(self, annotation: Annotation) -> str | None:
+        """Say what keeps an annotation from becoming an instance."""
+        label = self.labels.get(annotation.category_id)
+        if label is None:
+            return f"category {annotation.category_id!r} is not in `categories`"
+        keypoints = annotation.keypoints
+        if not keypoints:
+            return None
+        expected = 3 * (len(label.keypoints) or self.num_parts)
+        if len(keypoints) != expected:
+            return (
+                f"expected {expected} numbers in `keypoints`, 3 for each {self._source_of_parts(label)}, "
+                f"but got {len(keypoints)}"
+            )
+        if any(v not in {0, 1, 2} for v in keypoints[2::3]):
+            return f"expected 0, 1 or 2 as visibility of keypoints, but got {keypoints[2::3]}"
+        return None
+
+    def to_instance(self, annotation: Annotation, width: int, height: int) -> Instance:
+        """Normalise an annotation that has a box by the size of its image in pixels."""
+        x, y, box_width, box_height = annotation.bbox or (0.0, 0.0, 0.0, 0.0)
+        return Instance(
+            label=self.labels[annotation.category_id],
+            box=Box(x / width, (x + box_width) / width, y / height, (y + box_height) / height),
+            area=(annotation.area or 0.0) / (width * height),
+            id=str(annotation.id),
+            is_crowd=bool(annotation.iscrowd),
+            parts=_to_parts(annotation.keypoints, width, height),
+        )
+
+    def _show(self, key: Key) -> str:
+        return f"{key!r} ({self.labels[key].text!r})"
+
+    def _source_of_parts(self, label: Label) -> str:
+        if label.source_id is not None and label.keypoints:
+            return f"name that category {self._show(label.source_id)} lists in `categories` under `keypoints`"
+        return f"keypoint of any object, as category {label.text!r} lists no names under `keypoints`"
+
+
+def _unite_categories(files: Iterable[CocoFile]) -> list[Category]:
+    categories: dict[Key, Category] = {}
+    for file in files:
+        for category in file.categories:
+            earlier = categories.get(category.id, category)
+            expect_one_name("category", file.path, category.id, earlier.name, category.name)
+            categories[category.id] = earlier if earlier.keypoints else category
+    return [categories[key] for key in sort_keys(categories)]
+
+
+def _max_keypoints(files: Iterable[CocoFile]) -> int:
+    return max((len(each.keypoints) // 3 for file in files for each in file.annotations), default=0)
+
+
+def _to_parts(keypoints: tuple[float, ...], width: int, height: int) -> tuple[Part, ...]:
+    triples = zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=True)
+    return tuple((x / width, y / height, int(v)) for x, y, v in triples)

@@ -1,0 +1,180 @@
+"""Entries of COCO files that are not quite as the specification has them → what is meant, or what is wrong."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeGuard, TypeVar
+
+import msgspec
+
+from tfrec_stage.importers.coco_file import Annotation, Category, DerivedAnnotation, Image, Key
+from tfrec_stage.importers.folders import is_utf8
+from tfrec_stage.importers.outlines import Box, Outline, outline_area, outline_box, points_box
+from tfrec_stage.importers.values import AnnotationError
+
+T = TypeVar("T")
+
+_SHOWN: Final = 80
+"""Most characters of a value in a message."""
+NO_BOX: Final = "expected 4 numbers in `bbox`, or an outline or visible keypoints to derive them from, but got {}"
+"""What is wrong with an object without a box."""
+
+
+def to_image(entry: Any) -> Image:
+    """Read one of `images`; a size of 0 is taken as unknown, and `coco_url` serves where there is no `file_name`.
+
+    Raises:
+        AnnotationError: it is no image.
+    """
+    values = _expect_object(entry)
+    name = values.get("file_name") or values.get("coco_url")
+    if not isinstance(name, str):
+        raise AnnotationError(f"expected `file_name` or `coco_url`, but got {show(name)}")
+    return Image(_to_key(values, "id"), name, _to_size(values, "width"), _to_size(values, "height"))
+
+
+def to_category(entry: Any) -> Category:
+    """Read one of `categories`; one without a name has an empty one.
+
+    Raises:
+        AnnotationError: it is no category.
+    """
+    values = _expect_object(entry)
+    name, keypoints = values.get("name"), values.get("keypoints") or []
+    if not isinstance(keypoints, list):
+        raise AnnotationError(f"expected a list of names in `keypoints`, but got {show(keypoints)}")
+    texts = ["" if name is None else str(name), *map(str, keypoints)]
+    if not all(map(is_utf8, texts)):
+        raise AnnotationError(f"expected names in UTF-8, but got {show(texts)}")
+    return Category(_to_key(values, "id"), texts[0], tuple(texts[1:]))
+
+
+def to_annotation(entry: Any) -> Annotation:
+    """Read one of `annotations`; a box that is not there is derived from the outline, else from the keypoints.
+
+    Raises:
+        AnnotationError: it is no annotation, or has numbers that are not finite where they are needed.
+    """
+    values = _expect_object(entry)
+    image_id, category_id = _to_key(values, "image_id"), _to_key(values, "category_id")
+    key = None if values.get("id") is None else _to_key(values, "id")
+    area, is_crowd, keypoints = _to_area(values), _to_flag(values, "iscrowd"), _to_keypoints(values)
+    box = _to_box(values)
+    if box is not None:
+        area = _to_outline_area(values) if area is None else area
+        return Annotation(image_id, category_id, key, box, area, is_crowd, keypoints)
+    derived, source = _derive_box(values, keypoints)
+    if derived is not None:
+        area = _to_outline_area(values) if area is None else area
+        return DerivedAnnotation(image_id, category_id, key, derived, area, is_crowd, keypoints, source=source)
+    if values.get("bbox") or values.get("segmentation") or keypoints:
+        raise AnnotationError(NO_BOX.format(show(values.get("bbox"))))
+    return Annotation(image_id, category_id, key, None, area, is_crowd)
+
+
+def find_key(entry: Any, name: str) -> Key | None:
+    """Give an id if there is a usable one."""
+    try:
+        return _to_key(entry, name)
+    except (AnnotationError, AttributeError, TypeError):
+        return None
+
+
+def _expect_object(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise AnnotationError(f"expected an object with names and values, but got {show(entry)}")
+    return entry
+
+
+def _to_key(values: Mapping[str, Any], name: str) -> Key:
+    value = values.get(name)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str) or not is_utf8(str(value)):
+        raise AnnotationError(f"expected an integer or a text in `{name}`, but got {show(value)}")
+    return value
+
+
+def _to_size(values: Mapping[str, Any], name: str) -> int | None:
+    value = values.get(name)
+    if not value:
+        return None  # some tools write 0 for what they do not know
+    if not _is_finite(value) or not 1 <= value < 2**31 or value != int(value):
+        raise AnnotationError(f"expected a whole number of pixels in `{name}`, but got {show(value)}")
+    return int(value)
+
+
+def _to_flag(values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    if value is None:
+        return 0
+    if not isinstance(value, int | float) or value not in {0, 1}:
+        raise AnnotationError(f"expected 0 or 1 in `{name}`, but got {show(value)}")
+    return int(value)
+
+
+def _to_area(values: Mapping[str, Any]) -> float | None:
+    value = values.get("area")
+    if value is not None and not _is_finite(value):
+        raise AnnotationError(f"expected a finite number in `area`, but got {show(value)}")
+    return None if value is None else float(value)
+
+
+def _to_keypoints(values: Mapping[str, Any]) -> tuple[float, ...]:
+    value = values.get("keypoints") or []
+    if not isinstance(value, list) or not all(map(_is_finite, value)):
+        raise AnnotationError(f"expected a list of finite numbers in `keypoints`, but got {show(value)}")
+    return tuple(map(float, value))
+
+
+def _to_box(values: Mapping[str, Any]) -> Box | None:
+    """Give the box; None where it has to be derived."""
+    value = values.get("bbox")
+    numbers = value if isinstance(value, list) else []
+    if any(_is_number(each) and not _is_finite(each) for each in numbers):
+        raise AnnotationError(f"expected 4 finite numbers in `bbox`, but got {show(value)}")
+    if len(numbers) != 4 or not all(map(_is_finite, numbers)):
+        return None
+    x, y, width, height = map(float, numbers)
+    return x, y, width, height
+
+
+def _derive_box(values: Mapping[str, Any], keypoints: tuple[float, ...]) -> tuple[Box | None, str]:
+    around_outline = _measure(outline_box, values)
+    if around_outline is not None:
+        return around_outline, "outlines"
+    visible = [(x, y) for x, y, v in zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=False) if v]
+    return points_box([x for x, _ in visible], [y for _, y in visible]), "keypoints"
+
+
+def _to_outline_area(values: Mapping[str, Any]) -> float | None:
+    """Give the area of the outline; None where there is none."""
+    return _measure(outline_area, values) or None
+
+
+def _measure(measure: Callable[[Outline], T], values: Mapping[str, Any]) -> T:
+    value = values.get("segmentation") or None
+    if isinstance(value, list) and _is_number(value[0]):
+        value = [value]  # one polygon, in no list
+    try:
+        measured = measure(msgspec.convert(value, Outline))
+    except ValueError as error:  # also msgspec's
+        raise AnnotationError(f"`segmentation`: {error}") from None
+    numbers = measured if isinstance(measured, tuple) else (measured or 0,)
+    if not all(map(_is_finite, numbers)):
+        raise AnnotationError(f"expected finite numbers in `segmentation`, but got {show(value)}")
+    return measured
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    """Say whether a value is a number that a float can hold."""
+    return _is_number(value) and abs(value) <= sys.float_info.max
+
+
+def show(value: object) -> str:
+    """Show a value in a message, cut off where it is long."""
+    text = "nothing" if value is None else repr(value).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
