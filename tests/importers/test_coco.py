@@ -94,6 +94,14 @@ def test_a_box_out_of_the_image_stays_as_annotated(coco_file, read_all):
     assert records[0].object.bbox.xmax == [pytest.approx(1.0005)]
 
 
+@pytest.mark.parametrize("changes", [{"bbox": [1e308] * 4}, {"bbox": [0, 0, 1e200, 1e200], "area": None}])
+def test_numbers_beyond_floats_are_a_problem(coco_file, read_all, changes):
+    """Edges and areas that come out infinite cannot be written to a manifest."""
+    records, problems = read_all(coco_file([annotation(**changes)]))
+    assert [each.id for each in records] == ["20"]
+    assert problems[0].message == "image 3: expected pixels, but some numbers are too large for floats"
+
+
 def test_a_crowd_is_marked(coco_file, read_all):
     """`iscrowd` is kept, written as a number or as a Boolean."""
     records, _ = read_all(coco_file([annotation(iscrowd=1), annotation(id=8, iscrowd=True), annotation(id=9)]))

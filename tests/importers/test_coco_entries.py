@@ -229,6 +229,15 @@ def test_a_bad_image_is_one_problem(coco_file, read_all, changes, message):
     assert [str(each) for each in problems] == [f"{path}: {message}"]
 
 
+def test_two_images_of_one_id_are_a_problem(coco_file, read_all):
+    """Nothing tells which of them the annotations belong to; an entry that is there twice is one image."""
+    path = coco_file([annotation(), GOOD], images=[*IMAGES, IMAGES[1] | {"file_name": "c.jpg"}, IMAGES[0]])
+    records, problems = read_all(path)
+    assert [each.id for each in records] == ["20"]
+    message = "images (id 3): expected an id of its own for each image, but got 'a.jpg' and 'c.jpg'"
+    assert [str(each) for each in problems] == [f"{path}: {message}"]
+
+
 def test_an_image_without_id_is_a_problem(coco_file, read_all):
     """Nothing can refer to it."""
     records, problems = read_all(coco_file([GOOD], images=[IMAGES[0], {"file_name": "c.jpg"}]))

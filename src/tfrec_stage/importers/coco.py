@@ -3,8 +3,10 @@
 `coco_reader` gives the entries of each file; here files are merged, and become records.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +16,14 @@ from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.coco_classes import Classes
 from tfrec_stage.importers.coco_entries import NO_BOX
 from tfrec_stage.importers.coco_file import Annotation, CocoFile, DerivedAnnotation, Image, Key, place_of
-from tfrec_stage.importers.coco_ids import expect_one_name, match_key, number_annotations, sort_keys
+from tfrec_stage.importers.coco_ids import expect_one_name, find_shared_ids, match_key, number_annotations, sort_keys
 from tfrec_stage.importers.coco_reader import read_coco_file
 from tfrec_stage.importers.folders import ImageFolder
 from tfrec_stage.importers.instances import to_objects
 from tfrec_stage.importers.pins import inspect_image
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
 from tfrec_stage.labels import Label
-from tfrec_stage.records import ImageClass, ImageRecord
+from tfrec_stage.records import ImageClass, ImageRecord, Objects
 
 _NUMBERED: Final = "annotations without an id, numbered by their place"
 _MATCHED: Final = "annotations whose ids of images or categories are text here and a number there"
@@ -65,7 +67,7 @@ def read(annotations: tuple[Path, ...], images: Path, images_root: Path) -> Impo
 def _unite_images(files: Iterable[CocoFile]) -> dict[Key, Image]:
     images: dict[Key, Image] = {}
     for file in files:
-        for image in file.images:
+        for image in {each.id: each for each in reversed(file.images)}.values():
             known = images.setdefault(image.id, image)
             expect_one_name("image", file.path, image.id, known.file_name, image.file_name)
     return {key: images[key] for key in sort_keys(images)}
@@ -85,7 +87,7 @@ class _Found:
 
     def add(self, file: CocoFile) -> None:
         """Add a file's annotations, and what is wrong with any of its entries."""
-        for each in file.faults:
+        for each in chain(file.faults, find_shared_ids(file.images)):
             key = None if each.image_id is None else match_key(each.image_id, self._images)
             self._problems[key].append(Problem(str(file.path), f"{each.place}: {each.message}"))
         is_of_images = file.gives_image_classes
@@ -171,9 +173,17 @@ class _Found:
         width, height = size or (None, None)
         instances = [self._classes.to_instance(each, *size) for each in annotations if size]
         objects = to_objects(instances, self._classes.num_parts)
+        if not _is_finite(objects):
+            return Problem(filename, f"image {image.id!r}: expected pixels, but some numbers are too large for floats")
         record = ImageRecord(filename=filename, id=str(image.id), object=objects, width=width, height=height)
         label = self._image_labels.get(image.id)
         return record if label is None else replace(record, class_=ImageClass(label.label, label.text))
+
+
+def _is_finite(objects: Objects) -> bool:
+    """Say whether JSON can hold the numbers: finite ones may add up or multiply to infinity."""
+    columns = (objects.area, objects.bbox.xmax, objects.bbox.ymax, objects.parts.x, objects.parts.y)
+    return math.isfinite(sum(map(sum, columns)))
 
 
 def _find_size(image: Image, folder: ImageFolder) -> tuple[int, int] | None:

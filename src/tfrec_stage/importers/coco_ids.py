@@ -1,11 +1,11 @@
 """Ids in COCO files: numbers or texts, sometimes both for one thing, sometimes none."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.coco_file import CocoFile, Key
+from tfrec_stage.importers.coco_file import CocoFile, Fault, Image, Key
 
 
 def sort_keys(keys: Iterable[Key]) -> list[Key]:
@@ -40,8 +40,18 @@ def number_annotations(files: Sequence[CocoFile]) -> int:
     return numbered
 
 
+def find_shared_ids(images: Iterable[Image]) -> Iterator[Fault]:
+    """Find images of one file that have one id: nothing tells which of them its annotations belong to."""
+    names: dict[Key, str] = {}
+    for each in images:
+        name = names.setdefault(each.id, each.file_name)
+        if name != each.file_name:
+            message = f"expected an id of its own for each image, but got {name!r} and {each.file_name!r}"
+            yield Fault(f"images (id {each.id!r})", message, each.id)
+
+
 def expect_one_name(what: str, path: Path, key: Key, earlier: str, name: str) -> None:
-    """Refuse two things under one id.
+    """Refuse two things under one id, as in files that were numbered independently.
 
     Raises:
         SourceError: the names differ.
