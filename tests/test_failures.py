@@ -134,7 +134,7 @@ def test_create_takes_a_limit(tmp_path: Path, make_dataset: MakeDataset, limit: 
         assert files(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("limit", [-1, "many", "-3%", "nan%", ""])
+@pytest.mark.parametrize("limit", [-1, "many", "-3%", "nan%", "", "101%", True, 1.5, [1]])
 def test_a_limit_that_is_none_is_refused(tmp_path: Path, limit: object) -> None:
     """Before anything is written."""
     with pytest.raises(ConfigError, match="max_failures: expected a number or a percentage"):

@@ -18,7 +18,15 @@ from tfrec_stage.annotations import AnnotationPolicy
 from tfrec_stage.codecs.image_policy import ImagePolicy
 from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.codecs.schema import SchemaOptions
-from tfrec_stage.config import ImporterConfig, SplitConfig, StageConfig, explain, parse_config, register_schema
+from tfrec_stage.config import (
+    CleanConfig,
+    ImporterConfig,
+    SplitConfig,
+    StageConfig,
+    explain,
+    parse_config,
+    register_schema,
+)
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.formats import MANIFEST_FORMAT, SHARD_FORMAT
@@ -72,13 +80,14 @@ BAD: dict[type, dict[str, list[Any]]] = {
         "profiles": [["magic"], "tfds", None, [1], ["tfds", "csv", "tfds"], [Profile.csv, Profile.csv], [["tfds"]]],
         "format": [*NUMBERS, 0, SHARD_FORMAT + 1],
     },
-    AnnotationPolicy: {"out_of_range": CHOICES, "degenerate_boxes": CHOICES},
+    AnnotationPolicy: {"out_of_range": CHOICES, "degenerate_boxes": CHOICES, "duplicate_boxes": CHOICES},
     EngineOptions: BAD_ENGINE,
     About: {
         **{name: [*WORDS, "\udcff"] for name in ("name", "description", "license", "url", "citation", "creator")},
         "published": [*WORDS, "yesterday", "2025-02-30", "20250131"],
         "version": [*WORDS, "", "2", "1.0.0.0", "1.0.x"],
     },
+    CleanConfig: {"dry_run": TRUTHS},
     SplitConfig: {"num_shards": [*NUMBERS, 0, 100_000]},
     ImporterConfig: {
         "name": ["kitti", "", None, ["coco"], InPython(1)],
@@ -108,14 +117,14 @@ BAD: dict[type, dict[str, list[Any]]] = {
         **BAD_ENGINE,
         "progress": TRUTHS,
         "max_failures": ["", "-1", "-1%", "1.5", "nan%", "inf", "101%", "9" * 5000, NAN, True, None, InPython(1)],
-        **dict.fromkeys(("about", "importer", "encode", "annotations"), GROUPS),
+        **dict.fromkeys(("about", "clean", "importer", "encode", "annotations"), GROUPS),
         "splits": [3, ["train"], None],
     },
 }
 """What each option of each class refuses."""
 
 KEYS = {EncodeOptions: "encode.", AnnotationPolicy: "annotations.", About: "about.", ImporterConfig: "importer."}
-KEYS |= {EngineOptions: "", StageConfig: "", SplitConfig: "splits.train."}
+KEYS |= {CleanConfig: "clean.", EngineOptions: "", StageConfig: "", SplitConfig: "splits.train."}
 """What the command line puts before the name of an option."""
 
 ARGUMENTS = {"split": "dataset_name", "output_dir": "output_directory"}

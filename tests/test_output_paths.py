@@ -99,7 +99,7 @@ def test_output_directories(
         ({"dataset_name": "n" * 230}, OutputError, "output_dir: the file system takes no name"),
         ({"dataset_name": "ü" * 120}, OutputError, "output_dir: the file system takes no name"),
         ({"dataset_name": "a\0b"}, ConfigError, "name: expected a name without slashes"),
-        ({"dataset_name": "a\udcff"}, ConfigError, "name: expected a name without slashes, in UTF-8"),
+        ({"dataset_name": "a\udcff"}, ConfigError, "name: expected text that UTF-8 can hold"),
         ({"dataset_name": 5}, ConfigError, "name: expected a name without slashes"),
     ],
 )

@@ -94,6 +94,9 @@ class CleanConfig:
     dry_run: bool = False
     """Only tell what would be removed."""
 
+    def __post_init__(self) -> None:
+        check_types(self, "clean")
+
 
 @dataclass
 class StageConfig:
@@ -202,7 +205,7 @@ def parse_config(composed: DictConfig) -> StageConfig:
         _refuse_unknown(composed, StageConfig, "")
         merged = OmegaConf.merge(OmegaConf.structured(StageConfig), composed)
         if merged.stage is not StageName.shards:
-            merged.num_shards = 0  # only a build needs it; resolved, it asks params.yaml for the split
+            merged.num_shards = 1  # only a build needs it; resolved, it would ask params.yaml for the split
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error

@@ -21,7 +21,7 @@ from tfrec_stage.shards.shard_reader import read_features
 GOLDEN: Final = Path(__file__).parent / "digests.json"
 NUMBERS: Final = {"shards": "SHARD_FORMAT", "manifests": "MANIFEST_FORMAT"}
 """Name of the number in src/tfrec_stage/formats.py that stands for each part."""
-_ACCOUNTS: Final = ("index.json", "stats.json", "failures.jsonl")
+_ACCOUNTS: Final = ("index.json", "stats.json", "classes.json", "failures.jsonl")
 """Files that tell of a build; tools read shards without them."""
 
 Digests = dict[str, Any]
@@ -86,10 +86,11 @@ def _build(build: Build, directory: Path) -> dict[str, Any]:
 
 
 def _without_accounts(path: Path) -> bytes:
-    """A file of a profile without the checksums of files that tell of the build: each new option changes those."""
+    """A file of a profile without checksum and size of files that tell of the build: new options change those."""
     data = path.read_bytes()
     for account in _ACCOUNTS:
-        data = data.replace(sha256(path.with_name(account).read_bytes()).hexdigest().encode(), b"")
+        content = path.with_name(account).read_bytes()
+        data = data.replace(sha256(content).hexdigest().encode(), b"").replace(b'"%d B"' % len(content), b"")
     return data
 
 

@@ -1,132 +1,82 @@
-"""Keys of records: the same for what gives the same bytes, another for everything else."""
+"""What decides a key, and what does not."""
 
-import json
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
 
-from tfrec_stage.manifest.parse import convert_record, decode_record
-from tfrec_stage.records import Boxes, ImageClass, ImageRecord, InvalidRecord, Objects, Parts
-from tfrec_stage.shards.encoder import Identity
-from tfrec_stage.shards.fingerprint import KEY_SIZE, KeyMaker, has_image, split_keys
+from tfrec_stage.annotations import AnnotationPolicy, DegenerateBoxes, DuplicateBoxes, OutOfRange
+from tfrec_stage.codecs.image_policy import Verify
+from tfrec_stage.codecs.profiles import Profile
+from tfrec_stage.codecs.schema import AreaUnit
+from tfrec_stage.shards import fingerprint
+from tfrec_stage.shards.compression import Compression
+from tfrec_stage.shards.encoder import EncodeOptions, Identity
+from tfrec_stage.shards.fingerprint import identity_digest, plain_identity
 
-KEYS = KeyMaker(Identity())
-GOOD = {"filename": "a.jpg", "id": "a"}
-SHA = "0" * 64
-IMAGE = {"height": 1, "width": 1, "format": "JPEG", "colorspace": "RGB", "channels": 3}
-
-
-def key(**record: Any) -> bytes:
-    return KEYS.key(convert_record({**GOOD, **record}))
-
-
-OTHERS = {
-    "filename": {"filename": "b.jpg"},
-    "id": {"id": "b"},
-    "class.label": {"class": {"label": 1}},
-    "class.text": {"class": {"text": "x"}},
-    "class.conf": {"class": {"conf": 0.5}},
-    "object.count": {"object": {"count": 1}},
-    "object.area": {"object": {"area": [0.5]}},
-    "object.id": {"object": {"id": ["x"]}},
-    "object.is_crowd": {"object": {"is_crowd": [0]}},
-    **{f"object.bbox.{name}": {"object": {"bbox": {name: [0.5]}}} for name in ("xmin", "xmax", "ymin", "ymax")},
-    **{f"object.bbox.{name}": {"object": {"bbox": {name: [0.25]}}} for name in ("score", "conf")},
-    "object.bbox.label": {"object": {"bbox": {"label": [1]}}},
-    "object.bbox.text": {"object": {"bbox": {"text": ["x"]}}},
-    **{f"object.parts.{name}": {"object": {"parts": {name: [0.5]}}} for name in ("x", "y", "score")},
-    "object.parts.v": {"object": {"parts": {"v": [1]}}},
-    "extra": {"extra": "x"},
-    "sha256": {"sha256": SHA},
-    "height": {"height": 1},
-    "width": {"width": 1},
-    "encoded": {"encoded": b"x", **IMAGE},
-    "format": {"encoded": b"x", **IMAGE, "format": "PNG"},
-    "colorspace": {"encoded": b"x", **IMAGE, "colorspace": "YCbCr"},
-    "channels": {"encoded": b"x", **IMAGE, "channels": 1},
+OTHER: dict[str, Any] = {
+    "seed": 1,
+    "shuffle": False,
+    "verify": Verify.structure,
+    "jpeg_quality": 90,
+    "background": [0, 0, 0],
+    "store_images": False,
+    "area": AreaUnit.pixels,
+    "od_api_keys": True,
+    "compression": Compression.gzip,
+    "profiles": [Profile.tfds],
+    "out_of_range": OutOfRange.clip,
+    "degenerate_boxes": DegenerateBoxes.keep,
+    "duplicate_boxes": DuplicateBoxes.drop,
 }
+"""Another value than the default."""
+NOT_IN_KEYS = {"seed", "shuffle", "compression"}
+"""Options that change no record."""
 
 
-def test_every_field_is_in_the_key() -> None:
-    """Two records that differ in one field have two keys; the table has every field that a record can have."""
-    shapes = {ImageRecord: "", ImageClass: "class.", Objects: "object.", Boxes: "object.bbox.", Parts: "object.parts."}
-    fields = {f"{path}{name}" for shape, path in shapes.items() for name in shape.__struct_encode_fields__}
-    nested = {"class", "object", "object.bbox", "object.parts"}
-    assert set(OTHERS) == fields - nested - {"error_msg", "reason"}
-    keys = [key(), *(key(**changes) for changes in OTHERS.values())]
-    assert len(set(keys)) == len(keys)
-    assert {len(each) for each in keys} == {KEY_SIZE}
+def names(group: type) -> list[str]:
+    """Options that have another value than the default."""
+    return [option.name for option in fields(group) if option.name != "format"]
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        pytest.param({"class": {}}, id="an empty class"),
-        pytest.param({"class": {"label": 0, "text": "", "conf": 1.0}}, id="defaults of the class"),
-        pytest.param({"class": {"conf": 1}}, id="a whole number for a float"),
-        pytest.param({"object": {"bbox": {}, "parts": {"x": []}, "area": []}}, id="empty lists"),
-        pytest.param({"extra": ""}, id="an empty extra"),
-        pytest.param({"sha256": None, "height": None}, id="nulls"),
-        pytest.param({"error_msg": "was broken", "reason": "image_missing"}, id="an earlier failure"),
-    ],
-)
-def test_it_does_not_depend_on_how_defaults_are_written(written: dict) -> None:
-    """What gives the same bytes has the same key, from Python and from JSON."""
-    assert key(**written) == key()
-    assert KEYS.key(decode_record(json.dumps({**written, **GOOD}).encode())) == key()
+@pytest.mark.parametrize("name", names(EncodeOptions))
+def test_options_of_encode_decide_keys(name: str) -> None:
+    """Whatever changes a record is in its key, and nothing else is."""
+    other = Identity(encode=EncodeOptions(**{name: OTHER[name]}))
+    assert (identity_digest(other) == identity_digest(Identity())) is (name in NOT_IN_KEYS)
 
 
-def test_it_does_not_depend_on_the_order_of_keys() -> None:
-    """In `extra` neither."""
-    assert key(extra={"a": 1, "b": [2]}) == key(extra={"b": [2], "a": 1})
+@pytest.mark.parametrize("name", names(AnnotationPolicy))
+def test_options_of_annotations_decide_keys(name: str) -> None:
+    """The same, of what becomes of annotations out of bounds."""
+    policy = AnnotationPolicy(**{name: OTHER[name]})
+    assert identity_digest(Identity(annotations=policy)) != identity_digest(Identity())
 
 
-EXTRAS = [
-    "",
-    "null",
-    '{"a": null}',
-    None,
-    {"a": None},
-    {"a": float("nan")},
-    {"a": float("inf")},
-    {"a": "NaN"},
-    {"a": 1},
-    {"a": 1.0},
-    {"a": True},
-    {"a": "1"},
-    {"a": [1]},
-    {"a": b"1"},
-    {"a": "\udce9"},
-    {"a": 2**64},
-]
+@dataclass
+class LaterOptions(EncodeOptions):
+    """What a later version may have."""
+
+    tint: int = 0
+    """An option whose default changes no byte."""
 
 
-def test_every_extra_has_its_own() -> None:
-    """NaN is no null, a text is no JSON value that reads like it, and what no JSON holds is something, too."""
-    assert len({key(extra=extra) for extra in EXTRAS}) == len(EXTRAS)
+def test_a_new_option_rebuilds_nothing() -> None:
+    """An option that stands at its default is in no key: who takes up a version that has it rebuilds nothing."""
+    assert identity_digest(Identity(encode=LaterOptions())) == identity_digest(Identity())
+    assert identity_digest(Identity(encode=LaterOptions(tint=1))) != identity_digest(Identity())
+    assert identity_digest(Identity(encode=LaterOptions(jpeg_quality=90))) == identity_digest(
+        Identity(encode=EncodeOptions(jpeg_quality=90))
+    )
 
 
-@pytest.mark.parametrize("record", [{"id": "\udce9"}, {"filename": "\udce9"}, {"extra": "\udce9"}])
-def test_texts_that_are_not_utf8(record: dict) -> None:
-    """A lone surrogate has a key, which is that of no other."""
-    (name,) = record
-    assert len({key(**record), key(**{name: "\udcea"}), key(**{name: r"\udce9"}), key()}) == 4
+def test_another_format_rebuilds_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version of the bytes is in every key."""
+    before = identity_digest(Identity())
+    monkeypatch.setattr(fingerprint, "SHARD_FORMAT", fingerprint.SHARD_FORMAT + 1)
+    assert identity_digest(Identity()) != before
 
 
-def test_invalid_records_have_one_too() -> None:
-    """Of their id and of what is wrong; they need no image."""
-    records = [InvalidRecord("a", "x"), InvalidRecord("a", "y"), InvalidRecord("b", "x")]
-    assert len({*map(KEYS.key, records), key(), key(id="b")}) == 5
-    assert all(map(has_image, records))
-
-
-def test_whether_the_key_knows_the_image() -> None:
-    """Where the record pins or holds it."""
-    given = [{}, {"sha256": SHA}, {"encoded": b"x", **IMAGE}]
-    assert [has_image(convert_record({**GOOD, **each})) for each in given] == [False, True, True]
-
-
-def test_keys_are_split_where_they_were_joined() -> None:
-    """One after the other, as they were laid."""
-    keys = [key(id=name) for name in "abc"]
-    assert list(split_keys(b"".join(keys))) == keys
+def test_the_format_is_told_once() -> None:
+    """`index.json` has it as `format_version`, and not among the options."""
+    assert "format" not in plain_identity(Identity())["encode"]

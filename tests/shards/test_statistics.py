@@ -19,7 +19,7 @@ def counted() -> Statistics:
     statistics = Statistics()
     statistics.add(entry(boxes=2, parts=34, image_label=0, object_labels=[10, 2], notes=("rotated", "reencoded")))
     statistics.add(entry(image_bytes=7, boxes=3, parts=1, image_label=0, object_labels=[2, 2, 2], notes=("reencoded",)))
-    statistics.add(entry(mended={"boxes_clipped": 3, "areas_clipped": 1}))
+    statistics.add(entry(mended={"boxes_clipped": 3, "areas_clipped": 1}, duplicate_boxes=2))
     statistics.add_failure("image_corrupt")
     statistics.add_failure("image_corrupt")
     return statistics
@@ -32,8 +32,10 @@ COUNTS = {
     "parts": 35,
     "image_labels": {"0": 2},
     "object_labels": {"2": 4, "10": 1},
+    "class_images": {"0": 2, "2": 2, "10": 1},
     "notes": {"reencoded": 2, "rotated": 1},
     "mended": {"areas_clipped": 1, "boxes_clipped": 3},
+    "duplicate_boxes": 2,
     "failed": 2,
     "failures": {"image_corrupt": 2},
 }
@@ -49,8 +51,8 @@ def test_json_has_its_keys_in_order() -> None:
     statistics = Statistics(object_labels=Counter({10: 1, 2: 4}), notes=Counter({"rotated": 1, "reencoded": 2}))
     assert json.dumps(statistics.as_dict()) == (
         '{"images": 0, "image_bytes": 0, "boxes": 0, "parts": 0, "image_labels": {}, '
-        '"object_labels": {"2": 4, "10": 1}, "notes": {"reencoded": 2, "rotated": 1}, "mended": {}, '
-        '"failed": 0, "failures": {}}'
+        '"object_labels": {"2": 4, "10": 1}, "class_images": {}, "notes": {"reencoded": 2, "rotated": 1}, '
+        '"mended": {}, "duplicate_boxes": 0, "failed": 0, "failures": {}}'
     )
 
 
@@ -68,8 +70,10 @@ def test_counts_add_up() -> None:
         "parts": 70,
         "image_labels": {"0": 4, "5": 1},
         "object_labels": {"2": 8, "7": 1, "10": 2},
+        "class_images": {"0": 4, "2": 4, "5": 1, "7": 1, "10": 2},
         "notes": {"reencoded": 4, "rotated": 2},
         "mended": {"areas_clipped": 3, "boxes_clipped": 6},
+        "duplicate_boxes": 4,
         "failed": 4,
         "failures": {"image_corrupt": 4},
     }

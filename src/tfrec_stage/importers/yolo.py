@@ -221,6 +221,8 @@ def _differing(lines: list[_Line]) -> Iterator[int]:
 def _to_scored_objects(lines: list[_Line], num_parts: int) -> Objects:
     objects = to_objects([line.instance for line in lines], num_parts)
     scores = [line.score for line in lines if line.score is not None]
+    if not scores:
+        return objects
     return msgspec.structs.replace(objects, bbox=msgspec.structs.replace(objects.bbox, score=scores))
 
 
