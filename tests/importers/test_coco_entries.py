@@ -97,6 +97,7 @@ def test_a_stated_box_counts_more_than_a_derived_one(coco_file, read_all):
         ({"keypoints": "none"}, "expected a list of finite numbers in `keypoints`, but got 'none'"),
         ({"category_id": 7.5}, "expected an integer or a text in `category_id`, but got 7.5"),
         ({"category_id": None}, "expected an integer or a text in `category_id`, but got nothing"),
+        ({"category_id": True}, "expected an integer or a text in `category_id`, but got True"),
         ({"category_id": 9}, "category 9 is not in `categories`"),
         ({"id": [7]}, "expected an integer or a text in `id`, but got [7]"),
         ({"id": "\ud800"}, "expected an integer or a text in `id`, but got '\\ud800'"),
@@ -110,6 +111,12 @@ def test_a_bad_annotation_takes_its_image_out(read_one, changes, message):
     place = "annotations[0]" if "id" in changes else "annotations[0] (id 7)"
     assert problems[0].startswith(f"{place}: ")
     assert message in problems[0]
+
+
+def test_a_bad_annotation_may_name_its_image_by_text(coco_file, read_all):
+    """The image that it means is left out."""
+    records, problems = read_all(coco_file([annotation(image_id="3", area="big"), GOOD]))
+    assert ([each.id for each in records], len(problems)) == (["20"], 1)
 
 
 @pytest.mark.parametrize("bad", [None, 5, "x", [], {}, {"id": 7, "category_id": 3}, {"image_id": True}])
@@ -185,10 +192,11 @@ def test_numbers_may_be_text(read_one, changes, images):
     assert notes.counts == {"annotations whose ids of images or categories are text here and a number there": 1}
 
 
-def test_an_id_as_written_wins(coco_file, read_all):
+@pytest.mark.parametrize("category", [3, "3"])  # also where another id has to be matched
+def test_an_id_as_written_wins(coco_file, read_all, category):
     """Where both the number and the text are ids of images, each means itself."""
     images = [IMAGES[1], IMAGES[1] | {"id": "3", "file_name": "c.jpg"}]
-    records, _ = read_all(coco_file([annotation(image_id="3")], images=images))
+    records, _ = read_all(coco_file([annotation(image_id="3", category_id=category)], images=images))
     assert [(each.filename, each.object.size) for each in records] == [("train/a.jpg", 0), ("train/c.jpg", 1)]
 
 
@@ -297,6 +305,12 @@ def test_odd_categories_are_warned_of(coco_file, tmp_path, categories, warning):
     dataset = coco.read((coco_file([annotation()], categories),), tmp_path, tmp_path)
     assert len(dataset.notes.warnings) == 1
     assert dataset.notes.warnings[0].endswith(warning)
+
+
+def test_a_background_among_others_is_a_class(coco_file, tmp_path):
+    """Only as the first class does it take the place of the background that some consumers put there."""
+    categories = [{"id": 3, "name": "car"}, {"id": 9, "name": "background"}]
+    assert not coco.read((coco_file([], categories),), tmp_path, tmp_path).notes.warnings
 
 
 def test_keypoints_without_names_are_warned_of(coco_file, tmp_path):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_a_name_is_read_another_way_where_that_finds_a_file(draw, tmp_path, name
     assert folder.locate(name) == tmp_path / found
     assert folder.filename(name) == found
     assert folder.notes.counts == {f"file names read another way ({how})": 1}
+
+
+def test_percent_encoding_may_hold_any_bytes(draw, tmp_path):
+    """Names of files are bytes, in UTF-8 or not."""
+    name = os.fsdecode(b"\xe4.jpg")
+    draw(name)
+    assert ImageFolder(tmp_path, tmp_path).filename("%E4.jpg") == name
 
 
 @pytest.mark.parametrize("name", [r"a\b.jpg", "a%20b.jpg", "%61.jpg"])

@@ -63,7 +63,7 @@ def read(
     items = [(name, item) for name in wanted for item in dataset.subsets()[name]]
     keyed = ((f"{name}/{item.id}" if len(wanted) > 1 else str(item.id), item) for name, item in items)
     reader = _Reader(folder, labels, _count_parts(item for _, item in items))
-    return ImportedDataset(tuple(labels), reader.to_records(keyed))
+    return ImportedDataset(tuple(labels), reader.to_records(keyed), folder.notes)
 
 
 def _load(path: Path, name: str | None) -> Any:
