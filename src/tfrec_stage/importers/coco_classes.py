@@ -49,7 +49,7 @@ class Classes:
             if not label.text:
                 yield f"category {key!r} has no name"
             if label.label == 0 and label.text.lower() in _BACKGROUND:
-                yield f"category {self._show(key)} becomes class 0 like any other; the classes of objects begin at 1"
+                yield f"category {self._show(key)} becomes class 0; take it out of `categories` unless it is meant"
         if self.num_parts and not any(label.keypoints for label in self.labels.values()):
             yield f"no category names its keypoints; every object gets {self.num_parts}, as the one with the most has"
 
