@@ -175,7 +175,8 @@ def test_nan_and_infinity_are_kept() -> None:
         pytest.param(b"\x0b", id="a group, which proto3 does not have"),
         pytest.param(b"\x08\x01", id="a number where the features belong"),
         pytest.param(b"\x0a\x05\x0a\x03\x0a\x01\xff", id="a key that is not UTF-8"),
-        pytest.param(b"\x0b" + bytes(8), id="a group, with something behind it"),
+        pytest.param(b"\x13" + bytes(8), id="an unknown group, with something behind it"),
+        pytest.param(b"\x17" + bytes(8), id="an unknown type, with something behind it"),
     ],
 )
 def test_what_is_no_example_is_an_error(data: bytes) -> None:

@@ -469,8 +469,14 @@ class TestRefused:
     def test_unusual_component_counts(self, components):
         """A JPEG of two or five components has no colour space that anybody knows."""
         listed = b"".join(bytes([n + 1, 0x11, 0]) for n in range(components))
-        scan = b"\xff\xda" + struct.pack(">HB", 6 + 2 * components, components)
-        scan += b"".join(bytes([n + 1, 0]) for n in range(components)) + b"\0\x3f\0\0"
+        # A scan has at most four components, so that five take a second one.
+        scan = b"".join(
+            b"\xff\xda"
+            + struct.pack(">HB", 6 + 2 * len(ids), len(ids))
+            + b"".join(bytes([n, 0]) for n in ids)
+            + b"\0\x3f\0\0"
+            for ids in (range(1, components), [components])
+        )
         data = _jpeg_segments(0xC0, b"\x08\0\x08\0\x08" + bytes([components]) + listed, (), scan)
         with pytest.raises(RecordError, match=f"but got {components}"):
             encode_image(data, POLICY)

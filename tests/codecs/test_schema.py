@@ -178,6 +178,11 @@ def values_of(data: bytes) -> dict[str, list]:
         pytest.param({"profiles": [Profile.csv, Profile.dali, Profile.croissant]}, EXAMPLE, id="files alone"),
         pytest.param({"store_images": False}, EXAMPLE | {"image/encoded": [b""]}, id="without images"),
         pytest.param({"area": AreaUnit.pixels}, EXAMPLE | {"image/object/area": [300.0, 600.0]}, id="areas in pixels"),
+        pytest.param(
+            {"area": AreaUnit.pixels, "profiles": [Profile.od_api]},
+            EXAMPLE | OD_API | {"image/object/area": [300.0, 600.0]},
+            id="areas in pixels, as the metrics of od_api expect them",
+        ),
     ],
 )
 def test_every_key_holds_its_value(options: dict[str, Any], expected: dict[str, list]) -> None:
@@ -186,6 +191,11 @@ def test_every_key_holds_its_value(options: dict[str, Any], expected: dict[str, 
     assert values_of(data) == expected
     positions = [data.index(bytes([10, len(key)]) + key.encode()) for key in sorted(expected)]
     assert positions == sorted(positions)
+
+
+def test_each_key_tells_its_values_by_itself() -> None:
+    """A field gives what its key holds, that of the image too, though it is written around its bytes."""
+    assert {field.key: list(field.values(RECORD, IMAGE)) for field in FIELDS} == EXAMPLE
 
 
 def test_the_bytes_are_what_they_were() -> None:

@@ -57,10 +57,11 @@ def test_small_writes_wait_for_a_batch(tmp_path: Path, frames: list[list[bytes]]
     assert (tmp_path / "shard").read_bytes() == data
 
 
-def test_what_was_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("taken", [BATCH_BYTES // 3, -1], ids=["a third", "all but a byte"])
+def test_what_was_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int) -> None:
     """After a short write the rest follows, once, and the next batch begins anew."""
     writev = os.writev
-    monkeypatch.setattr(os, "writev", lambda fd, pieces: writev(fd, [b"".join(pieces)[: BATCH_BYTES // 3]]))
+    monkeypatch.setattr(os, "writev", lambda fd, pieces: writev(fd, [b"".join(pieces)[:taken]]))
     frames = [os.urandom(BATCH_BYTES) for _ in range(3)]
     with ShardFile(tmp_path / "shard") as file:
         for frame in frames:
