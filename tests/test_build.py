@@ -313,7 +313,17 @@ class TestFailures:
         """What DVC shows as metrics holds no list and no number of a class or of a shard."""
         build(make_dataset(10), tmp_path / "out")
         stats = json.loads((tmp_path / "out" / "stats.json").read_text())
-        assert list(stats) == ["images", "image_bytes", "boxes", "parts", "notes", "mended", "failed", "failures"]
+        assert list(stats) == [
+            "images",
+            "image_bytes",
+            "boxes",
+            "parts",
+            "notes",
+            "mended",
+            "duplicate_boxes",
+            "failed",
+            "failures",
+        ]
         assert stats["notes"] == {"reencoded": 2}
 
     def test_classes_are_counted_by_name(self, tmp_path: Path, make_dataset: MakeDataset) -> None:

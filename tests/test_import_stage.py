@@ -136,8 +136,8 @@ def test_folders_become_a_manifest_and_shards(workspace: Path) -> None:
         ("dog/1.jpg", "dog"),
     ]
     stage("num_shards=2", directory=workspace)
-    stats = json.loads((workspace / "data" / "shards" / "train" / "stats.json").read_text())
-    assert stats["image_labels"] == {"0": 2, "1": 1}
+    classes = json.loads((workspace / "data" / "shards" / "train" / "classes.json").read_text())
+    assert [(each["name"], each["images"]) for each in classes] == [("cat", 2), ("dog", 1)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("datumaro") is not None, reason="the optional group is installed")

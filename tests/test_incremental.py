@@ -19,6 +19,8 @@ from google_crc32c import value
 from tests.project import Project, files, read_all
 from tfrec_stage import create
 from tfrec_stage.build import BuildReport
+from tfrec_stage.errors import ManifestError
+from tfrec_stage.labels import Label
 from tfrec_stage.shards import image_digests
 from tfrec_stage.shards.draft import complete_keys
 from tfrec_stage.shards.fingerprint import pixel_codec
@@ -656,7 +658,11 @@ class TestTwoAtOnce:
                 text = "".join(json.dumps(record) + "\n" for record in records.values())
                 (pinned.root / "manifest.jsonl").write_text(text)
 
-        pinned.build(edit)
+        with pytest.raises(ManifestError, match="the manifest changed while it was read"):
+            pinned.build(edit)  # names of classes are looked up in it when the shards are there
+        pinned.labels = tuple(Label(number, f"class {number}") for number in range(3))
+        pinned.build(edit)  # these are given: all was read before the edit
+        assert (pinned.root / "manifest.jsonl").read_text().count('"label": 2') == 1
         pinned.records = records
         assert len(pinned.build().built) >= 1
         assert read_all(pinned.out) == pinned.build_clean()

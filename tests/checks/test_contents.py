@@ -384,10 +384,10 @@ def test_a_record_that_the_manifest_lacks_is_judged_by_the_rules(build: Build) -
 UNKNOWN: list[tuple[Callable[[Any], Any], str]] = [
     (
         lambda index: index["options"].pop("encode"),
-        "index.json: options: expected all options of a build and no others",
+        "index.json: options: expected options of a build and no others",
     ),
-    (lambda index: index["options"]["encode"].update(colour=1), "index.json: options: expected all options of a build"),
-    (lambda index: index["options"].update(more={}), "index.json: options: expected all options of a build"),
+    (lambda index: index["options"]["encode"].update(colour=1), "index.json: options: expected options of a build"),
+    (lambda index: index["options"].update(more={}), "index.json: options: expected options of a build"),
     (lambda index: index["options"]["encode"].update(jpeg_quality=0), "index.json: options: expected those of a build"),
     (lambda index: index["options"]["encode"].update(area="miles"), "index.json: options: expected those of a build"),
     (lambda index: index["options"]["annotations"].update(out_of_range=3), "index.json: options: expected those of a"),
