@@ -109,7 +109,7 @@ TWO_BOXES = {"xmin": [0.1, 0.2], "xmax": [0.3, 0.4], "ymin": [0.1, 0.2], "ymax":
         pytest.param({"object__parts__x": [9, 0, 0, 0], "object__parts__v": [0, 1, 1, 1]}, id="a hidden part outside"),
     ],
 )
-def test_good_records_take_the_short_way(make_record, changes):
+def test_valid_records_take_the_fast_path(make_record, changes):
     """What is at the edge of its range is within it, and costs no walk value by value."""
     assert is_plain(make_record(**changes)) is True
 
@@ -139,7 +139,7 @@ def test_good_records_take_the_short_way(make_record, changes):
         pytest.param({"object": {"count": 0, "parts": {"x": [0], "y": [0]}}}, id="a part of nothing"),
     ],
 )
-def test_no_fault_takes_the_short_way(make_record, changes):
+def test_no_fault_takes_the_fast_path(make_record, changes):
     """What is just outside its range, or of another length, is walked value by value."""
     assert is_plain(make_record(**changes)) is False
 

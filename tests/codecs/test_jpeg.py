@@ -159,7 +159,10 @@ def test_a_broken_structure_is_refused(data, message):
     ("data", "message"),
     [
         pytest.param(SMALL.replace(_frame(), _frame(height=0)), "a height", id="height-defined-later"),
-        pytest.param(SMALL.replace(_frame(), _frame(0xC5)), "hierarchical", id="differential-frame"),
+        *(
+            pytest.param(SMALL.replace(_frame(), _frame(marker)), "hierarchical", id=f"differential-frame-{marker:x}")
+            for marker in (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
+        ),
         pytest.param(SMALL.replace(_frame(), _frame(0xDE) + _frame()), "hierarchical", id="hierarchical"),
         pytest.param(
             SMALL.replace(_frame(), _frame(components=b"\1\x31\0\2\x21\0")),
@@ -175,6 +178,21 @@ def test_what_no_decoder_at_hand_follows_is_refused(data, message):
     with pytest.raises(RecordError, match=message) as caught:
         parse_jpeg(data)
     assert caught.value.reason == "image_unsupported"
+
+
+FRAMES = {*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC}
+OTHERS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDF, *range(0xE0, 0xF0), 0xFE}
+
+
+@pytest.mark.parametrize("marker", sorted({*range(1, 0xFF)} - FRAMES - {0xD9, 0xDA}))
+def test_segments_are_those_of_the_standard(marker):
+    """T.81, table B.1: tables, metadata and comments have a place in an image, all other markers are damage."""
+    data = SMALL.replace(DHT, _segment(marker, b"\0\0") + DHT)
+    if marker in OTHERS:
+        assert parse_jpeg(data).end == len(data)
+        return
+    with pytest.raises(RecordError, match=f"the marker of a segment, but got ff {marker:02x}, at byte"):
+        parse_jpeg(data)
 
 
 LIMITED = SMALL[:-2] + SCAN * (SCAN_LIMIT - 1) + EOI

@@ -110,6 +110,13 @@ def test_deep_gray_of_both_byte_orders_is_scaled(to_bytes, mode):
     assert (pixels.image.mode, pixels.image.getpixel((4, 4)), pixels.format) == ("RGB", (0x40,) * 3, "TIFF")
 
 
+def test_every_level_of_deep_gray_is_its_high_byte(to_bytes):
+    """16 bits become 8 without rounding up: the whole range of one is that of the other."""
+    levels = Image.frombytes("I;16", (16, 16), b"".join(bytes([level, level]) for level in range(256)))
+    pixels = decode_pixels(to_bytes(levels, "TIFF"), WHITE)
+    assert list(pixels.image.getchannel("R").tobytes()) == list(range(256))
+
+
 @pytest.mark.parametrize(
     ("tags", "message"),
     [

@@ -275,6 +275,20 @@ def test_the_image_is_not_copied() -> None:
     assert tail.startswith(b"\n")
 
 
+def test_boxes_that_were_left_without_something_have_an_entry_for_tfds() -> None:
+    """No label is -1, no flag of a crowd 0, no id an empty text, and no area that of the box."""
+    boxes = Boxes(xmin=[0.0, 0.5], xmax=[0.5, 1.0], ymin=[0.0, 0.0], ymax=[0.5, 1.0])
+    record = ImageRecord(filename="a", id="1", object=Objects(bbox=boxes))
+    got = values_of(encode(record, profiles=[Profile.tfds]))
+    assert {key: got[key] for key in TFDS} == {
+        "objects/bbox": [0.0, 0.0, 0.5, 0.5, 0.0, 0.5, 1.0, 1.0],
+        "objects/label": [-1, -1],
+        "objects/area": [300.0, 600.0],
+        "objects/is_crowd": [0, 0],
+        "objects/id": [b"", b""],
+    }
+
+
 def test_consumers_are_each_named_once() -> None:
     """The option of old is one of the profiles, in the order in which they were asked for."""
     both = SchemaOptions(profiles=[Profile.tfds, Profile.od_api], od_api_keys=True)
@@ -286,7 +300,8 @@ def test_consumers_are_each_named_once() -> None:
 def test_keys_come_in_the_order_of_the_table() -> None:
     """Those of the core, then of the Object Detection API, then of TensorFlow Datasets, whatever was named first."""
     fields = fields_of(SchemaOptions(profiles=[Profile.tfds, Profile.od_api]))
-    assert [field.key for field in fields] == [key for key, *_ in CORE_KEYS + OD_API_KEYS + TFDS_KEYS]
+    keys = CORE_KEYS + OD_API_KEYS + TFDS_KEYS
+    assert [(field.key, field.kind, field.is_scalar) for field in fields] == keys
 
 
 @pytest.mark.parametrize("options", [AreaUnit, Profile])
