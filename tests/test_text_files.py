@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.labels import Label, read_labels, write_labels
-from tfrec_stage.text_files import read_utf8
+from tfrec_stage.text_files import read_text, read_utf8
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,22 @@ def test_the_mark_names_the_encoding(tmp_path: Path, content: bytes, text: bytes
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     assert read_utf8(path) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_comes_without_its_mark(tmp_path: Path, encoding: str) -> None:
+    """The content comes as text, line ends as they are."""
+    path = tmp_path / "a.txt"
+    path.write_bytes("ä\r\n".encode(encoding))
+    assert read_text(path) == "ä\r\n"
+
+
+def test_text_without_a_mark_is_utf8(tmp_path: Path) -> None:
+    """No other encoding is guessed."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xe4")
+    with pytest.raises(UnicodeDecodeError):
+        read_text(path)
 
 
 def test_labels_may_have_a_mark(tmp_path: Path) -> None:

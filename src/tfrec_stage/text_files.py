@@ -1,4 +1,7 @@
-"""Text files in any Unicode encoding that they name themselves, by a byte order mark."""
+"""Text files in any Unicode encoding that they name themselves, by a byte order mark.
+
+Source: the Unicode Standard, section 23.8; Windows programs write such marks.
+"""
 
 import codecs
 from pathlib import Path
@@ -6,26 +9,47 @@ from typing import Final
 
 # UTF-32 comes first: its mark in little endian begins with that of UTF-16.
 _MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
+MARK_BYTES: Final = 4
+"""Most bytes of a mark."""
+
+
+def find_encoding(start: bytes) -> str:
+    r"""Give Python's name of the encoding that the first bytes of a text name; without a mark it is UTF-8.
+
+    The codec of that name passes over the mark.
+
+    >>> find_encoding(b"\xff\xfea\0"), find_encoding(b"abc")
+    ('utf-16', 'utf-8')
+    """
+    return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
+
+
+def read_text(path: Path) -> str:
+    """Give a text file's content without a byte order mark.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not in the encoding that its mark names; without a mark, not in UTF-8.
+    """
+    content = path.read_bytes()
+    return content.decode(find_encoding(content))
 
 
 def read_utf8(path: Path) -> bytes:
     """Give a text file's content in UTF-8 without a byte order mark; one without a mark is given as it is.
-
-    Source: the Unicode Standard, section 23.8, on byte order marks; Windows programs write them.
 
     Raises:
         OSError: the file cannot be read.
         UnicodeDecodeError: it is not in the encoding that its mark names.
     """
     content = path.read_bytes()
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            text = content[len(mark) :]
-            return text if encoding == "utf-8" else text.decode(encoding).encode()
-    return content
+    encoding = find_encoding(content)
+    if encoding in {"utf-8", "utf-8-sig"}:  # nothing to decode: whoever reads it says what is no UTF-8
+        return content.removeprefix(codecs.BOM_UTF8)
+    return content.decode(encoding).encode()

@@ -70,6 +70,15 @@ def test_class_names_give_every_split_the_same_labels(write_table, tmp_path):
     assert next(dataset.records).object.bbox.text == ["Person"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_class_names_may_have_a_byte_order_mark(write_table, tmp_path, encoding):
+    """Texts may come from Windows, and a cell may hold a line end."""
+    path = write_table(OPEN_IMAGES, "0a,xclick,/m/01g317,1,0.25,0.75,0.2,0.6,1,0,0,0,0")
+    (tmp_path / "names.csv").write_bytes('/m/01g317,"Gruß\r\nan"\r\n'.encode(encoding))
+    dataset = csv_boxes.read((path,), tmp_path, tmp_path, class_names=str(tmp_path / "names.csv"))
+    assert dataset.labels == (Label(0, "Gruß\r\nan", "/m/01g317"),)
+
+
 def test_stated_names_give_the_numbers(write_table, read_all):
     """With all labels stated their order holds, and another one is a problem with its line."""
     path = write_table(TENSORFLOW, "a.png,20,10,cat,5,2,15,6", "b.png,20,10,cta,5,2,15,6")

@@ -27,7 +27,7 @@ def read_table(draw, tmp_path, sort_out):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_a_delimiter_is_recognised(read_table, delimiter, encoding, line_end):
     """Whatever separates cells and lines, in UTF-8 or with a byte order mark, the table is the same."""

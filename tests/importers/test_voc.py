@@ -223,12 +223,13 @@ def test_entities_are_refused(tmp_path, read_all):
     assert (problems[0].line, problems[0].message) == (2, "expected no entities, but 'x' is declared")
 
 
-def test_a_list_chooses_the_images(draw, write_xml, read_all, tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_chooses_the_images(draw, write_xml, read_all, tmp_path, encoding):
     """With image_set, only its names are read, in its order; an image not in it is no problem."""
     for name in "abc":
         draw(f"images/{name}.png")
         write_xml(f"{name}.xml")
-    (tmp_path / "train.txt").write_text("c 1\na -1\n\nz\n")
+    (tmp_path / "train.txt").write_text("c 1\na -1\n\nz\n", encoding)
     records, problems = read_all(image_set=str(tmp_path / "train.txt"))
     assert [each.id for each in records] == ["c", "a"]
     assert [str(each) for each in problems] == ["z.xml: expected an annotation file, but: No such file or directory"]

@@ -193,10 +193,19 @@ def test_every_malformed_line_is_reported(draw, write_labels, read_all):
 def test_a_file_that_is_no_text_is_a_problem(draw, write_labels, read_all):
     """A label file that is not UTF-8 is a problem of its image."""
     draw("images/train/a.png")
-    write_labels("a.txt").write_bytes(b"\xff\xfe")
+    write_labels("a.txt").write_bytes(b"\xff0")
     records, problems = read_all()
     assert not records
     assert "expected lines of text, but: 'utf-8'" in problems[0].message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_names_the_encoding(draw, write_labels, read_all, encoding):
+    """Label files may come from Windows."""
+    draw("images/train/a.png")
+    write_labels("a.txt").write_bytes("1 0.5 0.5 0.5 0.5\r\n".encode(encoding))
+    (record,), problems = read_all()
+    assert (record.object.bbox.text, problems) == (["dog"], [])
 
 
 def test_labels_without_an_image_are_a_problem(draw, write_labels, read_all):

@@ -15,7 +15,8 @@ def read_names(draw, tmp_path, monkeypatch):
         draw("set/images/train/a.png")
         for name, content in {"set/labels/train/a.txt": "0 0.5 0.5 0.5 0.5", **files}.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+            data = content if isinstance(content, bytes) else content.encode(errors="surrogateescape")
+            (tmp_path / name).write_bytes(data)
         images = tmp_path / "set" / "images" / "train"
         paths = [(tmp_path / name).relative_to(tmp_path) for name in annotations]
         dataset = yolo.read(tuple(paths), images.relative_to(tmp_path), tmp_path, **options)
@@ -31,8 +32,10 @@ def read_names(draw, tmp_path, monkeypatch):
         ({"set/labels/train/classes.txt": "cat\ndog\n"}, "set/labels/train/classes.txt"),  # LabelImg
         ({"set/labels/classes.txt": "\ufeffcat\r\ndog\r\n\r\n"}, "set/labels/classes.txt"),
         ({"set/classes.txt": "cat\ndog"}, "set/classes.txt"),  # Label Studio
+        ({"set/classes.txt": "cat\r\ndog\r\n".encode("utf-16")}, "set/classes.txt"),  # Windows
         ({"set/obj.names": "cat\ndog\n"}, "set/obj.names"),  # CVAT, darknet
         ({"set/obj.data": "classes = 2\nnames = set/kinds.list\n", "set/kinds.list": "cat\ndog"}, "set/kinds.list"),
+        ({"set/obj.data": "names = set\\kinds.list".encode("utf-16"), "set/kinds.list": "cat\ndog"}, "set/kinds.list"),
         ({"set/obj.data": "names=data/kinds.list", "set/kinds.list": "cat\ndog"}, "set/kinds.list"),  # moved since
         # One that only continues the other, as LabelImg leaves behind
         ({"set/classes.txt": "cat", "set/labels/train/classes.txt": "cat\ndog"}, "set/labels/train/classes.txt"),
@@ -94,6 +97,7 @@ def test_lists_that_disagree_are_refused(read_names):
         ({"set/classes.txt": "cat\n\ndog"}, [], r"^set/classes\.txt:2: expected a class name in each line, but got an"),
         ({"set/classes.txt": "c\udcfft"}, [], r"^set/classes\.txt: expected class names, one a line, but: 'utf-8'"),
         ({"set/classes.txt": ""}, [], "but got none$"),
+        ({"set/a.yaml": "names: [cat\n"}, ["set/a.yaml"], r"^set/a\.yaml: expected data.yaml with `names`, but: .*$"),
         ({}, ["no.names"], r"^no\.names: expected class names, one a line, but: .*No such file"),
         ({}, ["no.data"], r"^no\.data: expected a file with a line `names = FILE`, but there is none$"),
     ],

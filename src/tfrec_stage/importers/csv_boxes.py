@@ -9,6 +9,7 @@ import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -24,6 +25,7 @@ from tfrec_stage.importers.table_kinds import EDGES, Columns
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
+from tfrec_stage.text_files import read_text
 
 _TOO_LARGE: Final = 2**31
 """No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
@@ -92,8 +94,8 @@ def _read_rows(tables: Iterable[Table]) -> Iterator[Row]:
 
 def _read_texts(path: Path) -> dict[str, str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return {cells[0]: cells[1] for cells in csv.reader(file) if cells}
+        rows = csv.reader(StringIO(read_text(path), newline=""))
+        return {cells[0]: cells[1] for cells in rows if cells}
     except (OSError, UnicodeDecodeError, csv.Error, IndexError) as error:
         raise SourceError(f"class_names: {path}: expected lines of label,text, but: {error}") from error
 

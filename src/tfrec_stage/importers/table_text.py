@@ -5,12 +5,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.folders import is_utf8
-
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+from tfrec_stage.text_files import MARK_BYTES, find_encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def read_rows(path: Path, delimiter: str) -> Iterator[TextRow]:
 
 def _find_encoding(path: Path) -> str:
     with path.open("rb") as file:
-        return "utf-16" if file.read(2) in _UTF16_MARKS else "utf-8-sig"
+        return find_encoding(file.read(MARK_BYTES))
 
 
 class _Lines:

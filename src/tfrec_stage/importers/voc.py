@@ -18,6 +18,7 @@ from tfrec_stage.importers.voc_outlines import find_outline
 from tfrec_stage.importers.xml_tree import Element, parse_xml
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
+from tfrec_stage.text_files import read_text
 
 
 def read(
@@ -75,7 +76,7 @@ def _find_files(annotations: tuple[Path, ...]) -> dict[str, Path]:
 def _choose(files: Mapping[str, Path], image_set: Path) -> dict[str, Path]:
     """Give the files that a list names; one that is not there keeps the place where it was looked for."""
     try:
-        lines = [line.split() for line in image_set.read_text("utf-8-sig").splitlines()]
+        lines = [line.split() for line in read_text(image_set).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"image_set: {image_set}: expected a list of names, but: {error}") from error
     return {line[0]: files.get(line[0], Path(f"{line[0]}.xml")) for line in lines if line}

@@ -29,6 +29,7 @@ from tfrec_stage.importers.yolo_names import (
 )
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord, Objects
+from tfrec_stage.text_files import read_text
 
 _BOX_NUMBERS: Final = 4
 _TOO_LARGE: Final = 1e9
@@ -160,7 +161,7 @@ class _LineReader:
         if path is None:
             return Objects(), []
         try:
-            texts = path.read_text("utf-8-sig").splitlines()
+            texts = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             return Objects(), [Problem(str(path), f"expected lines of text, but: {error}")]
         lines: list[_Line] = []

@@ -14,6 +14,7 @@ import msgspec
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.folders import walk_files
 from tfrec_stage.importers.labels import show_names
+from tfrec_stage.text_files import find_encoding, read_text
 
 Names = list[str] | dict[int, str]
 KeypointShape = tuple[Annotated[int, msgspec.Meta(ge=1)], Annotated[int, msgspec.Meta(ge=2, le=3)]]
@@ -23,7 +24,7 @@ LISTS: Final = (".txt", ".names", ".data")
 """Suffixes of files that have class names, a name a line; a .data file names such a file."""
 
 _HEAD: Final = 1 << 16
-"""Characters of a .data file that are looked at."""
+"""Bytes of a .data file that are looked at."""
 
 
 class DataYaml(msgspec.Struct, frozen=True):
@@ -73,7 +74,8 @@ def read_data_yaml(paths: list[Path]) -> DataYaml:
     try:
         return msgspec.yaml.decode(paths[0].read_bytes(), type=DataYaml)
     except (OSError, msgspec.MsgspecError) as error:
-        raise SourceError(f"{paths[0]}: expected data.yaml with `names`, but: {error}") from error
+        reason = " ".join(str(error).split())  # the parser tells in several lines
+        raise SourceError(f"{paths[0]}: expected data.yaml with `names`, but: {reason}") from error
 
 
 def find_class_names(named: Sequence[Path], labels_folder: Path) -> tuple[list[str], Path] | None:
@@ -121,12 +123,13 @@ def _follow(paths: Iterable[Path]) -> Iterator[Path]:
 def _find_stated(path: Path) -> Path | None:
     if not path.is_file():
         raise SourceError(f"{path}: expected a file with a line `names = FILE`, but there is none")
-    with path.open(errors="replace") as file:  # any program may call any file .data
-        lines = file.read(_HEAD).splitlines()
+    with path.open("rb") as file:  # any program may call any file .data
+        head = file.read(_HEAD)
+    lines = head.decode(find_encoding(head), errors="replace").splitlines()
     for line in lines:
         key, _, value = line.partition("=")
         if key.strip() == "names" and value.strip():
-            return Path(value.strip())
+            return Path(value.strip().replace("\\", "/"))  # darknet on Windows
     return None
 
 
@@ -141,7 +144,7 @@ def _read_list(path: Path) -> list[str]:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8-sig").splitlines()
+        return read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: expected class names, one a line, but: {error}") from error
 
