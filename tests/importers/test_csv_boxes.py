@@ -70,6 +70,37 @@ def test_class_names_give_every_split_the_same_labels(write_table, tmp_path):
     assert next(dataset.records).object.bbox.text == ["Person"]
 
 
+@pytest.mark.parametrize("header", ["filename,width,height,class,xmin,ymin,xmax,ymax", None])
+@pytest.mark.parametrize(
+    ("cell", "found", "how"),
+    [
+        ("sub\\a b.png", "sub/a b.png", "\\ as /"),
+        ("sub/a%20b.png", "sub/a b.png", "percent-decoded"),
+        ("C:\\data\\sub\\a b.png", "sub/a b.png", "\\ as /, end of an absolute path"),
+        ("/home/x/c.png", "c.png", "end of an absolute path"),
+    ],
+)
+def test_names_may_come_from_another_machine(draw, write_table, tmp_path, *, header, cell, found, how):
+    """The image's cell is found under `images`, counted, and its size read there where the table has none."""
+    draw("images/sub/a b.png")
+    draw("images/c.png")
+    row = f"{cell},20,10,cat,5,2,15,6" if header else f"{cell},5,2,15,6,cat"
+    dataset = csv_boxes.read((write_table(*filter(None, [header, row])),), tmp_path / "images", tmp_path)
+    (record,) = dataset.records
+    assert (record.filename, record.width, record.object.bbox.xmin) == (f"images/{found}", 20, [0.25])
+    assert dataset.notes.counts == {f"file names read another way ({how})": 1}
+
+
+def test_a_name_that_leads_nowhere_is_told_with_its_line(draw, write_table, read_all):
+    """The problem names the row and what was tried, whether or not the size had to be read."""
+    draw("images/b.png")
+    path = write_table("b.png,5,2,15,6,cat", "/home/x/sub/a.png,5,2,15,6,cat")
+    records, problems = read_all(path)
+    assert [each.id for each in records] == ["b.png"]
+    assert [(each.path, each.line) for each in problems] == [(str(path), 2)]
+    assert "there is none of 'home/x/sub/a.png', 'x/sub/a.png', 'sub/a.png', 'a.png' in" in problems[0].message
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_class_names_may_have_a_byte_order_mark(write_table, tmp_path, encoding):
     """Texts may come from Windows, and a cell may hold a line end."""

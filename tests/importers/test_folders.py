@@ -21,6 +21,17 @@ def test_names_start_from_the_root(images, root, name, filename):
     assert ImageFolder(Path(images), Path(root)).filename(name) == filename
 
 
+@pytest.mark.parametrize(
+    ("images", "root", "filename"),
+    [("raw/images", "raw", "images/a%20b.jpg"), ("raw", "./raw", "a%20b.jpg"), ("raw/../raw/x", "raw", "x/a%20b.jpg")],
+)
+def test_a_file_that_was_found_means_itself(images, root, filename):
+    """The name of a file that a walk found is not looked up again."""
+    folder = ImageFolder(Path(images), Path(root))
+    assert folder.filename_of_found("a%20b.jpg") == filename
+    assert not folder.notes.counts
+
+
 @pytest.mark.parametrize("name", ["../../../a.jpg", "/etc/a.jpg"])
 def test_a_name_out_of_the_root_is_refused(name):
     """A name that leads out of images_root is an error."""

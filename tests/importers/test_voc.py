@@ -115,7 +115,9 @@ def test_an_xml_finds_its_image(draw, write_xml, read_all, *, images, stated, fo
     assert [each.filename for each in records] == [f"images/{found}"]
 
 
-@pytest.mark.parametrize(("images", "but_got"), [(["a.jpg", "a.png"], "['a.jpg', 'a.png']"), ([], "neither")])
+@pytest.mark.parametrize(
+    ("images", "but_got"), [(["a.jpg", "a.png"], "['images/a.jpg', 'images/a.png']"), ([], "neither")]
+)
 def test_an_xml_without_one_image_is_a_problem(draw, write_xml, read_all, *, images, but_got):
     """Two images of its name, or none and no <filename>, are a problem."""
     for name in images:
@@ -126,14 +128,50 @@ def test_an_xml_without_one_image_is_a_problem(draw, write_xml, read_all, *, ima
     assert problems[0].message == f"expected one image named a.*, or <filename>, but got {but_got}"
 
 
-def test_an_image_has_one_xml(draw, write_xml, read_all):
-    """Two XML files that name one image are a problem of the second."""
+@pytest.mark.parametrize("size", [SIZE, ""])
+@pytest.mark.parametrize(
+    ("xml", "stated", "found", "how"),
+    [
+        ("1.xml", "sub\\a b.png", "sub/a b.png", "\\ as /"),
+        ("1.xml", "sub/a%20b.png", "sub/a b.png", "percent-decoded"),
+        ("1.xml", "C:\\data\\c.png", "c.png", "\\ as /, end of an absolute path"),
+        ("1.xml", "/home/x/sub/a b.png", "sub/a b.png", "end of an absolute path"),
+        ("sub/1.xml", "a%20b.png", "sub/a b.png", "percent-decoded"),
+        ("sub/1.xml", "D:\\sub\\a b.png", "sub/a b.png", "\\ as /, end of an absolute path"),
+        ("sub/1.xml", "https://example.org/sub/a%20b.png", "sub/a b.png", "end of a URL, percent-decoded"),
+        ("d.xml", "C:\\data\\d.png", "d.png", "\\ as /, end of an absolute path"),  # chooses among its own name
+    ],
+)
+def test_filename_may_come_from_another_machine(draw, write_xml, tmp_path, *, size, xml, stated, found, how):
+    """<filename> of Windows and of other folders is found under `images`, counted, and its size read there."""
+    for name in ("sub/a b.png", "c.png", "d.png", "d.jpg"):
+        draw(f"images/{name}")
+    write_xml(xml, box(), filename=stated, size=size)
+    dataset = voc.read((tmp_path / "xml",), tmp_path / "images", tmp_path)
+    record = next(dataset.records)
+    assert (record.filename, record.width, record.object.bbox.xmin) == (f"images/{found}", 20, [0.25])
+    assert dataset.notes.counts == {f"file names read another way ({how})": 1}
+    assert not [each for each in dataset.records if each.path.endswith(found)]  # it is not told as forgotten
+
+
+def test_a_filename_that_leads_nowhere_says_what_was_tried(draw, write_xml, read_all):
+    """Where no reading of <filename> finds a file, the problem names them, and the XML file."""
+    draw("images/a.png")
+    path = write_xml("1.xml", box(), filename="C:\\data\\b.png", size="")
+    _, problems = read_all()
+    assert problems[0].path == str(path)
+    assert "there is none of 'data/b.png', 'b.png' in" in problems[0].message
+
+
+@pytest.mark.parametrize("again", ["c.png", ".\\c.png", "/data/c.png", "%63.png"])
+def test_an_image_has_one_xml(draw, write_xml, read_all, again):
+    """Two XML files that name one image, in whatever way, are a problem of the second."""
     draw("images/c.png")
     write_xml("a.xml", filename="c.png")
-    path = write_xml("b.xml", filename="c.png")
+    path = write_xml("b.xml", filename=again)
     records, problems = read_all()
     assert len(records) == 1
-    assert str(problems[0]) == f"{path}: expected an image of its own, but 'c.png' belongs to a.xml already"
+    assert str(problems[0]) == f"{path}: expected an image of its own, but 'images/c.png' belongs to a.xml already"
 
 
 def test_an_image_without_xml_is_a_problem(draw, write_xml, read_all, tmp_path):

@@ -199,6 +199,20 @@ def test_a_file_that_is_no_text_is_a_problem(draw, write_labels, read_all):
     assert "expected lines of text, but: 'utf-8'" in problems[0].message
 
 
+def test_a_name_on_the_disk_means_itself(draw, write_labels, read_all, tmp_path):
+    """Images are found by walking, so that a `%` or a backslash is no other name, also of a link that leads nowhere."""
+    draw("images/train/a b.png")
+    draw("images/train/c\\d.png")
+    (tmp_path / "images" / "train" / "a%20b.png").symlink_to(tmp_path / "nowhere")
+    records, problems = read_all()
+    assert [each.filename for each in records] == [
+        "images/train/a b.png",
+        "images/train/a%20b.png",
+        "images/train/c\\d.png",
+    ]
+    assert not problems
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_names_the_encoding(draw, write_labels, read_all, encoding):
     """Label files may come from Windows."""

@@ -85,7 +85,7 @@ def read(
         key: replace(label, text=texts.get(key, key)) for key, label in number_labels(overview.labels, ordered).items()
     }
     reader = _Reader(folder, labels, {table.path: table for table in tables}, pixels)
-    return ImportedDataset(tuple(labels.values()), reader.to_records(overview.group(_read_rows(tables))))
+    return ImportedDataset(tuple(labels.values()), reader.to_records(overview.group(_read_rows(tables))), folder.notes)
 
 
 def _read_rows(tables: Iterable[Table]) -> Iterator[Row]:
@@ -150,23 +150,30 @@ class _Reader:
             if row.fault:
                 raise _fault(row, row.fault)
         table = self.tables[rows[0].path]
-        name = image + table.suffix
+        filename, path = self._find_image(rows[0], image + table.suffix)
         objects = [row for row in rows if row.has_object]
         size = _find_size(rows)
         if self._in_pixels(table):
-            size = size or inspect_image(self.folder.path / name).upright
+            size = size or inspect_image(path).upright
             if size is None and objects:
                 raise _fault(rows[0], "expected width and height in the table, or a readable image")
         scale = size if size and self._in_pixels(table) else (1, 1)
         width, height = size or (None, None)
         return ImageRecord(
-            filename=self.folder.filename(name),
+            filename=filename,
             id=image,
             object=to_objects([self._to_instance(row, *scale) for row in objects]),
             extra={name: [row.extra[i] for row in objects] for i, name in enumerate(table.extra)} or "",
             width=width,
             height=height,
         )
+
+    def _find_image(self, row: Row, name: str) -> tuple[str, Path]:
+        """Give an image's file name in records, and its path."""
+        try:
+            return self.folder.filename(name), self.folder.locate(name)
+        except AnnotationError as error:
+            raise _fault(row, str(error)) from None
 
     def _in_pixels(self, table: Table) -> bool:
         return table.layout.in_pixels if self.pixels is None else self.pixels

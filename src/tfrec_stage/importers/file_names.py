@@ -29,6 +29,15 @@ def is_unusual(name: str) -> bool:
     return _UNUSUAL.search(name) is not None
 
 
+def is_absolute(name: str) -> bool:
+    r"""Whether a name starts from the root of some machine or is a URL, so that no folder belongs before it.
+
+    >>> is_absolute("C:\\data\\a.jpg"), is_absolute("data/a.jpg")
+    (True, False)
+    """
+    return (_ROOT.match(name.replace("\\", "/")) or _URL.match(name)) is not None
+
+
 def list_readings(name: str) -> list[Reading]:
     r"""Give the ways to read a name besides the name as written, each once, the simplest first.
 

@@ -56,6 +56,8 @@ class ImageFolder:
         self._folders: dict[str, bool] = {}
         if not self._start.is_relative_to(self._root):
             raise SourceError(f"expected `images` inside `images_root`, but got {images} and {images_root}")
+        below = self._start.relative_to(self._root).as_posix()
+        self._prefix = "" if below == "." else f"{below}/"
 
     def filename(self, name: str) -> str:
         """Give a file name of the annotations as records name it: from `images_root`, with forward slashes.
@@ -70,6 +72,14 @@ class ImageFolder:
         if how:
             self.notes.counts[f"file names read another way ({how})"] += 1
         return path.relative_to(self._root).as_posix()
+
+    def filename_of_found(self, name: str) -> str:
+        """Give a file that `walk_files` found in the folder as records name it; it means itself, however odd its name.
+
+        >>> ImageFolder(Path("raw/images/train"), Path("raw/images")).filename_of_found("a%20b.jpg")
+        'train/a%20b.jpg'
+        """
+        return self._prefix + name
 
     def locate(self, name: str) -> Path:
         """Give the path of the image file that `filename` names; nothing is counted.

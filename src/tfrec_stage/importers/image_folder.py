@@ -35,7 +35,7 @@ def read(
     if found and not classes:
         _refuse_flat(found)
     labels = number_labels(classes, names)
-    return ImportedDataset(tuple(labels.values()), _to_records(found, folder, labels))
+    return ImportedDataset(tuple(labels.values()), _to_records(found, folder, labels), folder.notes)
 
 
 def _class_of(name: str) -> str:

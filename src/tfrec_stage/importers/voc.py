@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from tfrec_stage.errors import SourceError
+from tfrec_stage.importers.file_names import is_absolute
 from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
 from tfrec_stage.importers.instances import Box, Instance, to_objects
 from tfrec_stage.importers.labels import number_labels, show_names
@@ -51,13 +52,13 @@ def read(
     """
     if not annotations:
         raise SourceError("expected folders of XML files in `annotations`, but got none")
-    folder = ImageFolder(images, images_root)
+    notes = ImportNotes()
+    folder = ImageFolder(images, images_root, notes)
     files = _find_files(annotations)
     if image_set is not None:
         files = _choose(files, Path(image_set))
     labels = number_labels(_find_names(files.values()) if names is None else (), names)
-    images_by_name = _Images(folder, walk_files(images))
-    notes = ImportNotes()
+    images_by_name = _Images(folder, images_root, walk_files(images))
     records = _to_records(files, images_by_name, labels, notes, complete=image_set is None)
     return ImportedDataset(tuple(labels.values()), records, notes)
 
@@ -93,38 +94,49 @@ def _find_names(files: Iterable[Path]) -> Iterator[str]:
 class _Images:
     """The images of a folder, and which XML file each belongs to."""
 
-    def __init__(self, folder: ImageFolder, names: Iterable[str]) -> None:
+    def __init__(self, folder: ImageFolder, images_root: Path, names: Iterable[str]) -> None:
         self.folder = folder
-        self._names = list(names)
+        self._root = images_root
+        self._filenames = {name: folder.filename_of_found(name) for name in names}
         self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
-        for name in self._names:
-            self._by_stem[strip_suffix(name)].append(name)
+        for name, filename in self._filenames.items():
+            self._by_stem[strip_suffix(name)].append(filename)
         self._owners: dict[str, str] = {}
 
     def claim(self, key: str, stated: str) -> str:
-        """Give the image of the XML file with that name; `stated` is its `<filename>`.
+        """Give the `filename` of the image of the XML file with that name; `stated` is its `<filename>`.
 
         Raises:
             AnnotationError: none or several can be meant, or another XML file has it.
         """
-        name = self._find(key, stated)
-        owner = self._owners.setdefault(name, key)
+        filename = self._find(key, stated)
+        owner = self._owners.setdefault(filename, key)
         if owner != key:
-            raise AnnotationError(f"expected an image of its own, but {name!r} belongs to {owner}.xml already")
-        return name
+            raise AnnotationError(f"expected an image of its own, but {filename!r} belongs to {owner}.xml already")
+        return filename
+
+    def read_size(self, filename: str) -> tuple[int, int] | None:
+        """Give the width and the height of an image's upright frame; None where its file cannot be read."""
+        return inspect_image(self._root / filename).upright
 
     def find_unclaimed(self, keys: Collection[str]) -> Iterator[str]:
         """Give the images that no XML file names, nor is named like."""
-        return (name for name in self._names if name not in self._owners and strip_suffix(name) not in keys)
+        for name, filename in self._filenames.items():
+            if filename not in self._owners and strip_suffix(name) not in keys:
+                yield name
 
     def _find(self, key: str, stated: str) -> str:
         named_alike = self._by_stem.get(key, [])
-        stated_name = str(PurePosixPath(key).parent / stated)
         if len(named_alike) == 1:
             return named_alike[0]
-        if stated and (not named_alike or stated_name in named_alike):
-            return stated_name  # if it is missing, the encoder will say so
+        filename = self._look_up(key, stated) if stated else ""
+        if stated and (not named_alike or filename in named_alike):
+            return filename  # if it is missing, the encoder will say so
         raise AnnotationError(f"expected one image named {key}.*, or <filename>, but got {named_alike or 'neither'}")
+
+    def _look_up(self, key: str, stated: str) -> str:
+        """Give the `filename` of the image that `<filename>` names, which starts from the folder of the XML file."""
+        return self.folder.filename(stated if is_absolute(stated) else str(PurePosixPath(key).parent / stated))
 
 
 def _to_records(
@@ -146,14 +158,14 @@ def _to_records(
 def _to_record(
     key: str, root: Element, images: _Images, labels: Mapping[str, Label], counts: Counter[str]
 ) -> ImageRecord:
-    name = images.claim(key, root.find_text("filename"))
+    filename = images.claim(key, root.find_text("filename"))
     found = _find_objects(root)
-    size = _find_size(root) or inspect_image(images.folder.path / name).upright
+    size = _find_size(root) or images.read_size(filename)
     if size is None and found:
         raise AnnotationError("expected <size> with width and height, or a readable image", root.line)
     width, height = size or (None, None)
     return ImageRecord(
-        filename=images.folder.filename(name),
+        filename=filename,
         id=key,
         object=to_objects([_to_instance(each, labels, *size, counts) for each in found if size]),
         extra=_to_extra(found),

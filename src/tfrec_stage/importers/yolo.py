@@ -18,7 +18,7 @@ from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
 from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
 from tfrec_stage.importers.labels import show_names
 from tfrec_stage.importers.outlines import polygon_area
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
+from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
 from tfrec_stage.importers.yolo_names import (
     CLASSES_NAME,
     KeypointShape,
@@ -68,7 +68,7 @@ def read(
             them disagree.
     """
     folder = ImageFolder(images, images_root)
-    sources, notes = Sources.of(annotations), ImportNotes()
+    sources, notes = Sources.of(annotations), folder.notes
     absent = [path for path in sources.yamls if not path.exists()]
     stated = read_data_yaml([] if len(absent) == len(sources.yamls) else sources.yamls)
     labels_folder = _find_labels_folder(sources.folders, images)
@@ -127,7 +127,7 @@ def _to_records(
         if problems:
             yield from problems
         else:
-            yield ImageRecord(filename=folder.filename(name), id=name, object=objects)
+            yield ImageRecord(filename=folder.filename_of_found(name), id=name, object=objects)
     for key in sorted(without_image):
         yield Problem(str(label_files[key]), f"expected an image {key}.* in {folder.path}, but got none")
 
