@@ -127,6 +127,8 @@ def test_values_that_no_json_holds_concern_their_record_alone(given: dict, messa
         pytest.param({"filename": "a", "id": object()}, id="an id that is nothing"),
         pytest.param({**GOOD, "clas": {}, "extra": object()}, id="an unknown key beside what cannot be stored"),
         pytest.param({**GOOD, "object": {"bbox": {"zmin": []}}}, id="an unknown key deep within"),
+        pytest.param({**GOOD, "clas": None}, id="an unknown key of None"),
+        pytest.param({**GOOD, "object": {"bbox": {"zmin": None}}}, id="an unknown key of None deep within"),
     ],
 )
 def test_what_puts_the_manifest_in_doubt_is_raised(given: Any) -> None:

@@ -47,13 +47,13 @@ def shape_faults(value: Any, path: str = "$") -> list[ShapeFault]:
 def without_nulls(value: dict[str, Any], shape: type[msgspec.Struct] = ImageRecord) -> dict[str, Any]:
     """The same record without the keys whose value is None: an absent value, whatever its type.
 
-    `extra` is taken as it is, since None is a JSON value too.
+    `extra` is taken as it is, since None is a JSON value too; and so are unknown keys, which are faults with any value.
     """
-    nested = {field.encode_name: field.type for field in msgspec.structs.fields(shape) if _is_shape(field.type)}
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
     return {
-        key: without_nulls(item, nested[key]) if key in nested and isinstance(item, dict) else item
+        key: without_nulls(item, types[key]) if isinstance(item, dict) and _is_shape(types.get(key)) else item
         for key, item in value.items()
-        if item is not None or key == "extra"
+        if item is not None or key == "extra" or key not in types
     }
 
 
