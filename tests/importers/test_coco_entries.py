@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.importers.coco_files import CATEGORIES, IMAGES, PERSON, annotation
-from tfrec_stage.importers import coco
+from tfrec_stage.importers import coco, find_importer
 
 GOOD = annotation(id=8, image_id=20)
 """An annotation of the image that always comes through."""
@@ -291,18 +291,18 @@ def test_a_bad_category_is_a_problem_with_its_annotations(coco_file, read_all):
         ([{"id": 3, "name": "car"}, {"id": 4}], "category 4 has no name"),
         (
             [{"id": 0, "name": "__background__"}, {"id": 3, "name": "car"}],
-            "category 0 ('__background__') becomes class 0; take it out of `categories` unless it is meant",
+            "category 0 ('__background__') becomes class 0; take it out of the categories unless it is meant",
         ),
         (
             [{"id": 0, "name": "Background"}, {"id": 3, "name": "car"}],
-            "category 0 ('Background') becomes class 0; take it out of `categories` unless it is meant",
+            "category 0 ('Background') becomes class 0; take it out of the categories unless it is meant",
         ),
         ([{"id": 3, "name": "car"}, {"id": 3, "name": "car"}], "instances.json: category 3 ('car') is listed 2 times"),
     ],
 )
 def test_odd_categories_are_warned_of(coco_file, tmp_path, categories, warning):
     """What looks wrong is taken as it is, and named."""
-    dataset = coco.read((coco_file([annotation()], categories),), tmp_path, tmp_path)
+    dataset = find_importer("coco")((coco_file([annotation()], categories),), tmp_path, tmp_path)
     assert len(dataset.notes.warnings) == 1
     assert dataset.notes.warnings[0].endswith(warning)
 
@@ -310,7 +310,7 @@ def test_odd_categories_are_warned_of(coco_file, tmp_path, categories, warning):
 def test_a_background_among_others_is_a_class(coco_file, tmp_path):
     """Only as the first class does it take the place of the background that some consumers put there."""
     categories = [{"id": 3, "name": "car"}, {"id": 9, "name": "background"}]
-    assert not coco.read((coco_file([], categories),), tmp_path, tmp_path).notes.warnings
+    assert not find_importer("coco")((coco_file([], categories),), tmp_path, tmp_path).notes.warnings
 
 
 def test_keypoints_without_names_are_warned_of(coco_file, tmp_path):

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from types import GeneratorType
 
 import pytest
@@ -69,6 +70,53 @@ def test_problems_are_in_every_split(coco_file, tmp_path):
     coco_file.write_text(json.dumps(content))
     records = find_importer("coco", keep=lambda _: False)((coco_file,), tmp_path, tmp_path).records
     assert [each.message for each in records] == ["annotations[0] (id 1): image 9 is not in `images`"]
+
+
+@pytest.mark.parametrize(
+    ("name", "annotations", "options", "warnings"),
+    [
+        ("yolo", (), {"names": ["cat", "dog"]}, []),
+        (
+            "yolo",
+            (),
+            {"names": ["cat", "cat", ""]},
+            ["2 categories have the name 'cat', and become 2 classes: ids 0, 1", "category 2 has no name"],
+        ),
+        (
+            "yolo",
+            (),
+            {"names": {4: "background", 7: "dog"}},
+            ["category 4 ('background') becomes class 0; take it out of the categories unless it is meant"],
+        ),
+        (
+            "csv",
+            ("boxes.csv",),
+            {},
+            ["category '__background__' becomes class 0; take it out of the categories unless it is meant"],
+        ),
+        (
+            "csv",
+            ("boxes.csv",),
+            {"class_names": "texts.csv"},
+            ["2 categories have the name 'cat', and become 2 classes: ids '/m/0', '__background__'"],
+        ),
+        (
+            "image_folder",
+            (),
+            {},
+            ["category 'Background' becomes class 0; take it out of the categories unless it is meant"],
+        ),
+    ],
+)
+def test_odd_names_of_classes_are_warned_of(tmp_path, draw, monkeypatch, *, name, annotations, options, warnings):
+    """Whatever the format, a name that two classes share, an empty one and a background as class 0 are told."""
+    monkeypatch.chdir(tmp_path)
+    draw("images/Background/0.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "boxes.csv").write_text("0.png,5,2,15,6,__background__")
+    (tmp_path / "texts.csv").write_text("/m/0,cat\n__background__,cat")
+    dataset = find_importer(name, options)(tuple(map(Path, annotations)), Path("images"), Path())
+    assert dataset.notes.warnings == warnings
 
 
 def test_an_unknown_importer_is_refused():

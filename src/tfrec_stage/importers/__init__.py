@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.importers.labels import list_odd_names
 from tfrec_stage.importers.pins import pin
 from tfrec_stage.importers.splits import SplitOptions
 from tfrec_stage.importers.values import ImportedDataset, Importer, ImportNotes, Problem
@@ -90,6 +91,7 @@ def _import(
     images_root: Path,
 ) -> ImportedDataset:
     dataset = read(annotations, images, images_root)
+    dataset.notes.warnings.extend(list_odd_names(dataset.labels))
     kept = (found for found in dataset.records if isinstance(found, Problem) or keep is None or keep(found))
     pinned = (found if isinstance(found, Problem) else pin(found, images_root) for found in kept)
     return ImportedDataset(dataset.labels, pinned, dataset.notes)

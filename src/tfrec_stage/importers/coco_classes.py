@@ -3,15 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Key
 from tfrec_stage.importers.coco_ids import expect_one_name, sort_keys
 from tfrec_stage.importers.instances import Box, Instance, Part
-from tfrec_stage.importers.labels import show_names
 from tfrec_stage.labels import Label
-
-_BACKGROUND: Final = frozenset({"background", "__background__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +32,11 @@ class Classes:
         return cls(labels, named or _max_keypoints(files))
 
     def list_warnings(self, files: Iterable[CocoFile]) -> Iterator[str]:
-        """Yield what looks wrong with the categories, a sentence each."""
+        """Yield what looks wrong with the categories besides their names, a sentence each."""
         for file in files:
             for key, count in Counter(each.id for each in file.categories).items():
                 if count > 1:
                     yield f"{file.path}: category {self._show(key)} is listed {count} times"
-        for name, count in Counter(label.text for label in self.labels.values()).items():
-            if count > 1:
-                keys = [key for key, label in self.labels.items() if label.text == name]
-                yield f"{count} categories have the name {name!r}, and become {count} classes: ids {show_names(keys)}"
-        for key, label in self.labels.items():
-            if not label.text:
-                yield f"category {key!r} has no name"
-            if label.label == 0 and label.text.lower() in _BACKGROUND:
-                yield f"category {self._show(key)} becomes class 0; take it out of `categories` unless it is meant"
         if self.num_parts and not any(label.keypoints for label in self.labels.values()):
             yield f"no category names its keypoints; every object gets {self.num_parts}, as the one with the most has"
 
