@@ -65,6 +65,16 @@ def test_images_without_any_class_folder_are_refused_once(draw, tmp_path, names)
         image_folder.read((), top, tmp_path, names=names)
 
 
+@pytest.mark.parametrize("names", [None, ["finch"]])
+def test_a_folder_without_images_is_refused(tmp_path, names):
+    """An empty folder, as of a disk that is not mounted, is no data set."""
+    (tmp_path / "train" / "finch").mkdir(parents=True)
+    top = tmp_path / "train"
+    message = f"{top}: expected a folder for each class in it, such as {top}/cat, with images, but got no image"
+    with pytest.raises(SourceError, match=f"^{re.escape(message)}$"):
+        image_folder.read((), top, tmp_path, names=names)
+
+
 def test_a_class_that_is_no_utf8_is_a_problem(birds, draw, tmp_path, sort_out):
     """A folder whose name is not UTF-8 cannot name a class; the others go on."""
     draw("train/b\udcff/a.png")

@@ -1,6 +1,6 @@
 """Folders named after classes → image records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -26,13 +26,15 @@ def read(
         names: all class names in the order of their numbers; else those found, in alphabetical order.
 
     Raises:
-        SourceError: a folder cannot be read, or no image is in the folder of a class.
+        SourceError: a folder cannot be read, there is no image, or none is in the folder of a class.
         ConfigError: `names` has one name twice.
     """
     folder = ImageFolder(images, images_root)
     found = [(top, name) for top in annotations or (images,) for name in walk_files(top)]
     classes = {_class_of(name) for _, name in found if is_utf8(name)} - {""}
-    if found and not classes:
+    if not found:
+        _refuse_empty(annotations or (images,))
+    if not classes:
         _refuse_flat(found)
     labels = number_labels(classes, names)
     return ImportedDataset(tuple(labels.values()), _to_records(found, folder, labels), folder.notes)
@@ -41,6 +43,13 @@ def read(
 def _class_of(name: str) -> str:
     parent = PurePosixPath(name).parent.as_posix()
     return "" if parent == "." else parent
+
+
+def _refuse_empty(tops: Sequence[Path]) -> NoReturn:
+    shown = ", ".join(map(str, tops))
+    raise SourceError(
+        f"{shown}: expected a folder for each class in it, such as {tops[0] / 'cat'}, with images, but got no image"
+    )
 
 
 def _refuse_flat(found: list[tuple[Path, str]]) -> NoReturn:
