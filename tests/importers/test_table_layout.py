@@ -90,6 +90,17 @@ def test_a_malformed_row_does_not_change_the_layout(read_table):
     assert [each.partition(".csv")[2] for each in problems] == [":1: expected a number as xmin, but got 'five'"]
 
 
+@pytest.mark.parametrize("number", ["nan", "NaN", "inf", "-Infinity"])
+def test_numbers_that_are_not_finite_are_problems_of_their_rows(read_table, number):
+    """NaN and infinity where edges belong concern their images, also where most rows have them."""
+    rows, problems = read_table(f"b.png,{number},2,15,6,cat\na;1.png,5,2,{number},6,cat\na.png,5,2,15,6,cat")
+    assert rows == ROWS
+    assert [each.partition(".csv")[2] for each in problems] == [
+        f":1: expected a number as xmin, but got {number!r}",
+        f":2: expected a number as xmax, but got {number!r}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "options"),
     [

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.table_kinds import EDGES, KERAS_RETINANET, ROLES, Layout, role_of, to_number
+from tfrec_stage.importers.table_kinds import EDGES, KERAS_RETINANET, ROLES, Layout, role_of, to_number, with_point
 from tfrec_stage.importers.table_text import TextRow
 
 
@@ -62,12 +62,21 @@ def _is_number(text: str) -> bool:
     return math.isfinite(to_number(text))
 
 
+def _is_written_as_number(text: str) -> bool:
+    """Whether it is a number, finite or not: NaN is what is wrong with one row, and no sign of another table."""
+    try:
+        float(with_point(text))
+    except ValueError:
+        return False
+    return True
+
+
 def _has_shape(row: TextRow, places: Mapping[str, int]) -> bool:
     """Whether it has four numbers where edges belong, or is an image without objects."""
     edges = _edges(row, places)
-    return not any(edges) or all(map(_is_number, edges))
+    return not any(edges) or all(map(_is_written_as_number, edges))
 
 
 def _is_header(row: TextRow, places: Mapping[str, int]) -> bool:
     edges = _edges(row, places)
-    return all(edges) and not any(map(_is_number, edges))
+    return all(edges) and not any(map(_is_written_as_number, edges))
