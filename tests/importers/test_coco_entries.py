@@ -91,6 +91,8 @@ def test_a_stated_box_counts_more_than_a_derived_one(coco_file, read_all):
         ({"area": None, "segmentation": [[1, 2, 3]]}, "`segmentation`: expected x and y of each point of a polygon"),
         ({"area": "big"}, "expected a finite number in `area`, but got 'big'"),
         ({"area": math.inf}, "expected a finite number in `area`, but got inf"),
+        ({"iscrowd": 2}, "expected 0 or 1 in `iscrowd`, but got 2"),
+        ({"iscrowd": -1}, "expected 0 or 1 in `iscrowd`, but got -1"),
         ({"iscrowd": 2.5}, "expected 0 or 1 in `iscrowd`, but got 2.5"),
         ({"iscrowd": [1]}, "expected 0 or 1 in `iscrowd`, but got [1]"),
         ({"keypoints": [1, 2, math.nan]}, "expected a list of finite numbers in `keypoints`, but got [1, 2, nan]"),

@@ -6,7 +6,7 @@ Source: the data format on https://cocodataset.org/#format-data.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from tfrec_stage.importers.outlines import Box, Outline, outline_area
 from tfrec_stage.records import Size
 
 Key = int | str
+_Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]
 _NO_OUTLINE: Final = msgspec.Raw(b"null")
 
 
@@ -49,7 +50,7 @@ class Annotation(msgspec.Struct, gc=False):
     """x, y, width, height in pixels."""
     area: float | None = None
     """In square pixels."""
-    iscrowd: int | bool | None = 0
+    iscrowd: _Flag | bool | None = 0
     keypoints: tuple[float, ...] = ()
     """x, y in pixels and visibility of each."""
     segmentation: msgspec.Raw = _NO_OUTLINE
