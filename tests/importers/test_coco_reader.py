@@ -106,9 +106,10 @@ def image_label(**changes):
     return {"id": 7, "image_id": 3, "category_id": 3} | changes
 
 
-def test_annotations_without_boxes_give_the_class_of_the_image(read_content):
+@pytest.mark.parametrize("empty", [{}, {"bbox": [], "segmentation": [], "area": 0, "iscrowd": 0}])
+def test_annotations_without_boxes_give_the_class_of_the_image(read_content, empty):
     """Where no annotation of the file has a box, its category is that of the image; counted."""
-    entries = [image_label(), image_label(id=8)]
+    entries = [image_label(**empty), image_label(id=8, **empty)]
     _, records, problems, notes = read_content(FILE | {"annotations": entries})
     assert [(each.id, each.class_.label, each.class_.text, each.object.size) for each in records] == [
         ("3", 1, "car", 0),

@@ -109,7 +109,7 @@ class CocoFile:
     @property
     def gives_image_classes(self) -> bool:
         """Whether the annotations give the class of their whole image: none of them has a box or an area."""
-        return all(each.bbox is None and each.area is None for each in self.annotations)
+        return all(each.bbox is None and not each.area for each in self.annotations)
 
 
 def place_of(section: str, key: Key, entry_id: object = None) -> str:
