@@ -345,3 +345,34 @@ def test_what_an_importer_notes_is_told(
     told = capsys.readouterr()
     assert "  3 boxes derived from outlines\n" in told.out
     assert "  warning: two classes are named cat\n" in told.err
+
+
+@pytest.mark.parametrize(
+    ("importer", "annotations", "content", "message"),
+    [
+        pytest.param("csv", "annotations/train.csv", TENSORFLOW_CSV.splitlines()[0] + "\n", "", id="a header alone"),
+        pytest.param(
+            "coco", "annotations/none.json", '{"images": [], "annotations": [], "categories": []}', "", id="no image"
+        ),
+        pytest.param(
+            "csv",
+            "annotations/train.csv",
+            TENSORFLOW_CSV.splitlines()[0] + "\n0.jpg,20,10,cat,5,x,15,6\n",
+            "; the first of 1 problems: ",
+            id="problems alone",
+        ),
+    ],
+)
+def test_an_import_of_nothing_replaces_nothing(
+    workspace: Path, importer: str, annotations: str, content: str, message: str
+) -> None:
+    """Without a single record the manifest of before stays, labels too, and one line says so."""
+    write_csv(workspace)
+    stage("stage=manifest", "importer=csv", directory=workspace)
+    before = {path.name: path.read_bytes() for path in (workspace / "data" / "manifests" / "train").iterdir()}
+    write(workspace, annotations, content)
+    overrides = [f"importer={importer}", f"importer.annotations=[data/raw/{annotations}]"]
+    done = stage("stage=manifest", *overrides, directory=workspace, expect=1)
+    assert done.stderr.startswith(f"error: expected images, but the annotations give no image record{message}")
+    assert {path.name: path.read_bytes() for path in (workspace / "data" / "manifests" / "train").iterdir()} == before
+    assert len(before) == 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tfrec_stage.errors import SourceError
 from tfrec_stage.importers import ImportedDataset, ImportNotes, Problem
 from tfrec_stage.labels import Label, write_labels
 from tfrec_stage.manifest import write_manifest
@@ -32,6 +33,7 @@ def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
 
     Raises:
         OutputError: they cannot be written.
+        SourceError: there is no record at all; an earlier manifest is left as it was.
     """
     problems: list[Problem] = []
     records = write_manifest(manifest, _records(dataset.records, problems))
@@ -40,8 +42,13 @@ def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
 
 
 def _records(found: Iterable[ImageRecord | Problem], problems: list[Problem]) -> Iterator[ImageRecord]:
+    is_empty = True
     for item in found:
         if isinstance(item, Problem):
             problems.append(item)
         else:
+            is_empty = False
             yield item
+    if is_empty:  # most likely a wrong folder: what is raised here keeps the manifest from being written
+        first = f"; the first of {len(problems):,} problems: {problems[0]}" if problems else ""
+        raise SourceError(f"expected images, but the annotations give no image record{first}; look at `importer`")
