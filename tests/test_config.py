@@ -17,6 +17,7 @@ from tfrec_stage.errors import ConfigError
         ("7", 3, 7),
         ("0.5%", 1000, 5),
         ("0.5%", 199, 0),  # rounded down
+        ("0.57%", 10_000, 57),  # 0.57 * 10_000 is a little less than 5700
         ("100%", 7, 7),
         (" 1 % ", 100, 1),
         ("0%", 100, 0),

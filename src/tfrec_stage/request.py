@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,7 @@ class FailureLimit:
             raise ConfigError(
                 f"max_failures: expected a number or a percentage such as 0.1%, but got {show(self.text)}"
             )
-        return int(limit * images / 100) if is_share else int(limit)
+        return int(Fraction(repr(limit)) * images / 100) if is_share else int(limit)  # floats would lose some
 
 
 @dataclass(frozen=True, slots=True)
