@@ -49,7 +49,11 @@ extras = st.recursive(
 def test_bytes_do_not_depend_on_the_seed_of_hashes(tmp_path: Path, drawn: list[Any]) -> None:
     """Shards, what lies beside them and what is told of failures are the same, sets in `extra` included."""
     (tmp_path / "a.jpg").write_bytes(encode_noise(1))
-    always = [{"tags": {"pear", "apple", "fig", "plum"}}, {"pairs": {(2, "b"), (1, "a"), (0, "c")}}]
+    always = [
+        {"tags": {"pear", "apple", "fig", "plum"}},
+        {"pairs": {(2, "b"), (1, "a"), (0, "c")}},
+        {"groups": {frozenset({"pear"}), frozenset({"apple"}), frozenset({"fig"}), frozenset({"plum", "date"})}},
+    ]
     dataset = [
         {"filename": "a.jpg", "id": number, "class": {"text": f"{number % 3}"}, "extra": extra}
         for number, extra in enumerate([*always, *drawn])

@@ -1,6 +1,7 @@
 """One record: taken as what it means, or told what is wrong with it, or refused with the whole manifest."""
 
 import json
+import math
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_what_makes_no_sense_concerns_its_record_alone(given: dict, message: str
             {"extra": {"tags": {1, "a"}}},
             "`$.extra.tags`: expected a set whose values can be sorted, or a list, but got a value of type set",
             id="a set without an order",
+        ),
+        pytest.param(
+            {"extra": [{frozenset("ab"), frozenset("cd")}]},
+            "`$.extra[0]`: expected a set whose values can be sorted, or a list, but got a value of type set",
+            id="of two sets neither is the smaller one",
+        ),
+        pytest.param(
+            {"extra": {("a", frozenset("b")), ("a", frozenset("c"))}},
+            "`$.extra`: expected a set whose values can be sorted, or a list, but got a value of type set",
+            id="nor of two tuples that hold sets",
+        ),
+        pytest.param(
+            {"extra": {math.nan, 1.0}},
+            "`$.extra`: expected a set whose values can be sorted, or a list, but got a value of type set",
+            id="nor NaN and a number",
         ),
         pytest.param(
             {"extra": cyclic()},

@@ -36,6 +36,16 @@ def test_what_is_not_utf8_is_escaped() -> None:
     }
 
 
+def test_a_set_without_an_order_is_not_written() -> None:
+    """Its line would be another one in every process; the rest of the record is there."""
+    record = {"filename": "a", "id": "a", "extra": {"groups": {frozenset("ab"), frozenset("cd")}, "tags": {"y", "x"}}}
+    assert msgspec.json.decode(encode_line(record)) == {
+        "filename": "a",
+        "id": "a",
+        "extra": {"groups": "a value of type set", "tags": ["x", "y"]},
+    }
+
+
 def test_keys_become_text() -> None:
     """As in JSON, whose keys are strings: numbers as keys of `extra` are no error."""
     assert to_builtins({"extra": {1: {2: "x"}}}) == {"extra": {"1": {"2": "x"}}}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tfrec_stage.manifest.plain import find_unstorable, to_builtins
+from tfrec_stage.manifest.plain import find_unstorable, has_set_without_order, to_builtins
 from tfrec_stage.manifest.shape import shape_faults, without_nulls
 from tfrec_stage.records import MAX_NESTING, ImageRecord, InvalidRecord, ParsedRecord
 
@@ -57,6 +57,8 @@ def convert_record(values: Mapping[str, Any]) -> ParsedRecord:
     try:
         plain = to_builtins(_with_bytes(values))
     except (TypeError, ValueError, RecursionError):
+        return _explain_values(values)
+    if has_set_without_order(values.get("extra")):  # elsewhere no set may hold sets
         return _explain_values(values)
     try:
         return msgspec.convert(plain, ImageRecord, builtin_types=(bytes,))

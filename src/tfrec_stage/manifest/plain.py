@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from math import isnan
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from tfrec_stage.records import MAX_NESTING
 
 _TOO_DEEP: Final = f"expected at most {MAX_NESTING} levels of lists and objects, but got more"
+_UNSORTED: Final = "expected a set whose values can be sorted, or a list, but got {}"
 _LONG_BITS: Final = 10_000
 """Python refuses to write longer integers in decimal digits (4,300 of them, by default)."""
 
@@ -16,13 +18,39 @@ _LONG_BITS: Final = 10_000
 def to_builtins(record: Any) -> Any:
     """Plain dicts, lists, numbers, strings and bytes; NumPy's values, tuples, sets and paths may stand for them.
 
-    Sets come sorted, for their own order depends on the process (PYTHONHASHSEED).
+    Sets come sorted, for their own order depends on the process (PYTHONHASHSEED); see also `has_set_without_order`.
 
     Raises:
         TypeError: a value is nothing like JSON, or a set of values that have no order.
         RecursionError: it is nested too deep, for example holds itself.
     """
     return msgspec.to_builtins(record, builtin_types=(bytes,), str_keys=True, enc_hook=_plain, order="deterministic")
+
+
+def has_set_without_order(value: Any) -> bool:
+    """Whether there is a set that can be sorted, but comes in another order in every process.
+
+    For Python a set is smaller than another if it is a part of it, so that of two neither may be; and NaN is neither
+    smaller nor larger than any number.
+
+    Args:
+        value: what `to_builtins` takes.
+
+    >>> has_set_without_order({"a": [{1, 2}]}), has_set_without_order([{frozenset("a"), frozenset("b")}])
+    (False, True)
+    """
+    if isinstance(value, (set, frozenset)):
+        return any(map(_has_no_order, value))
+    if not isinstance(value, (Mapping, list, tuple)):
+        return False
+    return any(map(has_set_without_order, value.values() if isinstance(value, Mapping) else value))
+
+
+def _has_no_order(item: Any) -> bool:
+    """Whether a value in a set has no place among the others; a tuple has none if one of its values has none."""
+    if isinstance(item, tuple):
+        return any(map(_has_no_order, item))
+    return isinstance(item, frozenset) or (isinstance(item, float) and isnan(item))
 
 
 def _is_too_deep(value: Any) -> bool:
@@ -51,15 +79,14 @@ def find_unstorable(value: Any, path: str) -> str | None:
 
 
 def _refusal(value: Any) -> str | None:
+    is_set = isinstance(value, (set, frozenset))
     try:
         to_builtins(value)
     except TypeError as error:
-        if isinstance(value, (set, frozenset)):
-            return f"expected a set whose values can be sorted, or a list, but got {_show(value)}"
-        return str(error)
+        return _UNSORTED.format(_show(value)) if is_set else str(error)
     except (ValueError, RecursionError) as error:
         return f"this value cannot be stored: {error}"
-    return None
+    return _UNSORTED.format(_show(value)) if is_set and has_set_without_order(value) else None
 
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
@@ -70,7 +97,10 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
     """
     try:
         plain = to_builtins(record)
+        is_storable = not has_set_without_order(record)
     except (TypeError, ValueError, RecursionError):
+        is_storable = False
+    if not is_storable:
         plain = {key: _show(value) if _is_too_deep(value) else _storable(value) for key, value in record.items()}
     try:
         return msgspec.json.encode(plain) + b"\n"
