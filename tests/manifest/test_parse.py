@@ -2,8 +2,10 @@
 
 import json
 import math
-from collections import OrderedDict
+from collections import ChainMap, OrderedDict, UserDict
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -196,6 +198,20 @@ def test_mappings_and_paths_are_taken() -> None:
     record = OrderedDict(filename=Path("a.jpg"), id="a", encoded=bytearray(b"x"), **IMAGE)
     assert convert_record(record).filename == "a.jpg"
     assert isinstance(record["encoded"], bytearray)
+
+
+@pytest.mark.parametrize("kind", [UserDict, ChainMap, MappingProxyType])
+def test_mappings_that_are_no_dict_are_taken(kind: Callable[[dict], Any]) -> None:
+    """As the whole record, and wherever one has an object."""
+    record = {**GOOD, "class": {"label": 1}, "extra": {"a": {"b": 1}}}
+    wrapped = kind({**GOOD, "class": kind({"label": 1}), "extra": kind({"a": kind({"b": 1})})})
+    assert convert_record(wrapped) == convert_record(record)
+
+
+@pytest.mark.parametrize("name", [7.0, np.float64(7), np.int64(7), 7, "7"])
+def test_an_invalid_record_has_the_id_of_a_sound_one(name: Any) -> None:
+    """Or another record with this id would not be seen."""
+    assert convert_record({"filename": 3, "id": name}).id == convert_record({"filename": "a", "id": name}).id == "7"
 
 
 def test_the_deepest_extra_that_is_stored() -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from tfrec_stage.manifest.plain import find_unstorable, has_set_without_order, to_builtins
 from tfrec_stage.manifest.shape import shape_faults, without_nulls
-from tfrec_stage.records import MAX_NESTING, ImageRecord, InvalidRecord, ParsedRecord
+from tfrec_stage.records import MAX_NESTING, ImageRecord, Int64, InvalidRecord, ParsedRecord
 
 _REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode = msgspec.json.Decoder(ImageRecord).decode
@@ -81,7 +81,12 @@ def _invalid(values: Any, faults: list[str], otherwise: str = "") -> InvalidReco
     if any(fault.stops_all for fault in found):
         raise UnusableRecordError(told)
     filename = values.get("filename")
-    return InvalidRecord(str(values["id"]), "; ".join(told), filename if isinstance(filename, str) else "")
+    return InvalidRecord(_convert_id(values["id"]), "; ".join(told), filename if isinstance(filename, str) else "")
+
+
+def _convert_id(value: Any) -> str:
+    """An id as a sound record would have it: 7 for 7.0, or two records with one id would not be seen."""
+    return str(msgspec.convert(value, str | Int64, strict=False))
 
 
 def _explain_json(data: bytes) -> ParsedRecord:

@@ -123,6 +123,8 @@ def _show(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):  # another one than dict, for example a UserDict
+        return dict(value)
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays, without importing NumPy
         return value.tolist()
     if isinstance(value, os.PathLike):
