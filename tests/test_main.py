@@ -180,6 +180,25 @@ def test_failures_are_a_manifest(workspace: Path) -> None:
     assert stage(*overrides, directory=workspace).stdout.startswith("train: 1 images in 1 shards")
 
 
+@pytest.mark.parametrize(
+    ("max_failures", "code", "kept"),
+    [(0, 3, "data/shards/train.failures.jsonl"), (1, 0, "data/shards/train/failures.jsonl")],
+)
+def test_failures_are_no_manifest_for_their_own_output(
+    workspace: Path, max_failures: int, code: int, kept: str
+) -> None:
+    """The build that reads the list would remove it, with what somebody has mended in it by hand."""
+    (workspace / "data" / "raw" / "images" / "0003.jpeg").unlink()
+    stage(f"max_failures={max_failures}", directory=workspace, expect=code)
+    content = (workspace / kept).read_bytes()
+    done = stage(f"manifest={kept}", "max_failures=100%", directory=workspace, expect=1)
+    assert done.stderr == (
+        f"error: manifest: expected a file of its own, but '{kept}' is the list of failures that this build replaces; "
+        "name another\n"
+    )
+    assert (workspace / kept).read_bytes() == content
+
+
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"], ["-h", "dataset=val"]])
 def test_help_answers_without_the_heavy_parts(workspace: Path, flag: list[str]) -> None:
     """--help and --cfg job show the configuration and import neither TensorFlow nor DVC, nor the build."""

@@ -91,7 +91,8 @@ class BuildRequest:
     @property
     def refused_failures_path(self) -> Path:
         """Where the records that failed are kept if the build does not replace the output directory."""
-        return self.output_directory.with_name(f"{self.output_directory.name}.{FAILURES_NAME}")
+        output = self.output_directory  # which may have no name, as long as nobody has refused it
+        return output.parent / f"{output.name}.{FAILURES_NAME}"
 
     def refuse_unusable_paths(self) -> None:
         """See to it that shards can go where they are asked to go; nothing is read or written.

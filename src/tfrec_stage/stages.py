@@ -22,6 +22,7 @@ from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.progress.lines import ProgressLines
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.shards.cache_cleaning import clean_cache
+from tfrec_stage.shards.index import FAILURES_NAME
 
 EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
@@ -70,9 +71,12 @@ def run_shards(config: StageConfig) -> int:
         engine=config.engine_options,
         failure_limit=config.failure_limit,
     )
+    manifest = parse_path("manifest", config.manifest)
+    for path in (request.output_directory / FAILURES_NAME, request.refused_failures_path):
+        refuse_same("manifest", manifest, {"the list of failures that this build replaces": path})
     try:
         with _listener(config.progress) as listener:
-            report = build(_open(Path(config.manifest)), request, listener)
+            report = build(_open(manifest), request, listener)
     except TooManyFailuresError as refused:
         _complain(str(refused))
         _show_failures(refused.by_reason, refused.examples)
