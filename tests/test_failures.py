@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -104,6 +105,22 @@ class TestImagesAreGone:
             create(dataset, "train", tmp_path / "out", 2, 1)
         assert files(tmp_path / "out") == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out", "out.failures.jsonl"]
+
+    def test_create_refuses_where_the_output_is_gone(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """DVC removes it before: the store does not forget its shards for that, and the next build takes them."""
+        dataset = make_dataset(6)
+        create(dataset, "train", tmp_path / "out", 2, 1, store_dir=tmp_path / "store")
+        content, stored = read_all(tmp_path / "out"), files(tmp_path / "store" / "v1" / "shards")
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "images").rename(tmp_path / "away")
+        message = "6 of 6 images failed, and the newest build in the store has records; .* was not made"
+        with pytest.raises(TooManyFailuresError, match=message):
+            create(dataset, "train", tmp_path / "out", 2, 1, store_dir=tmp_path / "store")
+        assert stored.items() <= files(tmp_path / "store" / "v1" / "shards").items()
+        (tmp_path / "away").rename(tmp_path / "images")
+        create(dataset, "train", tmp_path / "out", 2, 1, store_dir=tmp_path / "store")
+        assert read_all(tmp_path / "out") == content
+        assert files(tmp_path / "store" / "v1" / "shards") == stored
 
     def test_create_may_be_told_to(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
         """With `max_failures="100%"` they are."""

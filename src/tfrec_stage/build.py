@@ -32,6 +32,7 @@ from tfrec_stage.shards.index import (
     write_index,
     write_stats,
 )
+from tfrec_stage.shards.shelf import Shelf
 from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.shards.store import open_shelf
 
@@ -92,7 +93,7 @@ def build(
                 made = making.link_unchanged(known_as) or making.make()
                 failures = _write_failures(directory, source, request, made, on_failure)
             statistics = _add_up(made.shards)
-            if verdict := _reason_to_refuse(request, statistics):
+            if verdict := _reason_to_refuse(request, statistics, shelf):
                 shelf.refuse(made.as_build(None), made.notes)
                 raise _refused(verdict, request, failures, directory)
             write_classes(directory, count_classes(statistics, request.labels, source))
@@ -146,7 +147,7 @@ def _add_up(made: Sequence[MadeShard]) -> Statistics:
     return statistics
 
 
-def _reason_to_refuse(request: BuildRequest, statistics: Statistics) -> str | None:
+def _reason_to_refuse(request: BuildRequest, statistics: Statistics, shelf: Shelf) -> str | None:
     """Why the build must not replace what is there, if anything forbids it."""
     failed, total = statistics.failed, statistics.images + statistics.failed
     counted = f"{failed:,} of {total:,} images failed"
@@ -154,8 +155,20 @@ def _reason_to_refuse(request: BuildRequest, statistics: Statistics) -> str | No
         is_allowed = failed <= request.failure_limit.allowed(total)
         return None if is_allowed else f"{counted}, more than max_failures={request.failure_limit.text} allows"
     # Most likely a disk is not mounted, or images_root is another.
-    is_loss = not statistics.images and any(records for records, _ in stated_shards(request.output_directory).values())
-    return f"{counted}, and the build that is there has records" if is_loss else None
+    lost = None if statistics.images else _build_with_records(request, shelf)
+    return f"{counted}, and {lost} has records" if lost else None
+
+
+def _build_with_records(request: BuildRequest, shelf: Shelf) -> str | None:
+    """What has records and would be replaced, if anything does: the output, or only what the store knows of it.
+
+    Whoever builds in a stage of DVC finds the output removed; the store would forget its shards all the same.
+    """
+    if any(records for records, _ in stated_shards(request.output_directory).values()):
+        return "the build that is there"
+    newest = map(shelf.find, shelf.newest().fingerprints)
+    is_known = any(shard.account.records for shard in newest if shard is not None)
+    return "the newest build in the store" if is_known else None
 
 
 def _refused(verdict: str, request: BuildRequest, failures: FailureSummary, directory: Path) -> TooManyFailuresError:
