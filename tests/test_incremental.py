@@ -274,6 +274,16 @@ class TestImages:
         project.build()
         assert read_all(project.out) == project.build_clean()
 
+    def test_another_image_of_the_same_time_and_length(self, tmp_path: Path) -> None:
+        """As `tar` leaves it, which writes over a file or into the inode of one that was removed, and sets its time."""
+        project = Project.of(tmp_path, COUNT, is_pinned=False)
+        settle(project)
+        project.build()
+        project.build()
+        change_unseen(project.image("7"))
+        project.build()
+        assert read_all(project.out) == project.build_clean()
+
     def test_an_image_that_changes_between_hashing_and_encoding(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

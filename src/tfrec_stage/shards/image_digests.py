@@ -26,12 +26,29 @@ SETTLED_NS: Final = 2_000_000_000
 """A file that changed less than this before it was read may change again within its clock's grain: it is not noted."""
 
 
+class ImageStamp(Stamp, frozen=True, array_like=True, gc=False):
+    """The stamp of an image, which also tells a file that was given the time of the one in whose place it is.
+
+    `tar` and `rsync -t` give it, a new file often gets the inode of one that was just removed, and images without
+    compression are all of one length. A shard of the store has no such stamp, for each link changes its `ctime_ns`.
+    """
+
+    ctime_ns: int = 0
+    """Time of the last change of content, name or permissions, in nanoseconds; no program can set it."""
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> "ImageStamp":
+        """See `Stamp`."""
+        status = os.stat(path)  # noqa: PTH116 - as in Stamp
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+
+
 class DigestNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of one image file."""
 
     filename: str
     """As the record names it."""
-    stamp: Stamp | None
+    stamp: ImageStamp | None
     """Of the file, when it was read; None where it had just changed."""
     digest: bytes
     """SHA-256 of its content, 32 bytes."""
@@ -118,12 +135,12 @@ def write_notes(path: Path, notes: Iterable[DigestNote]) -> None:
 def _digest(filename: str, images_root: Path, notes: DigestNotes) -> DigestNote | None:
     path = os.path.join(images_root, filename)  # noqa: PTH118 - a Path costs as much as the stat
     try:
-        stamp = Stamp.of(path)
+        stamp = ImageStamp.of(path)
         noted = notes.get(filename)
         if noted is not None and noted.stamp == stamp:
             return noted
         is_settled = stamp.mtime_ns < time.time_ns() - SETTLED_NS  # now: a build may go on for hours
         digest = sha256(read_image_file(path)).digest()
-        return DigestNote(filename, stamp if is_settled else None, digest) if Stamp.of(path) == stamp else None
+        return DigestNote(filename, stamp if is_settled else None, digest) if ImageStamp.of(path) == stamp else None
     except (OSError, ValueError, RecordError):
         return None  # the encoder says why
