@@ -221,3 +221,11 @@ def test_the_deepest_extra_that_is_stored() -> None:
     for _ in range(MAX_NESTING + 1):
         tuples = (tuples,)
     assert isinstance(convert_record({**GOOD, "extra": tuples}), InvalidRecord)
+
+
+@pytest.mark.parametrize("levels", range(101, 1100, 37))
+def test_any_depth_is_told_as_such(levels: int) -> None:
+    """Wherever Python's own limit on recursion is met on the way, the record is invalid for the same reason."""
+    record = convert_record({**GOOD, "extra": {"a": nested(levels)}})
+    assert isinstance(record, InvalidRecord)
+    assert "at most 100 levels of lists and objects" in record.message

@@ -56,9 +56,10 @@ def convert_record(values: Mapping[str, Any]) -> ParsedRecord:
         raise UnusableRecordError([str(fault) for fault in shape_faults(values)])
     try:
         plain = to_builtins(_with_bytes(values))
+        is_unstorable = has_set_without_order(values.get("extra"))  # elsewhere no set may hold sets
     except (TypeError, ValueError, RecursionError):
-        return _explain_values(values)
-    if has_set_without_order(values.get("extra")):  # elsewhere no set may hold sets
+        is_unstorable = True
+    if is_unstorable:
         return _explain_values(values)
     try:
         return msgspec.convert(plain, ImageRecord, builtin_types=(bytes,))
