@@ -130,8 +130,9 @@ def test_the_previous_build_stays(manifest: Manifest, monkeypatch: pytest.Monkey
     content, stored = read_all(manifest.root / "out"), manifest.stored()
     changed = [{**record, "extra": "new"} for record in before]
     manifest.write(changed)
+    count = COUNT if manifest.form == "list" else 3  # create() copies its list: only what the records hold may change
     with monkeypatch.context() as context:
-        edit_before(context, "_write", lambda: manifest.write([*reversed(changed)][:3]))
+        edit_before(context, "_write", lambda: manifest.write([*reversed(changed)][:count]))
         if manifest.form == "array":
             manifest.build()
             return
