@@ -216,7 +216,8 @@ class TestRecordsThatAreInvalid:
     @pytest.mark.parametrize(
         ("extra", "message"),
         [
-            pytest.param({"icon": b"\x89PNG"}, "image/extra: ", id="bytes"),
+            pytest.param({"icon": b"\x89PNG"}, "image/extra: `$.extra.icon`: ", id="bytes"),
+            pytest.param({"icon": bytearray(b"\x89PNG")}, "image/extra: `$.extra.icon`: ", id="a buffer of bytes"),
             pytest.param({"n": [1, float("nan")]}, "image/extra: ", id="not a number"),
             pytest.param({"n": 10**5000}, "image/extra: ", id="a number of thousands of digits"),
         ],

@@ -10,7 +10,7 @@ import pytest
 from tests.disk import DiskLog, names
 from tfrec_stage.directories import replaced_directory
 from tfrec_stage.errors import OutputError
-from tfrec_stage.files import atomic_writer, link_file, make_directories, sync_directory, write_file
+from tfrec_stage.files import atomic_writer, link_file, make_directories, move_file, sync_directory, write_file
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -162,3 +162,33 @@ def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     link_file(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == content
     assert log.events == [("sync", "b")]
+
+
+def test_a_file_is_moved_over_an_earlier_one(tmp_path: Path) -> None:
+    """It appears whole in its new place, and nothing is left in the old one."""
+    (tmp_path / "old").write_bytes(b"new content")
+    (tmp_path / "new").write_bytes(b"earlier")
+    move_file(tmp_path / "old", tmp_path / "new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"new": b"new content"}
+
+
+def test_a_file_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it cannot be renamed it is copied, and gets its name when it is whole; other errors are told."""
+    rename = Path.replace
+    (tmp_path / "old").write_bytes(b"content")
+
+    def refuse(number: int) -> None:
+        def replace(path: Path, target: Path) -> Path:
+            if path.name == "old":
+                raise OSError(number, os.strerror(number))
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+
+    refuse(errno.EXDEV)
+    move_file(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == b"content"
+    refuse(errno.EACCES)
+    with pytest.raises(OutputError, match=r"cannot write .*other: Permission denied"):
+        move_file(tmp_path / "old", tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]

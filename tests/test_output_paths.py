@@ -65,6 +65,7 @@ def refusal(directory: Path, dataset: list, kind: type[TfrecStageError], **optio
         (f"{LONG}/out", OutputError, "output_dir: the file system takes no name that is as long as"),
         (f"new/{LONG}/out", OutputError, "output_dir: the file system takes no name that is as long as"),
         ("n" * 250, OutputError, "output_dir: the file system takes no name that is as long as"),
+        ("n" * 225, OutputError, "output_dir: the file system takes no name that is as long as"),
         ("/".join(["n" * 200] * 25), OutputError, "output_dir: the file system takes no name that is as long as"),
         ("file/out", OutputError, "output_dir: expected a path through directories, but .*/file is none"),
         ("file/deep/out", OutputError, "output_dir: expected a path through directories, but .*/file is none"),

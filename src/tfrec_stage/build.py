@@ -9,7 +9,7 @@ from typing import Any
 
 from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import TooManyFailuresError
-from tfrec_stage.files import copy_atomically
+from tfrec_stage.files import move_file
 from tfrec_stage.handover import FinishedDataset, handover_names, write_handover
 from tfrec_stage.handover.class_names import count_classes
 from tfrec_stage.making import Made, MadeShard, Making, request_digest
@@ -174,7 +174,7 @@ def _build_with_records(request: BuildRequest, shelf: Shelf) -> str | None:
 def _refused(verdict: str, request: BuildRequest, failures: FailureSummary, directory: Path) -> TooManyFailuresError:
     """The error to raise; the failures are kept beside the output directory."""
     output, kept = request.output_directory, request.refused_failures_path
-    copy_atomically(directory / FAILURES_NAME, kept)
+    move_file(directory / FAILURES_NAME, kept)
     state = "is left as it was" if output.exists() else "was not made"
     message = f"{request.name}: {verdict}; {output} {state}, and the records that failed are in {kept}"
     return TooManyFailuresError(message, kept, failures.by_reason, failures.examples)

@@ -61,14 +61,18 @@ def write_file(path: Path, data: bytes, *, sync_name: bool = True) -> None:
         file.write(data)
 
 
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copy a file, which gets its name only when it is whole.
+def move_file(source: Path, target: Path) -> None:
+    """Give a file another place, where it appears whole; an earlier file there is replaced.
 
     Raises:
         OutputError: the target cannot be written.
     """
-    with source.open("rb") as reader, atomic_writer(target) as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise write_error(target, error) from error
+        _copy_whole(source, target)  # a symbolic link leads to another file system
 
 
 def partial_path(path: Path) -> Path:
@@ -159,6 +163,11 @@ def link_file(source: Path, target: Path) -> None:
         if error.errno not in _CANNOT_LINK:
             raise OutputError(f"cannot link {target}: {error.strerror}") from error
         _copy_file(source, target)
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, atomic_writer(target) as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
 
 
 def _copy_file(source: Path, target: Path) -> None:

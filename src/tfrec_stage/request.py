@@ -115,6 +115,8 @@ class BuildRequest:
         refuse_inside("output_dir", output, stores)
         longest = Path(shard_name(self.name, self.num_shards, self.num_shards) + ".index")  # beside a shard
         refuse_unreplaceable_directory("output_dir", output, [partial_path(longest).name])
+        failures = self.refused_failures_path
+        refuse_impossible_names("output_dir", failures.parent, [partial_path(failures).name])
 
     @property
     def keypoint_names(self) -> KeypointNames:

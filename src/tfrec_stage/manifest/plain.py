@@ -24,7 +24,9 @@ def to_builtins(record: Any) -> Any:
         TypeError: a value is nothing like JSON, or a set of values that have no order.
         RecursionError: it is nested too deep, for example holds itself.
     """
-    return msgspec.to_builtins(record, builtin_types=(bytes,), str_keys=True, enc_hook=_plain, order="deterministic")
+    return msgspec.to_builtins(
+        record, builtin_types=(bytes, bytearray, memoryview), str_keys=True, enc_hook=_plain, order="deterministic"
+    )
 
 
 def has_set_without_order(value: Any) -> bool:
