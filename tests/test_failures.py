@@ -14,7 +14,7 @@ from tests.project import Project, files, read_all
 from tests.test_incremental import rebuild
 from tests.workspace import dvc, run
 from tfrec_stage import create
-from tfrec_stage.errors import ConfigError, TooManyFailuresError
+from tfrec_stage.errors import ConfigError, OutputError, TooManyFailuresError
 from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.shards.encoder import Identity
 from tfrec_stage.shards.failures import Failure, FailureLog, FailureSummary, FailureWriter
@@ -268,6 +268,18 @@ class TestLog:
         ]
         assert len(log) == 3
         assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+    def test_a_disk_that_takes_no_failures(self, tmp_path: Path) -> None:
+        """A file of failures that cannot be made or joined is one line, and the failures are not taken for none."""
+        (tmp_path / "dir").mkdir()
+        failure = Failure(0, "00", "image_missing", "x")
+        with FailureWriter(tmp_path / "dir") as failures, pytest.raises(OutputError, match=r"cannot write .*dir: Is a"):
+            failures.add(failure)
+        with FailureWriter(tmp_path / "task") as failures:
+            failures.add(failure)
+        with pytest.raises(OutputError, match=r"cannot write .*dir: Is a"):
+            FailureLog(tmp_path / "dir").take(tmp_path / "task")
+        assert (tmp_path / "task").exists()
 
     def test_they_are_not_held_in_memory(self, tmp_path: Path) -> None:
         """Ten thousand failures of 1,000 bytes are held in a small part of their size."""

@@ -12,7 +12,7 @@ from tfrec_stage.codecs.schema import AreaUnit
 from tfrec_stage.shards import fingerprint
 from tfrec_stage.shards.compression import Compression
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
-from tfrec_stage.shards.fingerprint import identity_digest, plain_identity
+from tfrec_stage.shards.fingerprint import KEY_SIZE, identity_digest, pixel_codec, plain_identity, shard_fingerprint
 
 OTHER: dict[str, Any] = {
     "seed": 1,
@@ -80,3 +80,52 @@ def test_another_format_rebuilds_everything(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_format_is_told_once() -> None:
     """`index.json` has it as `format_version`, and not among the options."""
     assert "format" not in plain_identity(Identity())["encode"]
+
+
+def test_names_of_parts_decide_keys() -> None:
+    """Which classes have names of parts, and each of these; the order in which classes are listed does not."""
+    identity = Identity()
+    names: list[dict[int, tuple[str, ...]]] = [
+        {},
+        {1: ("nose",)},
+        {2: ("nose",)},
+        {1: ("tail",)},
+        {1: ("nose", "tail")},
+    ]
+    assert len({identity_digest(identity, each) for each in names}) == len(names)
+    both = {1: ("nose",), 2: ("tail",)}
+    assert identity_digest(identity, both) == identity_digest(identity, dict(reversed(both.items())))
+
+
+def test_what_decides_a_fingerprint() -> None:
+    """The keys in their order, what encoded pixels and what compressed; 64 hexadecimal digits."""
+    first, second = b"a" * KEY_SIZE, b"b" * KEY_SIZE
+    made = [
+        shard_fingerprint(first + second),
+        shard_fingerprint(second + first),
+        shard_fingerprint(first),
+        shard_fingerprint(first, "pillow 1"),
+        shard_fingerprint(first, "pillow 2"),
+        shard_fingerprint(first, None, "zlib 1"),
+        shard_fingerprint(first, "pillow 1", "zlib 1"),
+        shard_fingerprint(first, "pillow 1", "zlib 2"),
+    ]
+    assert len(set(made)) == len(made)
+    assert all(len(bytes.fromhex(each)) == 32 for each in made)
+
+
+@pytest.mark.parametrize(
+    ("turbo", "expected"),
+    [("3.1.2", "pillow 13, libjpeg-turbo 3.1.2"), (None, "pillow 13, libjpeg 9.6")],
+)
+def test_what_encodes_pixels(monkeypatch: pytest.MonkeyPatch, turbo: str | None, expected: str) -> None:
+    """Pillow and the library that it was built with, each with its version: all decide the bytes of a JPEG."""
+    monkeypatch.setattr("PIL.features.check_feature", lambda name: turbo is not None and name == "libjpeg_turbo")
+    monkeypatch.setattr("PIL.features.version_feature", {"libjpeg_turbo": turbo}.get)
+    monkeypatch.setattr("PIL.features.version_codec", {"jpg": "9.6"}.get)
+    monkeypatch.setattr("PIL.features.version_module", {"pil": "13"}.get)
+    pixel_codec.cache_clear()
+    try:
+        assert pixel_codec() == expected
+    finally:
+        pixel_codec.cache_clear()

@@ -8,7 +8,7 @@ import pytest
 from tfrec_stage.manifest.parse import convert_record, decode_record
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, InvalidRecord, Objects, Parts
 from tfrec_stage.shards.encoder import Identity
-from tfrec_stage.shards.fingerprint import KEY_SIZE, KeyMaker, has_image, split_keys
+from tfrec_stage.shards.fingerprint import KEY_SIZE, KeyMaker, has_image, key_of_failure, key_with_image, split_keys
 
 KEYS = KeyMaker(Identity())
 GOOD = {"filename": "a.jpg", "id": "a"}
@@ -77,8 +77,11 @@ def test_it_does_not_depend_on_how_defaults_are_written(written: dict) -> None:
 
 
 def test_it_does_not_depend_on_the_order_of_keys() -> None:
-    """In `extra` neither."""
-    assert key(extra={"a": 1, "b": [2]}) == key(extra={"b": [2], "a": 1})
+    """In `extra` neither, from Python or from JSON."""
+    one, other = {"a": 1, "b": [2]}, {"b": [2], "a": 1}
+    assert key(extra=one) == key(extra=other)
+    written = [json.dumps({**GOOD, "extra": extra}).encode() for extra in (one, other)]
+    assert {KEYS.key(decode_record(each)) for each in written} == {key(extra=one)}
 
 
 EXTRAS = [
@@ -118,6 +121,31 @@ def test_invalid_records_have_one_too() -> None:
     records = [InvalidRecord("a", "x"), InvalidRecord("a", "y"), InvalidRecord("b", "x")]
     assert len({*map(KEYS.key, records), key(), key(id="b")}) == 5
     assert all(map(has_image, records))
+
+
+@pytest.mark.parametrize("extra", ["x", {"a": 1}, {"a": "\udce9"}], ids=["text", "JSON", "no UTF-8"])
+def test_what_stands_beside_an_extra_decides(extra: Any) -> None:
+    """Records that share their `extra`, of whatever kind, have keys of their own."""
+    assert len({key(extra=extra, **others) for others in ({}, {"id": "b"}, {"class": {"label": 1}})}) == 3
+
+
+def test_images_that_records_hold_decide() -> None:
+    """Two images of the same size and kind, held by records that are else the same, have two keys."""
+    assert key(encoded=b"x", **IMAGE) != key(encoded=b"y", **IMAGE)
+
+
+def test_a_number_that_cannot_be_written() -> None:
+    """A record whose `extra` Python does not write as text has a key, and that of no record that can be stored."""
+    assert key(extra={"n": 10**5000}) not in {key(), key(extra={"n": 10**4000}), key(extra="not storable")}
+
+
+def test_keys_of_a_failure_and_of_an_image() -> None:
+    """As long as others, of each record and of each image another one, and not what stands for the other."""
+    keys = [key(), key(id="b")]
+    made = [*keys, *map(key_of_failure, keys)]
+    made += [key_with_image(each, digest) for each in keys for digest in (b"x" * 32, b"y" * 32)]
+    assert len(set(made)) == len(made) == 8
+    assert {len(each) for each in made} == {KEY_SIZE}
 
 
 def test_whether_the_key_knows_the_image() -> None:
