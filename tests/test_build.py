@@ -457,11 +457,13 @@ class TestOutput:
 
     @pytest.mark.parametrize("foreign", ["notes.txt", "val-00000-of-00002", "train.jpg"])
     def test_foreign_files_are_never_removed(self, tmp_path: Path, make_dataset: MakeDataset, foreign: str) -> None:
-        """A directory that holds anything else is refused, named and left alone."""
+        """A directory that holds anything else is refused before anything is built, named and left alone."""
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / foreign).write_text("mine")
+        events: list[object] = []
         with pytest.raises(OutputError, match=f"it holds {foreign}"):
-            build(make_dataset(3), tmp_path / "out")
+            build(make_dataset(3), tmp_path / "out", progress=events.append)
+        assert events == []
         assert (tmp_path / "out" / foreign).read_text() == "mine"
 
     @pytest.mark.parametrize("foreign", ["index.json", "train-00000-of-00003"])
