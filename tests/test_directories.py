@@ -10,7 +10,7 @@ import pytest
 
 from tests.disk import DiskLog, names
 from tfrec_stage import directories
-from tfrec_stage.directories import replaced_directory
+from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import OutputError
 
 
@@ -198,6 +198,69 @@ def test_a_second_step_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pass
     assert names(tmp_path / "out") == ["old"]
     assert names(tmp_path) == ["out"]
+
+
+def test_a_directory_that_is_swept_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another build that takes it for abandoned in that moment: a second one is made."""
+    lock, swept = fcntl.flock, []
+
+    def sweep_first(fd: int, operation: int) -> None:
+        if not swept:
+            swept.append(Path(f"/proc/self/fd/{fd}").readlink())
+            swept[0].rmdir()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    open_before = names(Path("/proc/self/fd"))
+    with replaced_directory(tmp_path / "out") as staging:
+        assert staging != swept[0]
+        (staging / "new").touch()
+    assert names(tmp_path / "out") == ["new"]
+    assert names(Path("/proc/self/fd")) == open_before
+
+
+def test_a_previous_directory_that_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The new one is in its place all the same; that the old one stays beside it is said."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    with replaced_directory(tmp_path / "out") as staging:
+        (staging / "new").touch()
+        monkeypatch.setattr(Path, "unlink", refuse)
+    assert names(tmp_path / "out") == ["new"]
+    assert names(staging) == ["old"]
+    message = f"cannot remove the previous {tmp_path}/out, which lies in {staging} (Operation not permitted)"
+    assert [record.getMessage() for record in caplog.records] == [message]
+
+
+def test_a_link_in_the_previous_directory(tmp_path: Path) -> None:
+    """A link of ours goes, what it leads to stays."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    (tmp_path / "out" / "old").symlink_to(tmp_path / "mine")
+    with replaced_directory(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == ["mine", "out"]
+    assert names(tmp_path / "mine") == ["file"]
+
+
+def test_scratch_is_there_for_a_block(tmp_path: Path) -> None:
+    """It is removed with all that is in it, however the block ends; what is in its place is told and stays."""
+    with pytest.raises(ZeroDivisionError), scratch_directory(tmp_path) as scratch:
+        (scratch / "deep").mkdir()
+        (scratch / "deep" / "file").touch()
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
+    scratch.touch()
+    with pytest.raises(OutputError, match=r"cannot write .*\.scratch: File exists"), scratch_directory(tmp_path):
+        pass
+    assert names(tmp_path) == [".scratch"]
 
 
 @pytest.mark.parametrize("can_exchange", [True, False])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -72,6 +73,59 @@ def test_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link
         (tmp_path / "c").write_bytes(b"mine")
         link_file(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == b"mine"
+
+
+def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails while the file is written is told of that file; nothing of it stays."""
+    (tmp_path / "a").write_bytes(b"old")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/a: No space left"), atomic_writer(tmp_path / "a"):
+        raise full
+    with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/a: No space left"):
+        monkeypatch.setattr(os, "fsync", lambda _: raise_(full))
+        write_file(tmp_path / "a", b"new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_name_that_cannot_be_given(tmp_path: Path) -> None:
+    """A directory in the place of the file is told of that place, and stays."""
+    (tmp_path / "a" / "mine").mkdir(parents=True)
+    with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/a: Is a directory"):
+        write_file(tmp_path / "a", b"x")
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["mine"]
+
+
+def test_a_file_that_the_block_reads(tmp_path: Path) -> None:
+    """An error of another file is told of that one."""
+    with pytest.raises(FileNotFoundError, match="missing"), atomic_writer(tmp_path / "a") as file:
+        file.write((tmp_path / "missing").read_bytes())
+    assert names(tmp_path) == []
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full amid a copy: said of the copy, of which nothing stays."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "link", lambda *_: raise_(OSError(errno.EXDEV, "Invalid cross-device link")))
+    monkeypatch.setattr(shutil, "copyfileobj", lambda *_: raise_(full))
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/b: No space left"):
+        link_file(tmp_path / "a", tmp_path / "b")
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_link_that_fails_for_another_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not for want of links the disk is at fault: told, and not copied."""
+    monkeypatch.setattr(os, "link", lambda *_: raise_(OSError(errno.EIO, "Input/output error")))
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(OutputError, match=rf"cannot link {tmp_path}/b: Input/output error"):
+        link_file(tmp_path / "a", tmp_path / "b")
+    assert names(tmp_path) == ["a"]
+
+
+def raise_(error: Exception) -> None:
+    raise error
 
 
 def test_bytes_are_on_disk_before_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
