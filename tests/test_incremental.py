@@ -19,6 +19,7 @@ from google_crc32c import value
 from tests.project import Project, files, read_all
 from tfrec_stage import create
 from tfrec_stage.build import BuildReport
+from tfrec_stage.codecs.profiles import Profile
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.labels import Label
 from tfrec_stage.shards import image_digests
@@ -201,6 +202,16 @@ class TestOptions:
         rebuilt = rebuild(project)
         assert (set(rebuilt.report.built), rebuilt.encoded) == (ALL, COUNT)
 
+    def test_names_of_parts(self, project: Project) -> None:
+        """Names of keypoints that records have decide every record; unchanged, they cost nothing."""
+        project.encode = {"profiles": [Profile.od_api]}
+        project.labels = (Label(1, "person", keypoints=("nose",)),)
+        rebuild(project)
+        assert rebuild(project).report.built == ()
+        project.labels = (Label(1, "person", keypoints=("tail",)),)
+        rebuilt = rebuild(project)
+        assert (set(rebuilt.report.built), rebuilt.encoded) == (ALL, COUNT)
+
     def test_other_versions_of_pillow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another Pillow encodes again those shards in which pixels were encoded anew, and no other."""
         project = Project.of(tmp_path, COUNT)
@@ -239,6 +250,13 @@ class TestImages:
         shutil.rmtree(pinned.root / "images")
         assert pinned.build().built == ()
         assert (reads, read_all(pinned.out)) == ({}, expected)
+
+    def test_an_unchanged_pinned_manifest_is_not_walked_through(
+        self, pinned: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its digest tells that all shards are those of the newest build: no record is looked at, no image digested."""
+        monkeypatch.setattr("tfrec_stage.making.read_catalogue", lambda *_: pytest.fail("a walk"))
+        assert pinned.build().built == ()
 
     def test_touched_pinned_images_are_not_read(self, pinned: Project, reads: Counter[str]) -> None:
         """Newer times tell a pinned manifest nothing."""

@@ -64,7 +64,7 @@ def test_a_shard_that_was_cut(tmp_path: Path, missing: int) -> None:
     assert taken(shard) == [*FRAMES[:2], None]
 
 
-@pytest.mark.parametrize("size_bytes", [0, 1, 15, 16, len(FRAMES[0]) - 1, len(FRAMES[0]) + 1])
+@pytest.mark.parametrize("size_bytes", [0, 1, 5, 11, 15, 16, len(FRAMES[0]) - 1, len(FRAMES[0]) + 1])
 def test_an_entry_of_another_length(tmp_path: Path, size_bytes: int) -> None:
     """An entry that does not fit its frame gives nothing."""
     shard = store(tmp_path)

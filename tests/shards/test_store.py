@@ -3,12 +3,19 @@
 from pathlib import Path
 
 import pytest
+from google_crc32c import value
 
+from tests.disk import names
 from tests.project import Project
-from tfrec_stage.errors import OutputError
+from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.shards.account import ShardAccount
+from tfrec_stage.shards.image_digests import DigestNote
 from tfrec_stage.shards.previous import StoredShard
+from tfrec_stage.shards.shelf import Build
+from tfrec_stage.shards.stamp import Stamp
+from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.shards.store import FEW_RECORDS, ShardStore, open_shelf, previous_of
+from tfrec_stage.shards.writer import WrittenShard
 
 MANY = FEW_RECORDS // 10 + 1
 """Records of each of ten shards, which are together more than a few."""
@@ -87,6 +94,95 @@ def test_what_is_in_the_way_of_a_shard(project: Project) -> None:
             assert target.exists() == (shard is not None)
             if shard is not None:
                 assert target.samefile(shard.path)
+
+
+def keep(store: ShardStore, folder: Path, number: int) -> str:
+    """Have the store keep a shard; its fingerprint."""
+    path, fingerprint = folder / f"shard {number}", f"{number:064x}"
+    path.write_bytes(b"%d" % number)
+    statistics = Statistics().as_dict()
+    account = ShardAccount(
+        fingerprint=fingerprint, records=0, size_bytes=1, crc32c=value(b"%d" % number), statistics=statistics
+    )
+    store.keep(WrittenShard(number, path, account, b"", folder / "failures", 0))
+    return fingerprint
+
+
+def kept(root: Path) -> tuple[list[str], list[str]]:
+    """Fingerprints of the shards of a store, and the kinds of files that builds have there."""
+    shards = [name for name in names(root / "v1" / "shards") if not name.endswith(".jsonl")]
+    return shards, sorted(path.name.partition(".")[2].rpartition(".")[2] for path in (root / "v1" / "builds").iterdir())
+
+
+class TestWhatIsKept:
+    """Shards that a build needs that has ended or still runs, and no other."""
+
+    def test_a_build_that_runs_beside(self, tmp_path: Path) -> None:
+        """A build of the same output that ends first takes nothing from one that still runs."""
+        with ShardStore(tmp_path / "store", tmp_path / "out") as running:
+            first = keep(running, tmp_path, 1)
+            with ShardStore(tmp_path / "store", tmp_path / "out") as other:
+                second = keep(other, tmp_path, 2)
+                other.finish(Build([second]), [])
+            assert kept(tmp_path / "store") == ([first, second], ["json", "wip"])
+            running.finish(Build([first]), [])
+        assert kept(tmp_path / "store") == ([first], ["json"])
+
+    def test_an_interrupted_build(self, tmp_path: Path) -> None:
+        """What it made stays until a build of the same output ends well; one of another output leaves it alone."""
+        with pytest.raises(KeyboardInterrupt), ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            first = keep(store, tmp_path, 1)
+            raise KeyboardInterrupt
+        assert kept(tmp_path / "store") == ([first], ["wip"])
+        with ShardStore(tmp_path / "store", tmp_path / "other") as store:
+            assert not store.was_begun()
+            store.finish(Build([]), [])
+        assert kept(tmp_path / "store") == ([first], ["json", "wip"])
+        with ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            assert store.was_begun()
+            store.finish(Build([]), [])
+        assert kept(tmp_path / "store") == ([], ["json", "json"])
+
+    def test_a_build_whose_manifest_changed(self, tmp_path: Path) -> None:
+        """Nothing that it made is kept, for it may stand under the wrong key; the newest build loses nothing."""
+        with ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            first = keep(store, tmp_path, 1)
+            store.finish(Build([first]), [])
+        with pytest.raises(ManifestError), ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            keep(store, tmp_path, 2)
+            raise ManifestError("changed")
+        assert kept(tmp_path / "store") == ([first], ["json"])
+
+    def test_a_build_that_was_refused(self, tmp_path: Path) -> None:
+        """It keeps its shards beside those of the newest build until one is finished, and what it knows of images."""
+        first_note, second_note = (DigestNote("a", Stamp(1, 2, number), b"x" * 32) for number in range(2))
+        with ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            first = keep(store, tmp_path, 1)
+            store.refuse(Build([first]), [first_note])
+        assert kept(tmp_path / "store") == ([first], ["images", "json"])
+        with ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            assert (store.newest().fingerprints, store.refused().fingerprints) == ([], [first])
+            assert store.read_notes() == {"a": first_note}
+            second = keep(store, tmp_path, 2)
+            store.finish(Build([second]), [second_note])
+            assert (store.newest().fingerprints, store.refused().fingerprints) == ([second], [])
+            assert store.read_notes() == {"a": second_note}
+            store.refuse(Build([second]), [first_note])
+            assert store.read_notes() == {"a": second_note}
+        assert kept(tmp_path / "store") == ([second], ["images", "json", "json"])
+
+    def test_a_shard_that_is_kept_twice(self, tmp_path: Path) -> None:
+        """The same, once more, over what an earlier attempt left half-written."""
+        with ShardStore(tmp_path / "store", tmp_path / "out") as store:
+            fingerprint = keep(store, tmp_path, 1)
+            (tmp_path / "store" / "v1" / "shards" / f".{fingerprint}.partial").write_bytes(b"half")
+            (tmp_path / "shard 1").unlink()
+            assert keep(store, tmp_path, 1) == fingerprint
+            shard = store.find(fingerprint)
+            store.finish(Build([fingerprint]), [])
+        assert shard is not None
+        assert shard.path.samefile(tmp_path / "shard 1")
+        assert kept(tmp_path / "store") == ([fingerprint], ["json"])
 
 
 def test_a_store_in_the_place_of_a_file(tmp_path: Path) -> None:
