@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.project import Project, read_all
 from tests.test_incremental import interrupt_after
 from tests.workspace import copy_conf, files_below, stage
 from tfrec_stage.errors import OutputError
-from tfrec_stage.shards.cache_cleaning import CacheSize, Cleaning, clean_cache
+from tfrec_stage.shards.cache_cleaning import CacheSize, Cleaning, DroppedOutput, clean_cache
 from tfrec_stage.shards.store import ShardStore
 
 
@@ -218,6 +219,29 @@ def test_a_file_in_the_place_of_the_cache(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot clean the shard cache .*store: Not a directory"):
         clean_cache(tmp_path / "store", dry_run=False)
     assert (tmp_path / "store").read_text() == "mine"
+
+
+def test_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every output with its path and size, what is left alone and why, and what is left in all."""
+    monkeypatch.chdir(tmp_path)
+    outputs = (
+        DroppedOutput(tmp_path / "data" / "train", CacheSize(2, 1_500_000), is_finished=True),
+        DroppedOutput(Path("/elsewhere/val"), CacheSize(1, 0), is_finished=False),
+    )
+    before, after = CacheSize(1004, 3_000_000), CacheSize(1001, 1_500_000)
+    dry = Cleaning(tmp_path / "store", True, outputs, running=1, unplaced=2, before=before, after=after)
+    assert list(dry.summary()) == [
+        "  would drop data/train: 2 shards, 1.5 MB",
+        "  would drop /elsewhere/val (never finished): 1 shards, 0.0 MB",
+        "  left alone: 1 that are being built",
+        "  kept: 2 of an earlier version, which do not say where their output directory is",
+        "store: 1,004 shards, 3.0 MB; 1,001 shards, 1.5 MB would be left (clean.dry_run=true: nothing was removed)",
+    ]
+    done = replace(dry, is_dry_run=False, dropped=outputs[:1], running=0, unplaced=0)
+    assert list(done.summary()) == [
+        "  dropped data/train: 2 shards, 1.5 MB",
+        "store: 1,004 shards, 3.0 MB before; 1,001 shards, 1.5 MB left",
+    ]
 
 
 def test_the_stage(tmp_path: Path, make_dataset: MakeDataset) -> None:
