@@ -172,6 +172,18 @@ class TestTheLastMoment:
         assert (path / "late").read_text() == "mine"
         assert names(path.parent) == ["out"]
 
+    def test_what_a_client_of_nfs_keeps(self, path: Path) -> None:
+        """A file that was removed while somebody reads it is not ours to bring back: it goes when it is closed."""
+
+        def look_and_remove(directory: Path) -> list[str]:
+            (directory / ".nfs0001").write_text("removed")
+            return []
+
+        with replaced_directory(path, look_and_remove) as staging:
+            (staging / "new").touch()
+        assert names(path) == ["new"]
+        assert names(staging) == [".nfs0001"]
+
     def test_a_file_in_the_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever puts a file in the place of the directory finds it in the new one."""
 
@@ -186,6 +198,25 @@ class TestTheLastMoment:
         assert names(path) == ["new", "out"]
         assert (path / "out").read_text() == "mine"
         assert names(path.parent) == ["out"]
+
+    def test_a_link_in_the_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who moves the directory away meanwhile and lays a link there keeps what the link leads to, and the link."""
+        mine = path.with_name("mine")
+        before_the_swap(monkeypatch, lambda: path.rename(mine) and path.symlink_to(mine))
+        with replaced_directory(path, keep_notes) as staging:
+            (staging / "new").touch()
+        assert names(mine) == ["old"]
+        assert names(path) == ["new", "out"]
+        assert (path / "out").readlink() == mine
+        assert names(path.parent) == ["mine", "out"]
+
+    def test_a_link_that_leads_nowhere(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is kept, too, and not left under a hidden name."""
+        before_the_swap(monkeypatch, lambda: path.rename(path.with_name("mine")) and path.symlink_to("nowhere"))
+        with replaced_directory(path, keep_notes) as staging:
+            (staging / "new").touch()
+        assert names(path) == ["new", "out"]
+        assert names(path.parent) == ["mine", "out"]
 
 
 def test_a_second_step_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

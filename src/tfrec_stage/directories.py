@@ -165,10 +165,10 @@ def _exchange(first: Path, second: Path) -> bool:
 def _remove_previous(previous: Path, path: Path, find_foreign: FindForeign) -> None:
     """Remove the directory that was replaced; what is not ours goes into the new one."""
     try:
-        if previous.is_dir():
+        if previous.is_dir() and not previous.is_symlink():
             _remove_own(previous, find_foreign)
             _move_rest(previous, path)
-        elif previous.exists():  # somebody had put a file in the place of the directory
+        else:  # somebody had put a file or a link in the place of the directory
             _move(previous, path / path.name)
     except FileNotFoundError:  # absent at first, or swept by another build
         return
