@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.disk import names
 from tfrec_stage.errors import ManifestError
@@ -19,12 +20,12 @@ from tfrec_stage.shards.image_digests import (
     SETTLED_NS,
     DigestNote,
     DigestTask,
+    ImageStamp,
     digest_images,
     digest_tasks,
     read_notes,
     write_notes,
 )
-from tfrec_stage.shards.stamp import Stamp
 
 NOW_NS = 1_700_000_000_000_000_000
 OLD_NS = NOW_NS - SETTLED_NS - 1
@@ -50,14 +51,15 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_is_read_once(image: Path) -> None:
-    """A note of the same stamp is believed; one of another size, time or inode, or without a stamp, is not."""
+    """A note of the same stamp is believed; one of another size, time, inode or ctime, or without a stamp, is not."""
     (note,) = digested(image.parent, "a")
-    stamp = Stamp.of(image)
+    stamp = ImageStamp.of(image)
     assert note == DigestNote("a", stamp, sha256(b"x").digest())
     known = DigestNote("a", stamp, b"known".ljust(32))
     assert digested(image.parent, "a", notes={"a": known}) == [known]
-    others = [None, Stamp(2, OLD_NS, stamp.inode), Stamp(1, OLD_NS - 1, stamp.inode), Stamp(1, OLD_NS, 0)]
-    for other in others:
+    changes = {"size_bytes": 2, "mtime_ns": OLD_NS - 1, "inode": 0, "ctime_ns": stamp.ctime_ns - 1}
+    assert changes.keys() == {*ImageStamp.__struct_fields__}
+    for other in (None, *(replace(stamp, **{name: value}) for name, value in changes.items())):
         assert digested(image.parent, "a", notes={"a": DigestNote("a", other, known.digest)}) == [note]
     assert digested(image.parent, "a", notes={"b": known}) == [note]
 
@@ -120,7 +122,7 @@ def test_another_record_than_planned(image: Path) -> None:
 
 def test_notes_come_back(tmp_path: Path) -> None:
     """Those of files that had settled; no file of others is left beside."""
-    notes = [DigestNote("é", Stamp(1, 2, 3), b"x" * 32), DigestNote("b", None, b"y" * 32)]
+    notes = [DigestNote("é", ImageStamp(1, 2, 3), b"x" * 32), DigestNote("b", None, b"y" * 32)]
     write_notes(tmp_path / "notes", notes)
     assert read_notes(tmp_path / "notes") == {"é": notes[0]}
     assert names(tmp_path) == ["notes"]

@@ -9,10 +9,9 @@ from tests.disk import names
 from tests.project import Project
 from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.shards.account import ShardAccount
-from tfrec_stage.shards.image_digests import DigestNote
+from tfrec_stage.shards.image_digests import DigestNote, ImageStamp
 from tfrec_stage.shards.previous import StoredShard
 from tfrec_stage.shards.shelf import Build
-from tfrec_stage.shards.stamp import Stamp
 from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.shards.store import FEW_RECORDS, ShardStore, open_shelf, previous_of
 from tfrec_stage.shards.writer import WrittenShard
@@ -155,7 +154,7 @@ class TestWhatIsKept:
 
     def test_a_build_that_was_refused(self, tmp_path: Path) -> None:
         """It keeps its shards beside those of the newest build until one is finished, and what it knows of images."""
-        first_note, second_note = (DigestNote("a", Stamp(1, 2, number), b"x" * 32) for number in range(2))
+        first_note, second_note = (DigestNote("a", ImageStamp(1, 2, number), b"x" * 32) for number in range(2))
         with ShardStore(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
             store.refuse(Build([first]), [first_note])
