@@ -131,7 +131,7 @@ def test_notes_go_with_their_build(tmp_path: Path) -> None:
     project.build()
     assert list((project.store / "v1" / "builds").glob("*.images"))
     shutil.rmtree(project.out)
-    clean(project)
+    assert [output.is_finished for output in clean(project).dropped] == [True]
     assert files_below(project.store) == set()
 
 
@@ -192,6 +192,38 @@ def test_an_output_that_cannot_be_looked_for(projects: list[Project], monkeypatc
 
     monkeypatch.setattr(os, "stat", refuse)
     assert clean_cache(first.store, dry_run=False).dropped == ()
+
+
+def test_a_file_in_the_place_of_a_folder_above(tmp_path: Path) -> None:
+    """An output directory below it cannot be there: it counts as gone."""
+    project = Project.of(tmp_path / "a" / "b", 10, store=tmp_path / "store")
+    project.build()
+    shutil.rmtree(tmp_path / "a")
+    (tmp_path / "a").touch()
+    (dropped,) = clean(project).dropped
+    assert dropped.path == project.out.resolve()
+
+
+def test_what_killed_builds_left_half_written(projects: list[Project]) -> None:
+    """It is removed, and counted as no shard and no build; a build that noted images is a finished one."""
+    first = projects[0]
+    store = first.store / "v1"
+    (store / "shards" / f".{'0' * 64}.partial").write_bytes(b"half")
+    (store / "builds" / ".0.json.partial").write_bytes(b"half")
+    done = clean_cache(first.store, dry_run=False)
+    assert (done.dropped, done.running, done.unplaced) == ((), 0, 0)
+    assert (done.before.shards, done.after.shards) == (7, 7)
+    assert done.before.size_bytes == done.after.size_bytes + 4
+    assert not [name for name in files_below(store) if "partial" in name]
+
+
+def test_how_large_a_dropped_output_is(tmp_path: Path) -> None:
+    """Its shards with the files beside them."""
+    project = Project.of(tmp_path, 10)
+    project.build()
+    stored = size_of(project.store)
+    shutil.rmtree(project.out)
+    assert [output.size for output in clean(project).dropped] == [stored]
 
 
 def test_files_of_others(projects: list[Project]) -> None:

@@ -124,6 +124,18 @@ def test_a_link_that_fails_for_another_reason(tmp_path: Path, monkeypatch: pytes
     assert names(tmp_path) == ["a"]
 
 
+def test_all_of_a_copy_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little it is, nothing waits in memory when the disk is asked to keep it."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "link", lambda *_: raise_(OSError(errno.EXDEV, "Invalid cross-device link")))
+    monkeypatch.delattr(os, "copy_file_range")
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
+    (tmp_path / "a").write_bytes(b"small")
+    link_file(tmp_path / "a", tmp_path / "b")
+    write_file(tmp_path / "c", b"smaller", sync_name=False)
+    assert synced == [5, 7]
+
+
 def raise_(error: Exception) -> None:
     raise error
 

@@ -91,9 +91,18 @@ def test_what_makes_no_sense_concerns_its_record_alone(given: dict, message: str
     assert decode_record(json.dumps({**GOOD, **given}).encode()) == expected
 
 
+class Closed:
+    """An array, as it looks, that gives nothing any more."""
+
+    def tolist(self) -> list[int]:
+        """Refuse."""
+        raise ValueError("it was closed")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        pytest.param({"extra": [Closed()]}, "`$.extra[0]`: this value cannot be stored: it was closed", id="closed"),
         pytest.param({"extra": object()}, "`$.extra`: expected JSON-like values, but got a value of type object"),
         pytest.param(
             {"extra": {"a": [1, {"b": object()}]}},
@@ -184,6 +193,40 @@ def test_anything_that_holds_bytes_is_an_image(encoded: Any) -> None:
 def test_an_array_of_other_numbers_is_no_image(encoded: Any) -> None:
     """The buffer of 64-bit numbers or of pixels is not a file's content: the record is invalid."""
     assert isinstance(convert_record({**GOOD, **IMAGE, "encoded": encoded}), InvalidRecord)
+
+
+@pytest.mark.parametrize("given", [{"class": None}, {"class": {"label": 1.0}}], ids=["null", "integral float"])
+def test_images_beside_unusual_types(given: dict) -> None:
+    """An image stays what it is where another value has to be looked at again: bytes in Python, base64 in JSON."""
+    record = convert_record({**GOOD, **IMAGE, **given, "encoded": b"aaaa"})
+    assert isinstance(record, ImageRecord)
+    assert record.encoded == b"aaaa"
+    written = json.dumps({**GOOD, **IMAGE, **given, "encoded": "YWFhYQ=="}).encode()
+    assert decode_record(written) == record
+
+
+def test_images_beside_what_makes_no_sense() -> None:
+    """Only what makes no sense is told, whichever way the image is written."""
+    wrong = {**GOOD, **IMAGE, "height": "tall"}
+    expected = InvalidRecord("a", "Expected `int | null`, got `str` at `$.height`", "a.jpg")
+    assert convert_record({**wrong, "encoded": b"aaaa"}) == expected
+    assert decode_record(json.dumps({**wrong, "encoded": "YWFhYQ=="}).encode()) == expected
+
+
+def test_a_file_name_that_is_nothing() -> None:
+    """It is told as such, and not as absent too."""
+    message = "`$.filename`: expected JSON-like values, but got a value of type object"
+    assert convert_record({"filename": object(), "id": "a"}) == InvalidRecord("a", message, "")
+    absent = "`$.extra`: expected JSON-like values, but got a value of type object; `$` has no `filename`"
+    assert convert_record({"id": "a", "extra": object()}) == InvalidRecord(
+        "a", f"{absent}, which every record needs", ""
+    )
+
+
+def test_all_faults_are_in_the_message() -> None:
+    """Of what is raised; for callers that have no place to tell them one by one."""
+    with pytest.raises(UnusableRecordError, match=r"^`\$` has no `filename`.*; `\$` has no `id`"):
+        convert_record({})
 
 
 def test_sets_come_sorted() -> None:

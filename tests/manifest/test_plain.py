@@ -46,6 +46,19 @@ def test_a_set_without_an_order_is_not_written() -> None:
     }
 
 
+def test_what_no_json_holds_is_told_in_words() -> None:
+    """In its place alone, and the same in every process; whatever can be stored beside it stays."""
+    cyclic: list[object] = []
+    cyclic.append(cyclic)
+    record = {"id": "a", "extra": {"a": [1, "x", (object(), 2)], 3: {"b": {1: 2}, "c": {4, "x"}}}, "loop": cyclic}
+    assert msgspec.json.decode(encode_line(record)) == {
+        "id": "a",
+        "extra": {"a": [1, "x", ["a value of type object", 2]], "3": {"b": {"1": 2}, "c": "a value of type set"}},
+        "loop": "a value of type list",
+    }
+    assert msgspec.json.decode(encode_line({"n": [10**5000, 10**30]})) == {"n": ["a value of type int", 10**30]}
+
+
 def test_keys_become_text() -> None:
     """As in JSON, whose keys are strings: numbers as keys of `extra` are no error."""
     assert to_builtins({"extra": {1: {2: "x"}}}) == {"extra": {"1": {"2": "x"}}}

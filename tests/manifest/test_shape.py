@@ -40,6 +40,31 @@ def test_faults_name_path_and_cure(record: object, faults: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, "null"),
+        (True, "true or false"),
+        (3, "a number"),
+        (1.5, "a number"),
+        ("x", "a string"),
+        ([], "an array"),
+        (b"x", "a bytes"),
+    ],
+)
+def test_what_stands_in_the_place_of_an_object(value: object, kind: str) -> None:
+    """It is told by the name that JSON has for it."""
+    assert [str(fault) for fault in shape_faults(value)] == [f"expected an object at `$`, but got {kind}"]
+
+
+@pytest.mark.parametrize("encoded", [b"aaaa", "YWFhYQ=="])
+def test_an_image_is_no_fault(encoded: object) -> None:
+    """Neither as bytes nor as base64."""
+    image = {"height": 1, "width": 1, "format": "JPEG", "colorspace": "RGB", "channels": 3}
+    faults = shape_faults({**GOOD, **image, "encoded": encoded, "class": 3})
+    assert [str(fault) for fault in faults] == ["expected an object at `$.class`, but got a number"]
+
+
+@pytest.mark.parametrize(
     ("record", "stops_all"),
     [
         pytest.param([], True, id="no object"),

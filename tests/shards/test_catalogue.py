@@ -62,6 +62,14 @@ def test_ids_that_share_their_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read({"id": "a"}, {"id": "b"})) == 2
 
 
+def test_a_manifest_is_walked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second walk is for telling which id stands twice, where one does."""
+    walks, scan = [], RecordList.scan
+    monkeypatch.setattr(RecordList, "scan", lambda source: walks.append(source) or scan(source))
+    read(*({"id": number} for number in range(1000)))
+    assert len(walks) == 1
+
+
 def test_no_record_at_all() -> None:
     """Shards without records train nothing."""
     with pytest.raises(ManifestError, match="expected image records, but the manifest has none"):

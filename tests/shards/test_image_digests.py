@@ -122,9 +122,9 @@ def test_another_record_than_planned(image: Path) -> None:
 
 def test_notes_come_back(tmp_path: Path) -> None:
     """Those of files that had settled; no file of others is left beside."""
-    notes = [DigestNote("é", ImageStamp(1, 2, 3), b"x" * 32), DigestNote("b", None, b"y" * 32)]
-    write_notes(tmp_path / "notes", notes)
-    assert read_notes(tmp_path / "notes") == {"é": notes[0]}
+    notes = [DigestNote(name, ImageStamp(number, 2, 3), b"x" * 32) for number, name in enumerate("éb")]
+    write_notes(tmp_path / "notes", [*notes, DigestNote("c", None, b"y" * 32)])
+    assert read_notes(tmp_path / "notes") == dict(zip("éb", notes, strict=True))
     assert names(tmp_path) == ["notes"]
     assert read_notes(tmp_path / "absent") == {}
     (tmp_path / "notes").write_bytes(b"\xff")

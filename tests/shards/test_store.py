@@ -1,5 +1,7 @@
 """The shard store: what it finds, keeps and gives away."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,47 @@ def test_a_sidecar_that_cannot_be_read(project: Project, caplog: pytest.LogCaptu
     with ShardStore(project.store, project.out) as store:
         assert store.find(project.names[name]) is None
     assert f"cannot use the store {project.store / 'v1'} ([Errno 21] Is a directory" in caplog.text
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_shard_of_another_stamp(project: Project, is_damaged: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """It is read to the end: whole, it is known by that stamp from then on; damaged, it is removed and told."""
+    path = project.stored_path(min(project.names))
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + b"x" if is_damaged else content)
+    with ShardStore(project.store, project.out) as store:
+        assert (store.find(path.name) is None) == is_damaged
+        if not is_damaged:
+            path.chmod(0o644)
+            path.write_bytes(b"x" * len(content))  # what is not looked for any more behind a stamp that is known
+            os.utime(path, ns=(0, stamped_ns(path)))
+            assert store.find(path.name) is not None
+    assert path.exists() != is_damaged
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} is damaged; the shard is built anew" for _ in range(is_damaged)
+    ]
+
+
+def stamped_ns(path: Path) -> int:
+    """When the shard changed, as its sidecar has it."""
+    head = path.with_name(f"{path.name}.jsonl").read_bytes().partition(b"\n")[0]
+    return json.loads(head.partition(b" ")[2])["stamp"][1]
+
+
+@pytest.mark.parametrize("place", [0, 5, 30, 120])
+def test_a_head_that_was_changed(project: Project, place: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A sidecar of which the checksum or the account says something else is not believed."""
+    path = project.stored_path(min(project.names))
+    sidecar = path.with_name(f"{path.name}.jsonl")
+    content = bytearray(sidecar.read_bytes())
+    content[place] = ord("1") if content[place] != ord("1") else ord("2")
+    sidecar.write_bytes(content)
+    with ShardStore(project.store, project.out) as store:
+        assert store.find(path.name) is None
+    assert not path.exists()
+    assert not sidecar.exists()
+    assert f"{path} is damaged" in caplog.text
 
 
 def test_what_is_in_the_way_of_a_shard(project: Project) -> None:
