@@ -91,9 +91,7 @@ class Making:
         tasks = [draft for draft in drafts if placed[draft.number] is None]
         unchanged = [shard for shard in placed.values() if shard is not None]
         names = {shard.account.fingerprint for shard in unchanged}
-        earlier = [
-            [None if name in names else self.shelf.find(name) for name in build] for build in (newest, refused) if build
-        ]
+        earlier = [[None if name in names else self.shelf.find(name) for name in build] for build in (newest, refused)]
         failures = self._new_log()
         written = self._write([self._task(draft, source, earlier) for draft in tasks], len(plan), failures)
         shards = sorted([*unchanged, *written], key=attrgetter("number"))

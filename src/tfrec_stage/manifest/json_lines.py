@@ -80,6 +80,6 @@ def _line_at(file: BinaryIO, position: int) -> bytes:
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while size > 0 and (chunk := file.read(min(size, 1 << 20))):
+    while chunk := file.read(min(size, 1 << 20)):
         size -= len(chunk)
         yield chunk

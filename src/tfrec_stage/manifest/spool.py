@@ -93,12 +93,6 @@ def write_spool(path: Path, source: _Scannable, name: str) -> SpooledRecords:
     return SpooledRecords(path, name)
 
 
-def remove_spool(path: Path) -> None:
-    """Remove both files, where they are."""
-    path.unlink(missing_ok=True)
-    _offsets_path(path).unlink(missing_ok=True)
-
-
 def _offsets_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.offsets")
 
