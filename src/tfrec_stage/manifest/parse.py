@@ -62,23 +62,23 @@ def convert_record(values: Mapping[str, Any]) -> ParsedRecord:
     if is_unstorable:
         return _explain_values(values)
     try:
-        return msgspec.convert(plain, ImageRecord, builtin_types=(bytes,))
+        return msgspec.convert(plain, ImageRecord)
     except msgspec.ValidationError:
-        return _convert_leniently(plain, are_bytes_text=False)
+        return _convert_leniently(plain)
 
 
-def _convert_leniently(values: Any, *, are_bytes_text: bool) -> ParsedRecord:
-    """Convert what the strict conversion refused."""
+def _convert_leniently(values: Any) -> ParsedRecord:
+    """Convert what the strict conversion refused; an image may be bytes or base64."""
     present = without_nulls(values) if isinstance(values, dict) else values
     try:
-        return msgspec.convert(present, ImageRecord, strict=False, builtin_types=() if are_bytes_text else (bytes,))
-    except msgspec.ValidationError as error:
-        return _invalid(present, [], str(error))
+        return msgspec.convert(present, ImageRecord, strict=False)
+    except msgspec.ValidationError:
+        return _invalid(present, [])
 
 
-def _invalid(values: Any, faults: list[str], otherwise: str = "") -> InvalidRecord:
+def _invalid(values: Any, faults: list[str]) -> InvalidRecord:
     found = shape_faults(values)
-    told = [*faults, *map(str, found)] or [otherwise]
+    told = [*faults, *map(str, found)]
     if any(fault.stops_all for fault in found):
         raise UnusableRecordError(told)
     filename = values.get("filename")
@@ -92,7 +92,7 @@ def _convert_id(value: Any) -> str:
 
 def _explain_json(data: bytes) -> ParsedRecord:
     try:
-        return _convert_leniently(msgspec.json.decode(data), are_bytes_text=True)
+        return _convert_leniently(msgspec.json.decode(data))
     except RecursionError:
         raise UnusableRecordError([f"expected at most {MAX_NESTING} levels of lists and objects"]) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as not_json:

@@ -89,7 +89,7 @@ def _field_faults(key: Any, item: Any, fields: dict[str, msgspec.structs.FieldIn
 def _convert_faults(value: Any, shape: Any, path: str, *, stops_all: bool = False) -> Iterator[ShapeFault]:
     """What msgspec says, its path put behind ours; bytes may stand for themselves or as base64."""
     try:
-        msgspec.convert(value, shape, strict=False, builtin_types=() if isinstance(value, str) else (bytes,))
+        msgspec.convert(value, shape, strict=False)
     except msgspec.ValidationError as error:
         message, _, inner = str(error).partition(" - at `$")
         yield ShapeFault(f"{message} at `{path}{inner.rstrip('`')}`", stops_all)
