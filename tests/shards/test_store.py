@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,23 @@ class TestWhatIsKept:
         assert shard is not None
         assert shard.path.samefile(tmp_path / "shard 1")
         assert kept(tmp_path / "store") == ([fingerprint], ["json"])
+
+
+def test_a_store_that_is_gone_before_it_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told, finds nothing and keeps nothing, and the build goes on."""
+    store = ShardStore(tmp_path / "store", tmp_path / "out")
+    shutil.rmtree(tmp_path / "store")
+    with store:
+        assert (store.newest(), store.refused(), store.was_begun(), store.find("0" * 64)) == (
+            Build([]),
+            Build([]),
+            False,
+            None,
+        )
+        keep(store, tmp_path, 1)
+        store.finish(Build([f"{1:064x}"]), [])
+    assert names(tmp_path) == ["shard 1"]
+    assert f"cannot use the store {tmp_path / 'store' / 'v1'}" in caplog.text
 
 
 def test_a_store_in_the_place_of_a_file(tmp_path: Path) -> None:
