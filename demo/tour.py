@@ -12,7 +12,8 @@ SPLITS = ("train", "val", "test")
 NEXT = """
 Look next at
   [bold]data/shards/train/index.json[/]                what each shard holds: records, bytes, checksum
-  [bold]dvc metrics show[/]                            counts by label, failures by reason
+  [bold]dvc metrics show[/]                            images, boxes and failures of each split
+  [bold]dvc plots show[/]                              boxes of each class by name, as a page
   [bold]dvc repro[/]                                   nothing has changed: nothing runs
   [bold]dvc exp run -S splits.train.num_shards=5[/]    only train is built again
   [bold]python -m tfrec_stage --help[/]                every option

@@ -25,6 +25,11 @@ def test_a_line_is_the_record_again() -> None:
     }
 
 
+def test_a_line_keeps_the_order_of_keys() -> None:
+    """People find the file name where they wrote it."""
+    assert encode_line({"filename": "b", "id": "a", "error_msg": "x"}) == b'{"filename":"b","id":"a","error_msg":"x"}\n'
+
+
 def test_what_is_not_utf8_is_escaped() -> None:
     """Wherever it stands, a lone surrogate becomes its escape, and whatever is UTF-8 stays."""
     record = {"filename": "caf\udce9.jpg", "id": "é", "extra": {"k\udce9": ["\ud800", 1]}, "encoded": b"\xe9"}

@@ -98,7 +98,7 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
     b'{"filename":"caf\\\\udce9.jpg","id":"a"}\n'
     """
     try:
-        plain = to_builtins(record)
+        plain = {key: to_builtins(value) for key, value in record.items()}  # the file name first, as it was given
         is_storable = not has_set_without_order(record)
     except (TypeError, ValueError, RecursionError):
         is_storable = False
