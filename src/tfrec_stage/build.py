@@ -11,7 +11,7 @@ from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import TooManyFailuresError
 from tfrec_stage.files import move_file
 from tfrec_stage.handover import FinishedDataset, handover_names, write_handover
-from tfrec_stage.handover.class_names import count_classes
+from tfrec_stage.handover.class_names import count_classes, learn_class_texts
 from tfrec_stage.making import Made, MadeShard, Making, request_digest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
@@ -94,12 +94,13 @@ def build(
                 failures = _write_failures(directory, source, request, made, on_failure)
             statistics = _add_up(made.shards)
             if verdict := _reason_to_refuse(request, statistics, shelf):
-                shelf.refuse(made.as_build(None), made.notes)
+                shelf.refuse(made.as_build(None, {}), made.notes)
                 raise _refused(verdict, request, failures, directory)
-            write_classes(directory, count_classes(statistics, request.labels, source))
+            texts = learn_class_texts(statistics, request.labels, source, made.class_texts)
+            write_classes(directory, count_classes(statistics, request.labels, texts))
             report = _write_account(directory, request, made.shards, statistics, failures)
             _refuse_foreign(request)  # once more: a build may take hours
-        shelf.finish(made.as_build(known_as), made.notes)
+        shelf.finish(made.as_build(known_as, texts), made.notes)
     with suppress(OSError):  # what an earlier build left that was refused; a long name may have no such file
         request.refused_failures_path.unlink(missing_ok=True)
     return report

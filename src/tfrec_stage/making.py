@@ -1,9 +1,9 @@
 """Catalogue → plan → drafts → shards: those in the store are linked, the others written."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
@@ -47,11 +47,14 @@ class Made:
     all_pinned: bool
     failures: FailureLog
     notes: Sequence[DigestNote] = ()
+    class_texts: Mapping[int, str] = field(default_factory=dict)
+    """Names of classes that the newest build learnt from the same records."""
 
-    def as_build(self, known_as: str | None) -> Build:
+    def as_build(self, known_as: str | None, class_texts: Mapping[int, str]) -> Build:
         """What the store notes; with the request's digest, where this alone decides the shards."""
+        fingerprints = [shard.account.fingerprint for shard in self.shards]
         is_repeatable = self.all_pinned and not len(self.failures)
-        return Build([shard.account.fingerprint for shard in self.shards], known_as if is_repeatable else None)
+        return Build(fingerprints, known_as if is_repeatable else None, class_texts=dict(class_texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ class Making:
         self.shelf.promise(newest.fingerprints)
         placed = [self._place(number, [fingerprint]) for number, fingerprint in enumerate(newest.fingerprints)]
         shards = [shard for shard in placed if shard is not None]
-        return Made(shards, all_pinned=True, failures=self._new_log()) if len(shards) == len(placed) else None
+        if len(shards) < len(placed):
+            return None
+        return Made(shards, all_pinned=True, failures=self._new_log(), class_texts=newest.class_texts)
 
     def make(self) -> Made:
         """Shards that are in the store are linked, the others written."""

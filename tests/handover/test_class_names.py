@@ -1,5 +1,6 @@
 """Names for the numbers in shards."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tests.conftest import MakeDataset
 from tests.handover.splits import box, build_split
 from tfrec_stage import create
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.handover.class_names import complete_labels, count_classes
+from tfrec_stage.handover.class_names import complete_labels, count_classes, learn_class_texts
 from tfrec_stage.handover.dataset import FinishedDataset
 from tfrec_stage.labels import Label
 from tfrec_stage.manifest.record_list import RecordList
@@ -99,8 +100,10 @@ def test_counted_classes_have_the_names_of_the_manifest() -> None:
         {"filename": "2", "id": 2, "class": {"label": 0, "text": "kitten"}},
     ]
     statistics = Statistics(class_images=Counter({3: 2, 0: 1, 5: 1, 6: 1}), object_labels=Counter({3: 1, 5: 1, 6: 1}))
-    found = count_classes(statistics, (Label(0, "cat"), Label(6, "cat")), RecordList(records))
-    assert found == (
+    labels = (Label(0, "cat"), Label(6, "cat"))
+    texts = learn_class_texts(statistics, labels, RecordList(records), {})
+    assert texts == {3: "owl", 5: "5"}
+    assert count_classes(statistics, labels, texts) == (
         ClassCount(0, "cat", 1, 0),
         ClassCount(3, "owl", 2, 1),
         ClassCount(5, "5", 1, 1),
@@ -110,5 +113,26 @@ def test_counted_classes_have_the_names_of_the_manifest() -> None:
 
 def test_the_manifest_is_not_read_where_every_class_is_given() -> None:
     """Labels that name every number used are enough."""
-    found = count_classes(Statistics(class_images=Counter({0: 1})), (Label(0, "cat"),), None)
-    assert found == (ClassCount(0, "cat", 1, 0),)
+    statistics = Statistics(class_images=Counter({0: 1}))
+    assert learn_class_texts(statistics, (Label(0, "cat"),), None, {}) == {}
+    assert count_classes(statistics, (Label(0, "cat"),), {}) == (ClassCount(0, "cat", 1, 0),)
+
+
+def test_the_manifest_is_not_read_for_names_that_are_known() -> None:
+    """An earlier build learnt them from the same manifest; it is read where one is missing, and others are dropped."""
+    statistics = Statistics(class_images=Counter({0: 1, 3: 1}))
+    assert learn_class_texts(statistics, (), None, {0: "cat", 3: "owl", 7: "fox"}) == {0: "cat", 3: "owl"}
+    records = RecordList([{"filename": "0", "id": 0, "class": {"label": 3, "text": "ow"}}])
+    assert learn_class_texts(statistics, (), records, {0: "cat"}) == {0: "0", 3: "ow"}
+
+
+def test_a_text_that_is_not_utf8_names_no_class(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    """Its record fails, and the class is called as the others of it are, in the store as well."""
+    dataset = make_dataset(6)
+    for record in dataset[1:]:
+        record["class"] = {"label": 1, "text": "\udce9"}
+    dataset[0]["class"] = {"label": 1}
+    failed = create(dataset, "train", tmp_path / "out", 1, 1, store_dir=tmp_path / "store")
+    assert len(failed) == 5
+    classes = json.loads((tmp_path / "out" / "classes.json").read_text())
+    assert [(each["label"], each["name"]) for each in classes if each["images"]] == [(0, "0"), (1, "1")]

@@ -47,30 +47,42 @@ def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
     )
 
 
-def count_classes(statistics: Statistics, labels: Iterable[Label], source: RecordSource) -> tuple[ClassCount, ...]:
-    """Images and boxes of every class that is given or used, in the order of the numbers.
+def learn_class_texts(
+    statistics: Statistics, labels: Iterable[Label], source: RecordSource, known: Mapping[int, str]
+) -> dict[int, str]:
+    """Names of the classes that are used and that no label names, by number.
 
-    Names are those that `complete_labels` gives, except that texts are learnt from the manifest and not from shards:
-    it is much smaller, and a build that changes nothing should not read them.
+    They are those that `complete_labels` gives, except that they are learnt from the manifest and not from shards: it
+    is much smaller.
 
     Args:
         statistics: counts over all shards.
         labels: the classes that are given.
-        source: the manifest; it is read only if a number is used that `labels` has no name for.
+        source: the manifest; it is read only if a number is used that has no name yet.
+        known: names that an earlier build learnt from the same manifest.
 
     Raises:
         ManifestError: the manifest cannot be read any more.
     """
+    unnamed = statistics.class_images.keys() - {label.label for label in labels if label.text}
+    if unnamed <= known.keys():
+        return {number: known[number] for number in sorted(unnamed)}
+    texts = _merge_texts(_texts_in_manifest(source, unnamed))
+    return {number: _most_frequent(texts, number) for number in sorted(unnamed)}
+
+
+def count_classes(statistics: Statistics, labels: Iterable[Label], texts: Mapping[int, str]) -> tuple[ClassCount, ...]:
+    """Images and boxes of every class that is given or used, in the order of the numbers.
+
+    Args:
+        statistics: counts over all shards.
+        labels: the classes that are given.
+        texts: names of the others, from `learn_class_texts`.
+    """
     given = {label.label: label for label in labels if label.text}
     used = statistics.class_images
-    unnamed = used.keys() - given.keys()
-    texts = _merge_texts(_texts_in_manifest(source, unnamed)) if unnamed else {}
-    named = _told_apart(
-        [
-            given.get(number) or Label(number, _most_frequent(texts, number))
-            for number in sorted(used.keys() | given.keys())
-        ]
-    )
+    numbers = sorted(used.keys() | given.keys())
+    named = _told_apart([given.get(number) or Label(number, texts[number]) for number in numbers])
     return tuple(
         ClassCount(each.label, each.text, used[each.label], statistics.object_labels[each.label]) for each in named
     )
@@ -110,9 +122,13 @@ def _merge_texts(records: Iterable[_Texts]) -> Mapping[int, Counter[str]]:
     for record in records:
         for texts, found in zip((of_images, of_boxes), record, strict=True):
             for number, text in found:
-                if text:
+                if text and _is_utf8(text):  # of a record that failed a manifest may have any
                     texts[number][text] += 1
     return of_images | of_boxes
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _most_frequent(texts: Mapping[int, Counter[str]], number: int) -> str:

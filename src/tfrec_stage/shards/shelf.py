@@ -21,6 +21,8 @@ class Build(msgspec.Struct, frozen=True, omit_defaults=True):
     """Digest of manifest and options, if they alone decide the shards: no failure, and every image pinned."""
     output: str | None = None
     """Where its output directory is, relative to the cache; None where an earlier version did not note it."""
+    class_texts: dict[int, str] = {}
+    """Names of classes as the records tell them, by number, of those that no labels named."""
 
 
 class Shelf(Protocol):
