@@ -230,11 +230,13 @@ def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert log.events == [("sync", "b")]
 
 
-def test_a_file_is_moved_over_an_earlier_one(tmp_path: Path) -> None:
-    """It appears whole in its new place, and nothing is left in the old one."""
+def test_a_file_is_moved_over_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It appears whole in its new place, which is brought to disk, and nothing is left in the old one."""
     (tmp_path / "old").write_bytes(b"new content")
     (tmp_path / "new").write_bytes(b"earlier")
+    log = DiskLog(tmp_path, monkeypatch)
     move_file(tmp_path / "old", tmp_path / "new")
+    assert log.events == [("name", "new"), ("sync", ".")]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"new": b"new content"}
 
 

@@ -18,7 +18,8 @@ from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.formats import MANIFEST_FORMAT, check_format
 from tfrec_stage.importers import IMPORTERS, SplitOptions
-from tfrec_stage.option_checks import LARGEST_SEED, check_path, check_types, check_within
+from tfrec_stage.option_checks import LARGEST_SEED, check_types, check_within
+from tfrec_stage.output_paths import parse_path
 from tfrec_stage.request import FailureLimit, check_name, check_num_shards
 from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
@@ -78,9 +79,9 @@ class ImporterConfig:
         check_within("importer.split_seed", self.split_seed, 0, LARGEST_SEED)
         if self.name not in {MISSING, *IMPORTERS}:
             raise ConfigError(f"importer.name: expected one of {', '.join(sorted(IMPORTERS))}, but got {self.name!r}")
-        check_path("importer.images", self.images)
+        parse_path("importer.images", self.images)
         for path in () if self.annotations == MISSING else self.annotations:
-            check_path("importer.annotations", path)
+            parse_path("importer.annotations", path)
         try:
             SplitOptions(self.fractions, self.group_by, self.split_seed)
         except ConfigError as error:
@@ -130,9 +131,9 @@ class StageConfig:
         if self.num_shards != MISSING:
             check_num_shards("num_shards", self.num_shards)
         for name in _PATHS:
-            check_path(name, getattr(self, name))
-        check_path("images_root", self.images_root or ".")
-        check_path("store_dir", "." if self.store_dir is None else self.store_dir)
+            parse_path(name, getattr(self, name))
+        parse_path("images_root", self.images_root or ".")
+        parse_path("store_dir", "." if self.store_dir is None else self.store_dir)
         self.allowed_failures(0)
 
     @property

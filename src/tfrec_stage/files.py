@@ -69,6 +69,7 @@ def move_file(source: Path, target: Path) -> None:
     """
     try:
         source.replace(target)
+        sync_directory(target.parent)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise write_error(target, error) from error

@@ -18,6 +18,7 @@ from tfrec_stage.output_paths import parse_path
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.request import FailureLimit
 from tfrec_stage.shards.encoder import Identity
+from tfrec_stage.text_files import is_utf8
 
 
 def create(  # noqa: PLR0917 - the order people know from the format's first writer
@@ -95,7 +96,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
 
 def _number_names(names: Sequence[str]) -> tuple[Label, ...]:
     is_list = isinstance(names, Sequence) and not isinstance(names, str)
-    is_list = is_list and all(isinstance(name, str) and name and _is_utf8(name) for name in names)
+    is_list = is_list and all(isinstance(name, str) and name and is_utf8(name) for name in names)
     if not is_list or len(set(names)) < len(names):
         raise ConfigError(f"labels: expected a list of names, each once, but got {show(names)}")
     return tuple(Label(number, name) for number, name in enumerate(names))
@@ -135,11 +136,3 @@ def _parse_choices(value: Any, kind: Any) -> Any:
     if isinstance(kind, EnumType) and isinstance(value, str):
         return cast("Mapping[str, Enum]", kind.__members__).get(value, value)
     return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from tfrec_stage.engine import EngineName, prepare, run_tasks
-from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.manifest.source import RecordReader, RecordSource
 from tfrec_stage.progress import Progress, ProgressListener
 from tfrec_stage.request import BuildRequest
 from tfrec_stage.shards.account import ShardAccount
@@ -102,7 +102,7 @@ class Making:
         shards = sorted([*unchanged, *written], key=attrgetter("number"))
         return Made(shards, all_pinned=not catalogue.unpinned, failures=failures, notes=notes)
 
-    def _source_of_tasks(self) -> RecordSource:
+    def _source_of_tasks(self) -> RecordReader:
         """The records as tasks read them; worker processes get a file in place of this process's memory."""
         if self.request.engine.engine is EngineName.threads:
             return self.source
@@ -111,7 +111,7 @@ class Making:
     def _new_log(self) -> FailureLog:
         return FailureLog(self.scratch / "failures")
 
-    def _digest_unpinned(self, source: RecordSource, catalogue: Catalogue) -> tuple[list[DigestNote], bytearray]:
+    def _digest_unpinned(self, source: RecordReader, catalogue: Catalogue) -> tuple[list[DigestNote], bytearray]:
         """Only where there is something to find again; a first build reads every image anyway."""
         if not self.shelf.was_begun():
             return [], catalogue.keys
@@ -140,7 +140,7 @@ class Making:
         return made
 
     def _task(
-        self, draft: ShardDraft, source: RecordSource, earlier: Sequence[Sequence[StoredShard | None]]
+        self, draft: ShardDraft, source: RecordReader, earlier: Sequence[Sequence[StoredShard | None]]
     ) -> ShardTask:
         return ShardTask(
             number=draft.number,

@@ -4,7 +4,6 @@ An option class calls `check_types` first, so that what it checks itself may tak
 values in (Hydra, `create`, an index) only converts; the classes judge.
 """
 
-import os
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum, EnumType
@@ -51,12 +50,6 @@ def check_within(name: str, value: int, low: int, high: int) -> None:
     """Refuse a number that is not `low` to `high`, both included, and whatever is no whole number."""
     if type(value) is not int or not low <= value <= high:
         raise ConfigError(f"{name}: expected {low:,} to {high:,}, but got {show(value)}")
-
-
-def check_path(name: str, value: object) -> None:
-    """Refuse what cannot be the path of a file or directory."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value) or "\0" in str(value):
-        raise ConfigError(f"{name}: expected a path, but got {show(value)}")
 
 
 def check_text(name: str, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from tfrec_stage.errors import ConfigError, OutputError
 from tfrec_stage.files import partial_path
+from tfrec_stage.option_checks import show
 
 SHOWN: Final = 40
 """So many letters of a name that is too long are shown."""
@@ -23,9 +24,9 @@ def parse_path(option: str, value: object) -> Path:
         text = os.fsdecode(value)  # type: ignore[arg-type]  # what is no path raises TypeError
         os.fsencode(text)
     except (TypeError, UnicodeError):
-        raise ConfigError(f"{option}: expected a path, but got {value!r}") from None
+        raise ConfigError(f"{option}: expected a path, but got {show(value)}") from None
     if not text or "\0" in text:
-        raise ConfigError(f"{option}: expected a path{' without NUL' if text else ''}, but got {text!r}")
+        raise ConfigError(f"{option}: expected a path{' without NUL' if text else ''}, but got {show(text)}")
     return Path(text)
 
 

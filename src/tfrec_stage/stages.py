@@ -17,7 +17,7 @@ from tfrec_stage.importing import LABELS_NAME, import_dataset
 from tfrec_stage.labels import Label, read_labels
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.source import RecordSource
-from tfrec_stage.output_paths import is_or_holds, parse_path, refuse_inside, refuse_same, refuse_unwritable_file
+from tfrec_stage.output_paths import is_or_holds, refuse_inside, refuse_same, refuse_unwritable_file
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.progress.lines import ProgressLines
 from tfrec_stage.records import ImageRecord
@@ -37,7 +37,7 @@ OVERLAPS_KEPT: Final = 1000
 
 def run_manifest(config: StageConfig) -> int:
     """Annotations → manifest and labels."""
-    importer, manifest = config.importer, parse_path("manifest", config.manifest)
+    importer, manifest = config.importer, Path(config.manifest)
     config.allowed_failures(0)  # a bad value is told before the work, not after
     refuse_unwritable_file("manifest", manifest)
     refuse_unwritable_file("manifest", manifest.with_name(LABELS_NAME))
@@ -61,17 +61,17 @@ def run_shards(config: StageConfig) -> int:
     begin_s = monotonic()
     request = BuildRequest(
         name=config.split,
-        output_directory=parse_path("output_dir", config.output_dir),
+        output_directory=Path(config.output_dir),
         num_shards=config.num_shards,
         identity=config.identity,
-        images_root=parse_path("images_root", config.images_root),
-        store_directory=None if config.store_dir is None else parse_path("store_dir", config.store_dir),
+        images_root=Path(config.images_root),
+        store_directory=None if config.store_dir is None else Path(config.store_dir),
         labels=_labels(Path(config.labels)),
         about=config.about,
         engine=config.engine_options,
         failure_limit=config.failure_limit,
     )
-    manifest = parse_path("manifest", config.manifest)
+    manifest = Path(config.manifest)
     for path in (request.output_directory / FAILURES_NAME, request.refused_failures_path):
         refuse_same("manifest", manifest, {"the list of failures that this build replaces": path})
     try:
@@ -140,7 +140,7 @@ def run_clean(config: StageConfig) -> int:
     """Shard cache → the same without what belongs to output directories that are gone."""
     if config.store_dir is None:
         raise ConfigError("store_dir: expected the directory of the shard cache to clean, but got null")
-    cleaning = clean_cache(parse_path("store_dir", config.store_dir), dry_run=config.clean.dry_run)
+    cleaning = clean_cache(Path(config.store_dir), dry_run=config.clean.dry_run)
     for line in cleaning.summary():
         _say(line)
     return EXIT_DONE
@@ -148,7 +148,7 @@ def run_clean(config: StageConfig) -> int:
 
 def _output_file(config: StageConfig, option: str, value: str) -> Path:
     """The path of a file that a stage writes; told before the work, not after, that it cannot be written there."""
-    path = parse_path(option, value)
+    path = Path(value)
     if not is_or_holds(Path(config.output_dir), Path()):  # where nothing is built
         refuse_inside(option, path, {"output_dir, which a build replaces as a whole": Path(config.output_dir)})
     refuse_same(option, path, {"the manifest": Path(config.manifest), "the file of labels": Path(config.labels)})

@@ -30,6 +30,11 @@ def find_encoding(start: bytes) -> str:
     return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
 
 
+def is_utf8(text: str) -> bool:
+    """Say whether UTF-8 can hold a text; file systems take any bytes as names, which Python carries as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def read_text(path: Path) -> str:
     """Give a text file's content without a byte order mark.
 

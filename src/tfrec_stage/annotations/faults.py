@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Final, TypeVar
 
 from tfrec_stage.records import Boxes, ImageRecord, Objects, Parts
+from tfrec_stage.text_files import is_utf8
 
 T = TypeVar("T")
 
@@ -153,4 +154,4 @@ def _is_negative(value: int) -> bool:
 
 
 def _is_not_utf8(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return not is_utf8(text)

@@ -12,6 +12,7 @@ from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.records import InvalidRecord
 from tfrec_stage.shards.index import ClassCount
 from tfrec_stage.shards.statistics import Statistics
+from tfrec_stage.text_files import is_utf8
 
 LARGEST: Final = 999_999
 """Consumers list all classes from 0 on; a label beyond this one is no number of a class, and listing takes forever."""
@@ -122,13 +123,9 @@ def _merge_texts(records: Iterable[_Texts]) -> Mapping[int, Counter[str]]:
     for record in records:
         for texts, found in zip((of_images, of_boxes), record, strict=True):
             for number, text in found:
-                if text and _is_utf8(text):  # of a record that failed a manifest may have any
+                if text and is_utf8(text):  # of a record that failed a manifest may have any
                     texts[number][text] += 1
     return of_images | of_boxes
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _most_frequent(texts: Mapping[int, Counter[str]], number: int) -> str:

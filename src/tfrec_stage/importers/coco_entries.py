@@ -7,9 +7,9 @@ from typing import Any, Final, TypeGuard, TypeVar
 import msgspec
 
 from tfrec_stage.importers.coco_file import Annotation, Category, DerivedAnnotation, Image, Key
-from tfrec_stage.importers.folders import is_utf8
 from tfrec_stage.importers.outlines import Box, Outline, outline_area, outline_box, points_box
 from tfrec_stage.importers.values import AnnotationError
+from tfrec_stage.text_files import is_utf8
 
 T = TypeVar("T")
 

@@ -146,11 +146,6 @@ def walk_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Iter
                 yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
-def is_utf8(name: str) -> bool:
-    """Say whether a name is UTF-8; file systems take any bytes, which Python carries along as surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
 def strip_suffix(name: str) -> str:
     """Give a POSIX name without its suffix: what an image and its annotation file have in common."""
     return PurePosixPath(name).with_suffix("").as_posix()

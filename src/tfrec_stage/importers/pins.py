@@ -15,9 +15,9 @@ from PIL import ExifTags, Image
 from tfrec_stage.codecs.formats import readable_formats
 from tfrec_stage.errors import RecordError
 from tfrec_stage.image_file import read_image_file
-from tfrec_stage.importers.folders import is_utf8
 from tfrec_stage.importers.values import Problem
 from tfrec_stage.records import ImageRecord
+from tfrec_stage.text_files import is_utf8
 
 _ON_ITS_SIDE: Final = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.folders import is_utf8
-from tfrec_stage.text_files import MARK_BYTES, find_encoding
+from tfrec_stage.text_files import MARK_BYTES, find_encoding, is_utf8
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ class Original(NamedTuple):
     """What they mean."""
 
 
-class RecordSource(Protocol):
-    """Image records that can be walked from end to end, and found again one by one."""
+class RecordReader(Protocol):
+    """Image records that can be walked from end to end, and found again one by one; what tasks read from."""
 
     def scan(self) -> Iterator[tuple[int, ParsedRecord]]:
         """Position and record, in order.
@@ -39,6 +39,14 @@ class RecordSource(Protocol):
         """
         ...
 
+    def where(self, position: int) -> str:
+        """What people call that position: `line 12`."""
+        ...
+
+
+class RecordSource(RecordReader, Protocol):
+    """The same, as they were given: what a build is made from."""
+
     def original(self, position: int) -> Original:
         """The record as it was given.
 
@@ -51,11 +59,7 @@ class RecordSource(Protocol):
         """Digest of the whole source, by which it is known again without reading its records; None if it has none."""
         ...
 
-    def where(self, position: int) -> str:
-        """What people call that position: `line 12`."""
-        ...
-
-    def for_workers(self, spool: Path) -> "RecordSource":
+    def for_workers(self, spool: Path) -> RecordReader:
         """The same records, to be sent to worker processes with every task: a few bytes, however many records.
 
         Args:

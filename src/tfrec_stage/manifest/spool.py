@@ -9,19 +9,15 @@ import pickle
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final
 
 from tfrec_stage.errors import OutputError
 from tfrec_stage.manifest.faults import changed_error
-from tfrec_stage.manifest.source import Original
+from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ParsedRecord
 
 _OFFSET_BYTES: Final = 8
 _UNREADABLE: Final = (OSError, EOFError, pickle.UnpicklingError, ValueError, IndexError)
-
-
-class _Scannable(Protocol):
-    def scan(self) -> Iterator[tuple[int, ParsedRecord]]: ...
 
 
 class SpooledRecords:
@@ -32,30 +28,19 @@ class SpooledRecords:
         self._name = name
 
     def scan(self) -> Iterator[tuple[int, ParsedRecord]]:
-        """See `RecordSource`."""
+        """See `RecordReader`."""
         count = _offsets_path(self._path).stat().st_size // _OFFSET_BYTES - 1
         return enumerate(self.read(range(count)))
 
     def read(self, positions: Iterable[int]) -> Iterator[ParsedRecord]:
-        """See `RecordSource`."""
+        """See `RecordReader`."""
         with self._path.open("rb", buffering=0) as records, _offsets_path(self._path).open("rb", buffering=0) as places:
             for position in positions:
                 yield self._load(records.fileno(), places.fileno(), position)
 
-    def original(self, position: int) -> Original:
-        """See `RecordSource`: only the source itself has it."""
-        raise NotImplementedError
-
-    def digest(self) -> None:
-        """See `RecordSource`."""
-
     def where(self, position: int) -> str:
-        """See `RecordSource`."""
+        """See `RecordReader`."""
         return f"{self._name}[{position}]"
-
-    def for_workers(self, spool: Path) -> "SpooledRecords":  # noqa: ARG002 - the interface
-        """See `RecordSource`."""
-        return self
 
     def _load(self, records: int, places: int, position: int) -> ParsedRecord:
         try:
@@ -66,7 +51,7 @@ class SpooledRecords:
         return record
 
 
-def write_spool(path: Path, source: _Scannable, name: str) -> SpooledRecords:
+def write_spool(path: Path, source: RecordReader, name: str) -> SpooledRecords:
     """Lay all records of a source into a new file.
 
     Args:
@@ -75,7 +60,7 @@ def write_spool(path: Path, source: _Scannable, name: str) -> SpooledRecords:
         name: what the source is called, for messages: a position is `name[3]`.
 
     Raises:
-        ManifestError: as `RecordSource.scan`.
+        ManifestError: as `RecordReader.scan`.
         OutputError: a file cannot be written.
     """
     offsets = array("Q", [0])

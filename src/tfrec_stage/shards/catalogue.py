@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.faults import Faults
-from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.shards.encoder import Identity
 from tfrec_stage.shards.fingerprint import KeyMaker, has_image
 from tfrec_stage.shards.plan import hash64
@@ -34,7 +34,7 @@ class Catalogue:
         return array("Q", (self.positions[record] for record in records))
 
 
-def read_catalogue(source: RecordSource, identity: Identity, names: KeypointNames = NO_NAMES) -> Catalogue:
+def read_catalogue(source: RecordReader, identity: Identity, names: KeypointNames = NO_NAMES) -> Catalogue:
     """Walk through all records.
 
     Args:
@@ -60,7 +60,7 @@ def read_catalogue(source: RecordSource, identity: Identity, names: KeypointName
     return catalogue
 
 
-def _refuse_duplicates(source: RecordSource, catalogue: Catalogue) -> None:
+def _refuse_duplicates(source: RecordReader, catalogue: Catalogue) -> None:
     if all(map(_are_distinct, _by_first_byte(catalogue.id_hashes))):
         return
     faults = Faults("manifest")

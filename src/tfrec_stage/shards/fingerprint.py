@@ -22,7 +22,7 @@ from tfrec_stage.codecs.od_api import NO_NAMES, KeypointNames
 from tfrec_stage.codecs.schema import fields_of
 from tfrec_stage.formats import SHARD_FORMAT
 from tfrec_stage.manifest.faults import changed_error
-from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.shards.encoder import Identity
 
@@ -47,7 +47,7 @@ class KeyMaker:
         """Digest of options and content; of the image too where the record pins or holds it (`has_image`)."""
         return sha256(self._identity + _content(record)).digest()[:KEY_SIZE]
 
-    def read(self, source: RecordSource, positions: Sequence[int], keys: Iterable[bytes]) -> Iterator[ParsedRecord]:
+    def read(self, source: RecordReader, positions: Sequence[int], keys: Iterable[bytes]) -> Iterator[ParsedRecord]:
         """Records of a source, each the one that the key was made of.
 
         A manifest that is edited during a build would else have records stored under the keys of others, and every
@@ -65,7 +65,7 @@ class KeyMaker:
             self.compare(record, key, source, position)
             yield record
 
-    def compare(self, record: ParsedRecord, key: bytes, source: RecordSource, position: int) -> None:
+    def compare(self, record: ParsedRecord, key: bytes, source: RecordReader, position: int) -> None:
         """See to it that a record is the one that the key was made of.
 
         Raises:

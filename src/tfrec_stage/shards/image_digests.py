@@ -13,7 +13,7 @@ import msgspec
 from tfrec_stage.errors import RecordError
 from tfrec_stage.files import atomic_writer
 from tfrec_stage.image_file import read_image_file
-from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.ordered_map import OrderedMap
 from tfrec_stage.records import ParsedRecord
 from tfrec_stage.shards.catalogue import Catalogue
@@ -68,7 +68,7 @@ class DigestTask(NamedTuple):
     """Key of each, one after the other."""
     key_maker: KeyMaker
     """Tells whether they are still the records of these keys."""
-    source: RecordSource
+    source: RecordReader
     """Where the records are."""
     images_root: Path
     """Where relative file names start from."""
@@ -84,7 +84,7 @@ class Digested(NamedTuple):
 
 
 def digest_tasks(
-    source: RecordSource, catalogue: Catalogue, key_maker: KeyMaker, images_root: Path, notes: DigestNotes
+    source: RecordReader, catalogue: Catalogue, key_maker: KeyMaker, images_root: Path, notes: DigestNotes
 ) -> Iterator[DigestTask]:
     """All images that no record pins, a chunk a task.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from tfrec_stage.codecs.tfrecord import encode_frame
-from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.ordered_map import OrderedMap
 from tfrec_stage.records import ImageClass, ParsedRecord
 from tfrec_stage.shards.account import RecordEntry, ShardAccount
@@ -50,7 +50,7 @@ class ShardTask:
     """File to make."""
     failures_path: Path
     """File to make of the records that fail, if any does."""
-    source: RecordSource = field(repr=False)
+    source: RecordReader = field(repr=False)
     """Where the records are."""
     positions: "array[int]" = field(repr=False)
     """Which of them, in the order of writing."""
