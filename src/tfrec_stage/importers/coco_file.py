@@ -59,7 +59,7 @@ class Annotation(msgspec.Struct, gc=False):
         """Find the area and let go of the outline: outlines are most of the file.
 
         Raises:
-            ValueError: there is no box, but something to derive it from: `entries.to_annotation` does.
+            ValueError: there is no box, but something to derive it from: `coco_entries.to_annotation` does.
         """
         if self.bbox is None:
             if self.keypoints or bytes(self.segmentation) != b"null":
