@@ -19,15 +19,19 @@ MARK_BYTES: Final = 4
 """Most bytes of a mark."""
 
 
-def find_encoding(start: bytes) -> str:
-    r"""Give Python's name of the encoding that the first bytes of a text name; without a mark it is UTF-8.
+def find_encoding(start: bytes, unmarked: str = "utf-8") -> str:
+    r"""Give Python's name of the encoding that the first bytes of a text name.
 
     The codec of that name passes over the mark.
+
+    Args:
+        start: the first bytes, `MARK_BYTES` of them or more.
+        unmarked: the encoding of a text without a mark.
 
     >>> find_encoding(b"\xff\xfea\0"), find_encoding(b"abc")
     ('utf-16', 'utf-8')
     """
-    return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
+    return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), unmarked)
 
 
 def is_utf8(text: str) -> bool:

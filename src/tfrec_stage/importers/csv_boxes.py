@@ -13,7 +13,6 @@ from io import StringIO
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
 
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.columns import Row, Table
@@ -22,13 +21,10 @@ from tfrec_stage.importers.instances import Box, Instance, to_objects
 from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.pins import inspect_image
 from tfrec_stage.importers.table_kinds import EDGES, Columns
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.values import LARGEST_PX, AnnotationError, ImportedDataset, Problem
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import read_text
-
-_TOO_LARGE: Final = 2**31
-"""No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
 
 
 def read(
@@ -206,7 +202,7 @@ def _read_number(row: Row, role: str) -> float:
         number = float(row.cells[role])
     except ValueError:
         number = math.nan
-    if not abs(number) < _TOO_LARGE:
+    if not abs(number) < LARGEST_PX:
         raise _fault(row, f"expected a number as {role}, but got {row.cells[role]!r}")
     return number
 

@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
+
+LARGEST_PX: Final = 2**31
+"""No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
 
 
 @dataclass(frozen=True, slots=True)

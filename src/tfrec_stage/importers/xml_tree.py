@@ -1,6 +1,5 @@
 """XML elements that know their line; a document that declares entities is refused."""
 
-import codecs
 import math
 import re
 from dataclasses import dataclass, field
@@ -8,23 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 from xml.parsers import expat
 
-from tfrec_stage.importers.values import AnnotationError
+from tfrec_stage.importers.values import LARGEST_PX, AnnotationError
+from tfrec_stage.text_files import find_encoding
 
-_TOO_LARGE: Final = 2**31
-"""No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
 _DECLARED: Final = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 _OF_EXPAT: Final = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 """Encodings left to the parser, which knows none of those of East Asia."""
-_BY_MARK: Final = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (codecs.BOM_UTF8, "utf-8"),
-    (b"<\0?\0", "utf-16-le"),
-    (b"\0<\0?", "utf-16-be"),
-)
-"""First bytes that tell an encoding; they count more than what is declared. Source: XML 1.0, appendix F."""
+_UNMARKED: Final = ((b"<\0?\0", "utf-16-le"), (b"\0<\0?", "utf-16-be"))
+"""First bytes of a declaration in UTF-16 without a byte order mark. Source: XML 1.0, appendix F."""
 
 
 @dataclass(slots=True)
@@ -69,7 +59,7 @@ class Element:
             number = float(child.text)
         except ValueError:
             number = math.nan
-        if not abs(number) < _TOO_LARGE:
+        if not abs(number) < LARGEST_PX:
             raise AnnotationError(f"expected a number in <{tag}>, but got {child.text!r}", child.line)
         return number
 
@@ -120,7 +110,8 @@ def _decode(content: bytes) -> tuple[bytes, str]:
     stated = declared[1].decode().lower() if declared else "utf-8"
     if stated.startswith("utf-16"):  # some programs write so; but the declaration could be read byte by byte
         stated = "utf-8"
-    encoding = next((name for mark, name in _BY_MARK if content.startswith(mark)), stated)
+    stated = next((name for start, name in _UNMARKED if content.startswith(start)), stated)
+    encoding = find_encoding(content, stated)  # a mark counts more than what is declared
     if encoding in _OF_EXPAT:
         return content, encoding
     try:
