@@ -40,10 +40,10 @@ floors: setup ## check that imports point only downward
 
 consumers: setup ## read shards with consumers that need an environment of their own (3 GB more)
 	@$(PYTHON) -m venv $(CONSUMERS)
-	@$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/handover/consumers/requirements.txt
+	@$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/exporters/consumers/requirements.txt
 	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
 		> $$($(CONSUMERS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/shared.pth
-	$(CONSUMERS)/bin/python -m pytest tests/handover tests/test_readme.py $(PYTEST_ARGS) -k "not console and not demo"
+	$(CONSUMERS)/bin/python -m pytest tests/exporters tests/test_readme.py $(PYTEST_ARGS) -k "not console and not demo"
 
 pytest: setup ## run the tests; benchmarks run once, as plain tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

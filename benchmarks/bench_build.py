@@ -10,8 +10,8 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import PhotoSet
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import OTHERS, build_shards, copy_bare, decode_bare, is_installed, recode_bare
-from tfrec_stage.codecs.image_policy import Verify
 from tfrec_stage.engine import EngineName
+from tfrec_stage.images.policy import Verify
 
 THREADS = 2
 

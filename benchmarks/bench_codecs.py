@@ -10,13 +10,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.photos import describe, encode_photo
 from benchmarks.writers import flat_features, tensorflow_example
-from tfrec_stage.codecs.image import EncodedImage, encode_image
-from tfrec_stage.codecs.image_policy import ImagePolicy, Verify
-from tfrec_stage.codecs.jpeg import parse_jpeg
-from tfrec_stage.codecs.schema import RecordEncoder, SchemaOptions
-from tfrec_stage.codecs.tfrecord import decode_frames, encode_frame
+from tfrec_stage.images.encode import EncodedImage, encode_image
+from tfrec_stage.images.jpeg import parse_jpeg
+from tfrec_stage.images.policy import ImagePolicy, Verify
 from tfrec_stage.records import ImageRecord
-from tfrec_stage.shards.shard_file import ShardFile
+from tfrec_stage.schema.fields import ExampleEncoder, SchemaOptions
+from tfrec_stage.tfrecord.file_writer import ShardFile
+from tfrec_stage.tfrecord.framing import decode_frames, encode_frame
 
 FRAMES = 100
 
@@ -39,7 +39,7 @@ def record() -> ImageRecord:
 @pytest.mark.benchmark(group="Example of one record")
 def test_our_example(benchmark: BenchmarkFixture, record: ImageRecord, image: EncodedImage) -> None:
     """Record → wire bytes, the image uncopied."""
-    head, data, tail = benchmark(RecordEncoder(SchemaOptions()).encode, record, image)
+    head, data, tail = benchmark(ExampleEncoder(SchemaOptions()).encode, record, image)
     assert data is image.data
     assert len(head) + len(tail) > 700
 
@@ -50,7 +50,7 @@ def test_tensorflow_example(benchmark: BenchmarkFixture, record: ImageRecord, im
     pytest.importorskip("tensorflow")
     features = flat_features({"filename": "0.jpg", "id": "0", **describe(0)}, image.data, image.width, image.height)
     payload = benchmark(lambda: tensorflow_example(features).SerializeToString(deterministic=True))
-    assert payload == b"".join(RecordEncoder(SchemaOptions()).encode(record, image))
+    assert payload == b"".join(ExampleEncoder(SchemaOptions()).encode(record, image))
 
 
 @pytest.mark.benchmark(group="frame of 110 KB")

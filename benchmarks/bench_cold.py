@@ -12,8 +12,8 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import PhotoSet, draw_photos
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import build_shards, copy_bare
-from tfrec_stage.codecs.image_policy import Verify
-from tfrec_stage.shards import writer
+from tfrec_stage.build import shard_task
+from tfrec_stage.images.policy import Verify
 
 THREADS = 2
 DROP = Path("/proc/sys/vm/drop_caches")
@@ -31,13 +31,13 @@ def test_cold_build(
     """Builds and copies of cold files, with and without asking ahead, beside the same of files in memory."""
     if scale.is_measured and not os.access(DROP, os.W_OK):
         pytest.skip("needs the right to empty the kernel's caches (root)")
-    ahead = writer.read_ahead
+    ahead = shard_task.read_ahead
 
     def as_they_come(records: Iterator, _: Path) -> Iterator:
         return records
 
     def build(out: Path, read: object, verify: Verify) -> int:
-        monkeypatch.setattr(writer, "read_ahead", read)
+        monkeypatch.setattr(shard_task, "read_ahead", read)
         return build_shards(photos, out, THREADS, verify=verify)
 
     cold = partial(_forget, wanted=scale.is_measured)

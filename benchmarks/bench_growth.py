@@ -12,8 +12,8 @@ from benchmarks.conftest import GROWTH, Scale
 from benchmarks.photos import SIZE_BYTES, PhotoSet
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import NUM_SHARDS, build_shards, copy_bare
-from tfrec_stage.codecs.image_policy import Verify
 from tfrec_stage.engine import EngineName
+from tfrec_stage.images.policy import Verify
 
 Draw = Callable[[int, int], PhotoSet]
 THREADS = 2

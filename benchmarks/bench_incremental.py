@@ -13,11 +13,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.conftest import Scale
 from benchmarks.photos import SIZE_BYTES, PhotoSet, add_comment
 from benchmarks.race import Contestant, Race, run_race
-from tfrec_stage.build import BuildReport, BuildRequest, build
-from tfrec_stage.codecs.image_policy import Verify
+from tfrec_stage.build.build import BuildReport, BuildRequest, build
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineOptions
+from tfrec_stage.images.policy import Verify
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 SHARDS = 10
 THREADS = 2
@@ -50,7 +50,7 @@ class Workspace:
             name="train",
             output_directory=output,
             num_shards=SHARDS,
-            identity=Identity(EncodeOptions(verify=self.verify)),
+            output_options=OutputOptions(EncodeOptions(verify=self.verify)),
             images_root=self.photos.root,
             store_directory=store,
             engine=EngineOptions(THREADS),

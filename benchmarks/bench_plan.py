@@ -9,11 +9,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Scale
 from benchmarks.photos import describe
+from tfrec_stage.build.manifest_index import read_manifest_index
+from tfrec_stage.build.placement import PlacementOptions, hash64, place_records
+from tfrec_stage.build.record_encoder import OutputOptions
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.record_list import RecordList
-from tfrec_stage.shards.catalogue import read_catalogue
-from tfrec_stage.shards.encoder import Identity
-from tfrec_stage.shards.plan import PlanOptions, hash64, make_plan
 
 ROUNDS = 5
 
@@ -56,12 +56,15 @@ def test_list_scan(benchmark: BenchmarkFixture, records: list[dict], count: int)
 
 def test_catalogue(benchmark: BenchmarkFixture, manifest: Path, count: int) -> None:
     """JSON Lines → positions, hashes and keys."""
-    assert len(benchmark.pedantic(lambda: read_catalogue(open_manifest(manifest), Identity()), rounds=ROUNDS)) == count
+    assert (
+        len(benchmark.pedantic(lambda: read_manifest_index(open_manifest(manifest), OutputOptions()), rounds=ROUNDS))
+        == count
+    )
 
 
 @pytest.mark.parametrize("num_shards", [10, 1000])
 def test_plan(benchmark: BenchmarkFixture, count: int, num_shards: int) -> None:
     """Hashes → which record goes where, in which order."""
     hashes = array("Q", (hash64(b"%d" % number) for number in range(count)))
-    plan = benchmark.pedantic(make_plan, (hashes, num_shards, PlanOptions()), rounds=ROUNDS)
+    plan = benchmark.pedantic(place_records, (hashes, num_shards, PlacementOptions()), rounds=ROUNDS)
     assert (len(plan), len(plan.shards)) == (count, num_shards)

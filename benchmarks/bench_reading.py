@@ -12,7 +12,7 @@ from benchmarks.photos import PhotoSet
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import NUM_SHARDS, build_shards
 from tfrec_stage import feature_spec, load_dataset, read_records
-from tfrec_stage.codecs.image import Verify
+from tfrec_stage.images.encode import Verify
 
 SIZE = (224, 224)
 BATCH = 32

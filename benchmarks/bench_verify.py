@@ -10,12 +10,12 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import PhotoSet
 from benchmarks.race import Contestant, Race, run_race
 from benchmarks.writers import build_shards
-from tfrec_stage.checks.counting import count_shards
-from tfrec_stage.checks.oracle import import_tensorflow
-from tfrec_stage.checks.verification import VerifyRequest, verify_shards
-from tfrec_stage.codecs.image import Verify
+from tfrec_stage.images.encode import Verify
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.reading.spec import feature_spec
+from tfrec_stage.stats.count import count_shards
+from tfrec_stage.verify.tensorflow_ops import import_tensorflow
+from tfrec_stage.verify.verify import VerifyRequest, verify_shards
 
 THREADS = os.cpu_count() or 1
 

@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from benchmarks.photos import PhotoSet
-from tfrec_stage.build import BuildRequest, build
-from tfrec_stage.codecs.image_policy import Verify
+from tfrec_stage.build.build import BuildRequest, build
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineName, EngineOptions
+from tfrec_stage.images.policy import Verify
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 NUM_SHARDS = 10
 Item = TypeVar("Item")
@@ -45,7 +45,7 @@ def build_shards(
         name="train",
         output_directory=out / "shards",
         num_shards=num_shards,
-        identity=Identity(EncodeOptions(verify=verify)),
+        output_options=OutputOptions(EncodeOptions(verify=verify)),
         images_root=photos.root,
         engine=EngineOptions(threads, engine),
     )

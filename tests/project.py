@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import encode_noise
-from tfrec_stage.build import BuildReport, BuildRequest, build
+from tfrec_stage.build.build import BuildReport, BuildRequest, build
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.request import FailureLimit
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.engine import EngineOptions
-from tfrec_stage.labels import Label
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.progress import ProgressListener, silence
-from tfrec_stage.request import FailureLimit
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 Content = dict[str, bytes]
 
@@ -122,7 +122,7 @@ class Project:
             name="train",
             output_directory=output,
             num_shards=self.num_shards,
-            identity=Identity(encode=EncodeOptions(**self.encode)),
+            output_options=OutputOptions(encode=EncodeOptions(**self.encode)),
             images_root=self.root / "images",
             store_directory=store,
             labels=self.labels,

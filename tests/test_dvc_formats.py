@@ -15,7 +15,7 @@ MANIFESTS = ["manifest@train", "manifest@val", "manifest@test"]
 
 def raise_number(clone: Path, name: str) -> dict[str, str]:
     """Install a program that writes other bytes; the environment in which it is found."""
-    edit(clone / "src" / "tfrec_stage" / "formats.py", f"{name}: Final = 1", f"{name}: Final = 2")
+    edit(clone / "src" / "tfrec_stage" / "format_versions.py", f"{name}: Final = 1", f"{name}: Final = 2")
     return {"PYTHONPATH": str(clone / "src")}
 
 

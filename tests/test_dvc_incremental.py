@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from tests.workspace import commit, dvc, edit, environment, run, stages_run
-from tfrec_stage.build import BuildRequest, build
+from tfrec_stage.build.build import BuildRequest, build
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 pytestmark = pytest.mark.dvc
 
@@ -195,7 +195,7 @@ def test_the_cache_is_never_written_into(workspace: Path) -> None:
             name="train",
             output_directory=output,
             num_shards=10 - turn % 4,
-            identity=Identity(encode=EncodeOptions(seed=turn // 2)),
+            output_options=OutputOptions(encode=EncodeOptions(seed=turn // 2)),
             images_root=workspace / "data" / "raw" / "images",
             store_directory=workspace / ".tfrec_cache",
         )

@@ -13,12 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tests.conftest import ROOT
 from tfrec_stage import create
-from tfrec_stage.about import About
-from tfrec_stage.annotations import AnnotationPolicy
-from tfrec_stage.codecs.image_policy import ImagePolicy
-from tfrec_stage.codecs.profiles import Profile
-from tfrec_stage.codecs.schema import SchemaOptions
-from tfrec_stage.config import (
+from tfrec_stage.annotations.policy import AnnotationPolicy
+from tfrec_stage.build.compression import CompressionOptions
+from tfrec_stage.build.placement import PlacementOptions
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.cli.config import (
     CleanConfig,
     ImporterConfig,
     SplitConfig,
@@ -27,12 +26,13 @@ from tfrec_stage.config import (
     parse_config,
     register_schema,
 )
+from tfrec_stage.dataset_info import About
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.formats import MANIFEST_FORMAT, SHARD_FORMAT
-from tfrec_stage.shards.compression import CompressionOptions
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
-from tfrec_stage.shards.plan import PlanOptions
+from tfrec_stage.format_versions import MANIFEST_FORMAT, SHARD_FORMAT
+from tfrec_stage.images.policy import ImagePolicy
+from tfrec_stage.schema.fields import SchemaOptions
+from tfrec_stage.schema.profiles import Profile
 
 NAN = float("nan")
 HUGE = 10**30
@@ -162,7 +162,7 @@ def test_the_dataclass_refuses(kind: type, name: str, value: Any) -> None:
         kind(**{name: raw(value)})
 
 
-@pytest.mark.parametrize("group", [CompressionOptions, PlanOptions, ImagePolicy, SchemaOptions])
+@pytest.mark.parametrize("group", [CompressionOptions, PlacementOptions, ImagePolicy, SchemaOptions])
 def test_groups_of_encode_judge_alone(group: type) -> None:
     """Each class that EncodeOptions is made of refuses the same, where it is used without the others."""
     for option in fields(group):
@@ -224,7 +224,7 @@ def set_option(config: DictConfig, key: str, value: Any) -> None:
 
 def test_the_configuration_is_good(composed: DictConfig) -> None:
     """Without any of these values nothing is refused."""
-    assert parse_config(composed).identity == Identity()
+    assert parse_config(composed).output_options == OutputOptions()
 
 
 def test_another_format_names_both(composed: DictConfig) -> None:

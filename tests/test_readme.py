@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.workspace import clone_project, run
-from tfrec_stage.checks.faults import KINDS
-from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
 from tfrec_stage.errors import REASONS
 from tfrec_stage.importers import IMPORTERS, known_options
+from tfrec_stage.schema.fields import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
+from tfrec_stage.verify.findings import KINDS
 
 README = (ROOT / "README.md").read_text()
 KEYS = re.compile(r"(?<=<!-- keys: begin -->\n).*(?=<!-- keys: end -->)", re.DOTALL)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tfrec_stage.build import BuildRequest, build
+from tfrec_stage.build.build import BuildRequest, build
+from tfrec_stage.build.compression import Compression
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
 from tfrec_stage.importers import find_importer
-from tfrec_stage.importing import import_dataset
+from tfrec_stage.importers.import_dataset import import_dataset
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.shards.compression import Compression
-from tfrec_stage.shards.encoder import EncodeOptions, Identity
 
 
 def examples(tf, directory: Path) -> dict[str, dict[str, list]]:
@@ -38,7 +38,7 @@ def build_coco(shared_data: Callable[[str], Path], tmp_path: Path):
         dataset = find_importer("coco")(files, root / f"{split}2017", root)
         imported = import_dataset(dataset, tmp_path / "manifest.jsonl")
         assert imported.problems == ()
-        request = BuildRequest(split, tmp_path / "out", 3, Identity(EncodeOptions(**encode)), images_root=root)
+        request = BuildRequest(split, tmp_path / "out", 3, OutputOptions(EncodeOptions(**encode)), images_root=root)
         return build(open_manifest(tmp_path / "manifest.jsonl"), request), tmp_path / "out"
 
     return make

@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
-from tfrec_stage.config import StageConfig, register_schema
+from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.cli.config import StageConfig, register_schema
 from tfrec_stage.engine import EngineOptions
-from tfrec_stage.formats import MANIFEST_FORMAT, SHARD_FORMAT
-from tfrec_stage.shards.encoder import Identity
+from tfrec_stage.format_versions import MANIFEST_FORMAT, SHARD_FORMAT
 
 SPLITS = ("train", "val", "test")
 RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures", "store_dir"}
@@ -53,7 +53,7 @@ def paths(stage: str, key: str, split: str) -> set[str]:
 def test_identity_options_are_what_dvc_tracks() -> None:
     """params.yaml holds every identity option and the formats, and the shards stage tracks each group whole."""
     params = load("params.yaml")
-    groups = {group.name: group.default_factory for group in fields(Identity)}
+    groups = {group.name: group.default_factory for group in fields(OutputOptions)}
     for name, options in groups.items():
         assert set(params[name]) == {option.name for option in fields(options)}
     assert set(tracked("shards")["params.yaml"]) == {*groups, "splits.${item.split}"}
@@ -63,7 +63,7 @@ def test_identity_options_are_what_dvc_tracks() -> None:
 
 def test_params_are_the_defaults() -> None:
     """params.yaml repeats the defaults of the code, so that create() and a fresh clone give the same bytes."""
-    schema = OmegaConf.to_container(OmegaConf.structured(Identity), enum_to_str=True)
+    schema = OmegaConf.to_container(OmegaConf.structured(OutputOptions), enum_to_str=True)
     assert {group: load("params.yaml")[group] for group in schema} == schema
 
 

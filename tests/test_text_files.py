@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfrec_stage.labels import Label, read_labels, write_labels
+from tfrec_stage.dataset_info import Label, read_labels, write_labels
 from tfrec_stage.text_files import read_text, read_utf8
 
 

@@ -83,8 +83,6 @@ def environment(**more: str) -> dict[str, str]:
     """What commands are run with: nothing of ours that would change what they do."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HYDRA_", "TFREC_", "DVC_"))}
     beside_python = str(Path(sys.executable).parent)  # where `python` of dvc.yaml's commands is found
-    identity = {
-        f"GIT_{who}_{what}": "tests@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-    }
+    author = {f"GIT_{who}_{what}": "tests@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     path = os.pathsep.join([beside_python, inherited.get("PATH", "")])
-    return inherited | identity | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
+    return inherited | author | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more

@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from tfrec_stage.from_python import create
+    from tfrec_stage.api import create
     from tfrec_stage.reading import feature_spec, load_dataset, read_records
 
 __all__ = ["create", "feature_spec", "load_dataset", "read_records"]
 __version__ = "0.1.0"
 
 _HOMES: Final = {
-    "create": "tfrec_stage.from_python",
+    "create": "tfrec_stage.api",
     "feature_spec": "tfrec_stage.reading",
     "load_dataset": "tfrec_stage.reading",
     "read_records": "tfrec_stage.reading",

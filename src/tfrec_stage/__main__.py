@@ -16,7 +16,7 @@ def main() -> None:
 
 def _load() -> Callable[[], int]:
     try:
-        from tfrec_stage.command_line import run  # noqa: PLC0415 - see above
+        from tfrec_stage.cli.main import run  # noqa: PLC0415 - see above
     except KeyboardInterrupt:  # what comes later is told there
         sys.stderr.write("error: interrupted; nothing was begun\n")
         sys.exit(130)

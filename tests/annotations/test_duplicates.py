@@ -2,8 +2,14 @@
 
 import pytest
 
-from tfrec_stage.annotations import AnnotationPolicy, DegenerateBoxes, DuplicateBoxes, OutOfRange, settle_annotations
 from tfrec_stage.annotations.duplicates import find_duplicates
+from tfrec_stage.annotations.policy import (
+    AnnotationPolicy,
+    DegenerateBoxes,
+    DuplicateBoxes,
+    OutOfRange,
+    settle_annotations,
+)
 
 SIZE = (100, 50)
 """Width and height of the image."""

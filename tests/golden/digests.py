@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.golden.inputs import BUILDS, IMAGES, IMPORTS, PASSED, Build, Import
-from tfrec_stage import create, formats
-from tfrec_stage.codecs.schema import IMAGE_KEY
+from tfrec_stage import create, format_versions
+from tfrec_stage.build.fingerprint import options_as_dict
+from tfrec_stage.build.record_encoder import OutputOptions
 from tfrec_stage.importers import find_importer
-from tfrec_stage.importing import import_dataset
-from tfrec_stage.shards.encoder import Identity
-from tfrec_stage.shards.fingerprint import plain_identity
-from tfrec_stage.shards.shard_reader import read_features
+from tfrec_stage.importers.import_dataset import import_dataset
+from tfrec_stage.schema.fields import IMAGE_KEY
+from tfrec_stage.shards.reader import read_features
 
 GOLDEN: Final = Path(__file__).parent / "digests.json"
 NUMBERS: Final = {"shards": "SHARD_FORMAT", "manifests": "MANIFEST_FORMAT"}
-"""Name of the number in src/tfrec_stage/formats.py that stands for each part."""
+"""Name of the number in src/tfrec_stage/format_versions.py that stands for each part."""
 _ACCOUNTS: Final = ("index.json", "stats.json", "classes.json", "failures.jsonl")
 """Files that tell of a build; tools read shards without them."""
 
@@ -35,15 +35,15 @@ def compute() -> Digests:
         manifests = {name: _import(each, root / "imports" / f"{n}") for n, (name, each) in enumerate(IMPORTS.items())}
     return {
         "shards": {
-            "format": formats.SHARD_FORMAT,
+            "format": format_versions.SHARD_FORMAT,
             "defaults": {
                 f"{group}.{name}": value
-                for group, options in plain_identity(Identity()).items()
+                for group, options in options_as_dict(OutputOptions()).items()
                 for name, value in options.items()
             },
             "cases": shards,
         },
-        "manifests": {"format": formats.MANIFEST_FORMAT, "defaults": {}, "cases": manifests},
+        "manifests": {"format": format_versions.MANIFEST_FORMAT, "defaults": {}, "cases": manifests},
     }
 
 
@@ -64,11 +64,13 @@ def faults(before: Digests, now: Digests) -> list[str]:
         names, old, new = ", ".join(changed(before[part], now[part])), before[part]["format"], now[part]["format"]
         advice = f"set it to {old + 1} there and in params.yaml, then run `make renew`"
         if new < old:
-            found.append(f"{part}: {number} in src/tfrec_stage/formats.py went from {old} back to {new}; {advice}")
+            found.append(
+                f"{part}: {number} in src/tfrec_stage/format_versions.py went from {old} back to {new}; {advice}"
+            )
         elif new == old and names:
             found.append(
-                f"{part}: other bytes than before ({names}), but {number} in src/tfrec_stage/formats.py is still {old};"
-                f" if they are meant, {advice}"
+                f"{part}: other bytes than before ({names}), but {number} in src/tfrec_stage/format_versions.py is "
+                f"still {old}; if they are meant, {advice}"
             )
     return found
 
@@ -88,8 +90,8 @@ def _build(build: Build, directory: Path) -> dict[str, Any]:
 def _without_accounts(path: Path) -> bytes:
     """A file of a profile without checksum and size of files that tell of the build: new options change those."""
     data = path.read_bytes()
-    for account in _ACCOUNTS:
-        content = path.with_name(account).read_bytes()
+    for metadata in _ACCOUNTS:
+        content = path.with_name(metadata).read_bytes()
         data = data.replace(sha256(content).hexdigest().encode(), b"").replace(b'"%d B"' % len(content), b"")
     return data
 

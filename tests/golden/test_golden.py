@@ -1,4 +1,4 @@
-"""The bytes have a version: where they change, the number in src/tfrec_stage/formats.py changes."""
+"""The bytes have a version: where they change, the number in src/tfrec_stage/format_versions.py changes."""
 
 import json
 from copy import deepcopy
@@ -11,10 +11,10 @@ from tests.golden import __main__ as renewal
 from tests.golden import digests
 from tests.golden.digests import GOLDEN, changed, compute, faults
 from tests.golden.inputs import BUILDS, IMPORTS
-from tfrec_stage import formats
-from tfrec_stage.codecs import image
+from tfrec_stage import format_versions
+from tfrec_stage.build import placement
+from tfrec_stage.images import encode
 from tfrec_stage.importers import IMPORTERS
-from tfrec_stage.shards import plan
 
 STORED = json.loads(GOLDEN.read_text())
 
@@ -57,7 +57,7 @@ def test_every_importer_is_held() -> None:
 
 @pytest.mark.parametrize(
     ("module", "name", "case"),
-    [(image, "_save_jpeg", "quality"), (plan, "hash64", "order"), (plan, "_contiguous", "manifest's order")],
+    [(encode, "_save_jpeg", "quality"), (placement, "hash64", "order"), (placement, "_contiguous", "manifest's order")],
 )
 def test_a_change_of_bytes_is_noticed(module: Any, name: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that writes other bytes under the same number is told with the cases and with what to do."""
@@ -69,7 +69,7 @@ def test_a_change_of_bytes_is_noticed(module: Any, name: str, case: str, monkeyp
     }
     monkeypatch.setattr(module, name, others[name])
     if name == "hash64":
-        monkeypatch.setattr("tfrec_stage.shards.catalogue.hash64", others[name])
+        monkeypatch.setattr("tfrec_stage.build.manifest_index.hash64", others[name])
     monkeypatch.setattr(digests, "BUILDS", {case: BUILDS[case]})
     assert changed(STORED["shards"], compute()["shards"]) == [case]
 
@@ -116,7 +116,7 @@ def test_renewal_needs_a_raised_number(
     assert told.count("\n") == 1
     assert json.loads(golden.read_text()) == before
     raised = deepcopy(now)
-    raised["shards"]["format"] = formats.SHARD_FORMAT + 1
+    raised["shards"]["format"] = format_versions.SHARD_FORMAT + 1
     monkeypatch.setattr(renewal, "compute", lambda: raised)
     assert renewal.main() == 0
     assert json.loads(golden.read_text()) == raised

@@ -4,9 +4,9 @@ from types import GeneratorType
 import pytest
 
 from tests.importers.coco_files import CATEGORIES, IMAGES, PERSON, annotation
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers import coco, find_importer
-from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes, Parts
 
 

@@ -2,9 +2,9 @@ from types import GeneratorType
 
 import pytest
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, SourceError
 from tfrec_stage.importers import csv_boxes
-from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes
 
 TENSORFLOW = "filename,width,height,class,xmin,ymin,xmax,ymax"

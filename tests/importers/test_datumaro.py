@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, SourceError
 from tfrec_stage.importers import datumaro, find_importer
-from tfrec_stage.labels import Label
 
 is_installed = importlib.util.find_spec("datumaro") is not None
 needs_datumaro = pytest.mark.skipif(not is_installed, reason="the optional group datumaro is not installed")

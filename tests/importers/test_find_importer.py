@@ -7,9 +7,9 @@ from types import GeneratorType
 
 import pytest
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, SourceError
 from tfrec_stage.importers import IMPORTERS, SplitOptions, find_importer
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 
 

@@ -2,9 +2,9 @@ from types import GeneratorType
 
 import pytest
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers import yolo
-from tfrec_stage.labels import Label
 from tfrec_stage.records import Boxes, ImageRecord, Parts
 
 SHAPES = (

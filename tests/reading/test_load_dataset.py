@@ -12,9 +12,9 @@ from PIL import Image
 from tests.conftest import encode_noise
 from tests.reading.conftest import IMAGES
 from tfrec_stage import create, load_dataset, read_records
-from tfrec_stage.codecs.schema import FIELDS
 from tfrec_stage.errors import ConfigError, ShardError
-from tfrec_stage.shards.shard_reader import find_shards
+from tfrec_stage.schema.fields import FIELDS
+from tfrec_stage.shards.reader import find_shards
 
 SIZE = (24, 32)
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tfrec_stage import create, load_dataset, read_records
-from tfrec_stage.build import BuildRequest, build
+from tfrec_stage.build.build import BuildRequest, build
 from tfrec_stage.importers import find_importer
-from tfrec_stage.importing import import_dataset
+from tfrec_stage.importers.import_dataset import import_dataset
 from tfrec_stage.manifest import open_manifest
 
 READERS = 4

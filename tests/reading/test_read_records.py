@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.conftest import encode_noise
 from tests.reading.conftest import IMAGES, describe
 from tfrec_stage import create, read_records
-from tfrec_stage.codecs.example import Kind, encode_example
-from tfrec_stage.codecs.tfrecord import encode_frame
 from tfrec_stage.errors import ConfigError, ShardError
+from tfrec_stage.tfrecord.example import Kind, encode_example
+from tfrec_stage.tfrecord.framing import encode_frame
 
 
 def write_shard(path: Path, *examples: dict[str, tuple[Kind, Any]]) -> Path:

@@ -1,4 +1,4 @@
-"""The account of a build, and what in a directory is ours."""
+"""The metadata of a build, and what in a directory is ours."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.errors import OutputError
-from tfrec_stage.shards.account import ShardAccount
 from tfrec_stage.shards.index import (
     ClassCount,
     ShardEntry,
@@ -19,6 +18,7 @@ from tfrec_stage.shards.index import (
     write_failures,
     write_index,
 )
+from tfrec_stage.shards.metadata import ShardMetadata
 
 OURS = ["index.json", "stats.json", "classes.json", "failures.jsonl", "a.b-00000-of-00002", "a.b-100000-of-100001"]
 FOREIGN = [
@@ -35,7 +35,7 @@ FOREIGN = [
 
 
 def entry(name: str, records: int) -> ShardEntry:
-    account = ShardAccount(
+    metadata = ShardMetadata(
         fingerprint="f" * 64,
         records=records,
         size_bytes=7,
@@ -44,13 +44,13 @@ def entry(name: str, records: int) -> ShardEntry:
         pixel_codec="p",
         compressor="z",
     )
-    return shard_entry(name, account)
+    return shard_entry(name, metadata)
 
 
 def test_what_the_index_keeps_of_a_shard() -> None:
     """The checksum in eight digits, and what made it, as far as anything did."""
     assert entry("a", 3) == ShardEntry("a", 3, 7, "00000abc", "f" * 64, ["p", "z"])
-    plain = ShardAccount(fingerprint="f", records=1, size_bytes=2, crc32c=3, statistics={})
+    plain = ShardMetadata(fingerprint="f", records=1, size_bytes=2, crc32c=3, statistics={})
     assert shard_entry("a", plain).made_by == []
 
 

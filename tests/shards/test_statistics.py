@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from tfrec_stage.shards.account import RecordEntry
+from tfrec_stage.shards.metadata import RecordEntry
 from tfrec_stage.shards.statistics import Statistics
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from tfrec_stage.engine.options import EngineName, EngineOptions
+from tfrec_stage.engine.ordered_map import OrderedMap
 from tfrec_stage.engine.threads import run_in_threads
-from tfrec_stage.ordered_map import OrderedMap
 
 __all__ = ["EngineName", "EngineOptions", "prepare", "run_tasks"]
 

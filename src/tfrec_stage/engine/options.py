@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from tfrec_stage.option_checks import check_types, check_within
+from tfrec_stage.options import check_types, check_within
 
 MOST_THREADS: Final = 1024
 """More are a slip of the finger: no machine encodes faster with them."""

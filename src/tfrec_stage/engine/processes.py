@@ -8,11 +8,11 @@ from signal import SIGINT, SIGTERM
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar
 
+from tfrec_stage.engine.ordered_map import OrderedMap
 from tfrec_stage.engine.signals import held_back
 from tfrec_stage.engine.window import TICK_S
 from tfrec_stage.engine.worker import Worker, WorkerDiedError, begin_server, begin_worker, new_stop
 from tfrec_stage.errors import EngineError
-from tfrec_stage.ordered_map import OrderedMap
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

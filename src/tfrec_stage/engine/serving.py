@@ -14,8 +14,8 @@ from threading import Thread
 from traceback import format_exc, format_exception_only
 from typing import Any, TypeVar
 
+from tfrec_stage.engine.ordered_map import OrderedMap
 from tfrec_stage.errors import EngineError
-from tfrec_stage.ordered_map import OrderedMap
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

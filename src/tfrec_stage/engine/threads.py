@@ -14,9 +14,9 @@ from signal import SIGINT, SIGTERM
 from threading import Event
 from typing import TypeVar
 
+from tfrec_stage.engine.ordered_map import OrderedMap
 from tfrec_stage.engine.signals import held_back
 from tfrec_stage.engine.window import drain
-from tfrec_stage.ordered_map import OrderedMap
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.coco_classes import Classes
 from tfrec_stage.importers.coco_entries import NO_BOX
@@ -22,7 +23,6 @@ from tfrec_stage.importers.folders import ImageFolder
 from tfrec_stage.importers.instances import to_objects
 from tfrec_stage.importers.pins import inspect_image
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageClass, ImageRecord, Objects
 
 _NUMBERED: Final = "annotations without an id, numbered by their place"

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Key
 from tfrec_stage.importers.coco_ids import expect_one_name, sort_keys
 from tfrec_stage.importers.instances import Box, Instance, Part
-from tfrec_stage.labels import Label
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.columns import Row, Table
 from tfrec_stage.importers.folders import ImageFolder
@@ -22,7 +23,6 @@ from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.pins import inspect_image
 from tfrec_stage.importers.table_kinds import EDGES, Columns
 from tfrec_stage.importers.values import LARGEST_PX, AnnotationError, ImportedDataset, Problem
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import read_text
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, SourceError
 from tfrec_stage.importers.folders import ImageFolder
 from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
 from tfrec_stage.importers.pins import inspect_image
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageClass, ImageRecord
 
 _CLASS: Final = "label"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.folders import ImageFolder, walk_files
 from tfrec_stage.importers.labels import number_labels, show_names
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageClass, ImageRecord
 from tfrec_stage.text_files import is_utf8
 

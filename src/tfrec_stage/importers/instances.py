@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfrec_stage.labels import Label
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.records import Boxes, Objects, Parts
 
 Part = tuple[float, float, int]

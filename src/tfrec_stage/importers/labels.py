@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.labels import Label
 
 _BACKGROUND: Final = frozenset({"background", "__background__"})
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.option_checks import LARGEST_SEED, check_types, check_within
+from tfrec_stage.options import LARGEST_SEED, check_types, check_within
 from tfrec_stage.records import ImageRecord
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from tfrec_stage.labels import Label
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.records import ImageRecord
 
 LARGEST_PX: Final = 2**31

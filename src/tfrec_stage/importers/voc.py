@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.file_names import is_absolute
 from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
@@ -17,7 +18,6 @@ from tfrec_stage.importers.pins import inspect_image
 from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
 from tfrec_stage.importers.voc_outlines import find_outline
 from tfrec_stage.importers.xml_tree import Element, parse_xml
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import read_text
 

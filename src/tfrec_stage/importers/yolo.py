@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
 from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
@@ -27,7 +28,6 @@ from tfrec_stage.importers.yolo_names import (
     find_class_names,
     read_data_yaml,
 )
-from tfrec_stage.labels import Label
 from tfrec_stage.records import ImageRecord, Objects
 from tfrec_stage.text_files import read_text
 

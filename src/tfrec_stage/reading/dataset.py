@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfrec_stage.codecs.schema import IMAGE_KEY
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.reading.dealing import deal_shards
 from tfrec_stage.reading.fields import EVERYWHERE, KNOWN, check_fields
 from tfrec_stage.reading.options import ReadOptions
 from tfrec_stage.reading.pipeline import build_pipeline
-from tfrec_stage.shards.shard_reader import find_shards, read_features
+from tfrec_stage.reading.sharding import deal_shards
+from tfrec_stage.schema.fields import IMAGE_KEY
+from tfrec_stage.shards.reader import find_shards, read_features
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from tfrec_stage.codecs.schema import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.schema.fields import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
 
 KNOWN: Final[Mapping[str, Field]] = {field.key: field for field in (*FIELDS, *OD_API_FIELDS, *TFDS_FIELDS)}
 """Every key that a record can have."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tfrec_stage.codecs.image import encode_image
-from tfrec_stage.codecs.image_policy import ImagePolicy, Verify
-from tfrec_stage.image_file import read_image_file
+from tfrec_stage.images.encode import encode_image
+from tfrec_stage.images.file import read_image_file
+from tfrec_stage.images.policy import ImagePolicy, Verify
 
 _POLICY: Final = ImagePolicy(verify=Verify.structure)
 """As builds have it by default, but for the proof: the decoder that comes next gives it."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tfrec_stage.codecs.schema import IMAGE_KEY
 from tfrec_stage.errors import ConfigError
+from tfrec_stage.schema.fields import IMAGE_KEY
 
 _SEED_BITS: Final = 63
 

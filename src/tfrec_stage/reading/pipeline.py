@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tfrec_stage.codecs.schema import IMAGE_KEY
-from tfrec_stage.codecs.tfds import CORNERS_KEY
-from tfrec_stage.reading.dealing import Share, count_records
 from tfrec_stage.reading.fields import KNOWN
 from tfrec_stage.reading.images import decode_image, image_loader
 from tfrec_stage.reading.options import ReadOptions
+from tfrec_stage.reading.sharding import Share, count_records
 from tfrec_stage.reading.spec import feature_spec
-from tfrec_stage.shards.shard_reader import compression_of
+from tfrec_stage.schema.fields import IMAGE_KEY
+from tfrec_stage.schema.tfds import CORNERS_KEY
+from tfrec_stage.shards.reader import compression_of
 
 PIXELS_KEY: Final = "image"
 """Where elements have the decoded image."""

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tfrec_stage.codecs.example import Feature, Kind
-from tfrec_stage.codecs.schema import FIELDS, IMAGE_KEY, Field
 from tfrec_stage.errors import ShardError
-from tfrec_stage.reading.dealing import Share, deal_shards
 from tfrec_stage.reading.fields import KNOWN, check_fields
-from tfrec_stage.shards.shard_reader import StoredRecord, find_shards, read_features
+from tfrec_stage.reading.sharding import Share, deal_shards
+from tfrec_stage.schema.fields import FIELDS, IMAGE_KEY, Field
+from tfrec_stage.shards.reader import StoredRecord, find_shards, read_features
+from tfrec_stage.tfrecord.example import Feature, Kind
 
 _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     **{field.key: tuple(field.key.split("/")[1:]) for field in FIELDS},

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tfrec_stage.codecs.example import Kind
 from tfrec_stage.reading.fields import EVERYWHERE, KNOWN, check_fields
+from tfrec_stage.tfrecord.example import Kind
 
 if TYPE_CHECKING:
     import tensorflow as tf

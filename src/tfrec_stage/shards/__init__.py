@@ -1,1 +1,1 @@
-"""Plan, write, index: which record goes where, and the files that come of it."""
+"""A directory of shards as it lies on disk: names, the files beside them, records read back without TensorFlow."""

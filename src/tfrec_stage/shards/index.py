@@ -1,4 +1,4 @@
-"""The account of a build: `index.json`, `stats.json`, `classes.json` and `failures.jsonl` beside the shards.
+"""The metadata of a build: `index.json`, `stats.json`, `classes.json` and `failures.jsonl` beside the shards.
 
 Nothing in them names a time, a host or a path of the machine: DVC hashes them with the shards.
 """
@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from tfrec_stage.errors import OutputError
 from tfrec_stage.files import atomic_writer, write_file
-from tfrec_stage.formats import SHARD_FORMAT
+from tfrec_stage.format_versions import SHARD_FORMAT
 from tfrec_stage.manifest.plain import encode_line
-from tfrec_stage.shards.account import ShardAccount
+from tfrec_stage.shards.metadata import ShardMetadata
 from tfrec_stage.shards.statistics import Statistics
 
 INDEX_NAME: Final = "index.json"
@@ -65,10 +65,12 @@ def shard_name(name: str, shard: int, num_shards: int) -> str:
     return f"{name}-{shard:05d}-of-{num_shards:05d}"
 
 
-def shard_entry(name: str, account: ShardAccount) -> ShardEntry:
+def shard_entry(name: str, metadata: ShardMetadata) -> ShardEntry:
     """What the index keeps of a finished shard."""
-    made_by = [library for library in (account.pixel_codec, account.compressor) if library]
-    return ShardEntry(name, account.records, account.size_bytes, f"{account.crc32c:08x}", account.fingerprint, made_by)
+    made_by = [library for library in (metadata.pixel_codec, metadata.compressor) if library]
+    return ShardEntry(
+        name, metadata.records, metadata.size_bytes, f"{metadata.crc32c:08x}", metadata.fingerprint, made_by
+    )
 
 
 def write_index(directory: Path, name: str, options: Mapping[str, Any], shards: Sequence[ShardEntry]) -> None:

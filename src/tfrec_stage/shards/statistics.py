@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from tfrec_stage.shards.account import RecordEntry
+from tfrec_stage.shards.metadata import RecordEntry
 
 
 @dataclass(slots=True)

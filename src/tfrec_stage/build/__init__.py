@@ -1,0 +1,1 @@
+"""Manifest → shards and the files beside them."""

@@ -1,0 +1,1 @@
+"""Image files → JPEGs that TensorFlow decodes, or the reason why not."""

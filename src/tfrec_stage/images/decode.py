@@ -1,0 +1,175 @@
+"""Images of any format but JPEG → RGB pixels of their first frame, read by Pillow.
+
+The content decides what an image is, never the suffix of its file. Colour profiles are not applied.
+"""
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from PIL import Image, ImageFile
+
+from tfrec_stage.errors import ConfigError, RecordError
+from tfrec_stage.images.byte_search import searcher
+from tfrec_stage.images.exif import Orientation, Size, find_orientation
+from tfrec_stage.images.formats import FORMATS
+
+PIXEL_LIMIT: Final = 178_956_970
+"""Most pixels of an image: beyond it Pillow refuses by default, and TensorFlow's decoder too (2^29 bytes)."""
+SIDE_LIMIT: Final = 65_500
+"""Most pixels of one side that libjpeg reads or writes."""
+_EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+_search_animation: Final = searcher(b"acTL")  # the chunk of an animated PNG
+_lock: Final = threading.Lock()
+
+
+class Pixels(NamedTuple):
+    """The first frame of an image."""
+
+    image: Image.Image
+    """RGB, 8 bits, as stored."""
+    format: str
+    """What it was."""
+    exif: Orientation
+    """Its EXIF orientation."""
+    notes: list[str]
+    """What was done to it; some of `image.NOTES`."""
+
+
+def decode_pixels(data: bytes, background: Sequence[int]) -> Pixels:
+    """Decode the first frame; may be called from many threads at once.
+
+    Args:
+        data: content of an image file that is no JPEG.
+        background: red, green and blue, 0 to 255, that transparent pixels are laid over.
+
+    Raises:
+        RecordError: the image cannot be read (`image_…`).
+    """
+    name = _identify(data)
+    try:
+        image = _open(data, name)
+        check_size(image.size)
+        _load(image, data)
+        pixels, notes = _flatten(_reduce_depth(image, data), background)
+        if _has_more_frames(image):
+            notes.append("first_frame")
+    except (RecordError, ConfigError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise RecordError("image_too_large", str(error)) from None
+    except Exception as error:  # noqa: BLE001 - a parser that is fed damaged data may raise anything
+        raise RecordError("image_corrupt", f"damaged {name}, or of an unknown kind: {explain_error(error)}") from None
+    return Pixels(pixels, name, _read_orientation(image), notes)
+
+
+def check_size(size: Size) -> None:
+    """See to it that decoders take an image of this width and height.
+
+    Raises:
+        RecordError: `image_too_large`.
+    """
+    width, height = size
+    if width * height > PIXEL_LIMIT or max(size) > SIDE_LIMIT:
+        limits = f"at most {PIXEL_LIMIT} pixels and {SIDE_LIMIT} a side"
+        raise RecordError("image_too_large", f"expected {limits}, but got {width} x {height}")
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The image in RGB: itself where it is, for `convert` would copy every pixel."""
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def explain_error(error: Exception) -> str:
+    """What a decoder says, for the end of a sentence."""
+    return f"says {str(error) or type(error).__name__!r}"
+
+
+def _identify(data: bytes) -> str:
+    """Name of the format, by its first bytes."""
+    with _lock:  # the first call imports all of Pillow's formats
+        Image.init()
+    for name in FORMATS:
+        accept = Image.OPEN[name][1] if name in Image.OPEN else None
+        if accept and accept(data[:16]) is True:
+            return name
+    message = f"expected JPEG, {', '.join(FORMATS)}, but the content begins with {data[:16]!r}"
+    raise RecordError("image_unknown_format", message)
+
+
+def _open(data: bytes, name: str) -> ImageFile.ImageFile:
+    """Read the header; unlike `Image.open`, of this format only, and without a warning of large images."""
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ConfigError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, which lets damaged images through: set it to False"
+        )
+    with _quiet():
+        return Image.OPEN[name][0](io.BytesIO(data), "")
+
+
+def _load(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Decode the first frame; outside the lock where no warning can come."""
+    if image.format != "TIFF" and not _search_animation(data):
+        image.load()
+        return
+    with _quiet():
+        image.load()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop warnings; one thread at a time, for `catch_warnings` swaps a list that all threads share."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _reduce_depth(image: Image.Image, data: bytes) -> Image.Image:
+    """Scale gray of 16 bits to 8; Pillow has done it with colour, and would clip gray.
+
+    Raises:
+        RecordError: `image_unsupported` where the range of the samples is unknown, or Pillow misjudges them.
+    """
+    if image.format == "PNG" and "transparency" in image.info and data[25] in (0, 2) and data[24] in (2, 4, 16):
+        raise _unsupported(image, f"a transparent colour of {data[24]} bits, which Pillow compares with 8")
+    if image.mode in _EIGHT_BIT_MODES:
+        return image
+    if not image.mode.startswith("I;16") and (image.mode, image.format) != ("I", "PPM"):
+        raise _unsupported(image, f"samples of kind {image.mode}")
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(258, (16,)) != (16,) or tags.get(262, 1) != 1:
+        raise _unsupported(image, f"gray of {tags.get(258)} bits, photometric interpretation {tags.get(262)}")
+    return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+
+
+def _unsupported(image: Image.Image, got: str) -> RecordError:
+    return RecordError(
+        "image_unsupported", f"unsupported {image.format}: expected samples of 8 or 16 bits, but got {got}"
+    )
+
+
+def _flatten(image: Image.Image, background: Sequence[int]) -> tuple[Image.Image, list[str]]:
+    """RGB pixels, transparent ones laid over the background."""
+    if not image.has_transparency_data:
+        return as_rgb(image), []
+    rgba = image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, tuple(background))
+    canvas.paste(rgba, mask=rgba)
+    return canvas, ["alpha_flattened"]
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    try:
+        with _quiet():
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 - GIF looks for a second frame, which may be damaged
+        return True
+
+
+def _read_orientation(image: Image.Image) -> Orientation:
+    """EXIF orientation of what was loaded; Pillow has turned TIFF by now."""
+    exif = b"" if image.format == "TIFF" else image.info.get("exif", b"")
+    return find_orientation(exif.removeprefix(b"Exif\0\0"))

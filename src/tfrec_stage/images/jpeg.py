@@ -1,0 +1,229 @@
+"""JPEG bytes → what their headers say, walked to the end marker without decoding a pixel.
+
+Source: ITU-T T.81, annex B (segments, frames, scans); Adobe Technical Note 5116 (APP14); EXIF 2.32 (APP1);
+CIPA DC-007 (APP2 of multi-picture files).
+"""
+
+import re
+import struct
+from typing import Final, Literal, NamedTuple
+
+from tfrec_stage.errors import RecordError
+from tfrec_stage.images.byte_search import searcher
+from tfrec_stage.images.exif import UPRIGHT, Orientation, find_orientation
+
+Kind = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
+
+SCAN_LIMIT: Final = 100
+"""Most scans of one image. Encoders write about ten; each costs a pass over all pixels, so that a small file with
+thousands of them would hold a decoder for hours."""
+SEGMENT_LIMIT: Final = 4096
+"""Most segments of one image: 256 MiB of metadata."""
+
+_EOI, _SOS, _DHP, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xDE, 0xE1, 0xE2, 0xEE
+_FRAME_KINDS: Final[dict[int, Kind]] = {
+    0xC0: "baseline",
+    0xC1: "extended",
+    0xC2: "progressive",
+    0xC3: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical",
+    0xC9: "arithmetic",
+    0xCA: "arithmetic",
+    0xCB: "arithmetic",
+    0xCD: "hierarchical",
+    0xCE: "hierarchical",
+    0xCF: "hierarchical",
+    _DHP: "hierarchical",
+}
+# Frames, DHT, DAC, and from SOS on DQT, DNL, DRI, DHP, EXP, APP0 to APP15; COM. The rest has no place in one image.
+_SEGMENTS: Final = frozenset({*_FRAME_KINDS, 0xC4, 0xCC, *range(_SOS, 0xF0), 0xFE})
+
+_HIERARCHICAL: Final = frozenset(marker for marker, kind in _FRAME_KINDS.items() if kind == "hierarchical")
+
+_SEGMENT_HEAD: Final = struct.Struct(">BBH")  # 0xff, marker, length
+_FRAME_HEAD: Final = struct.Struct(">BHHB")  # precision, height, width, components
+_USUAL_FACTORS: Final = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x12\x11\x11", b"\x22\x11\x11"})
+
+# Any marker may be preceded by fill bytes.
+_match_marker: Final = re.compile(rb"\xff+[^\x00\xff]").match
+# In entropy-coded data 0xff is followed by 0 (the data byte 0xff), a restart marker, or another 0xff (fill).
+_search_marker: Final = searcher(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+_Segments = dict[int, list[tuple[int, int]]]  # by marker: start and end of what follows the length
+
+
+class JpegHeader(NamedTuple):
+    """What the segments of one whole JPEG say."""
+
+    kind: Kind
+    """How the frame is coded."""
+    precision: int
+    """Bits of a sample: 8 or 12; 2 to 16 where lossless."""
+    width: int
+    """Pixels of a row, as stored (before any EXIF rotation)."""
+    height: int
+    """Rows, as stored."""
+    component_ids: bytes
+    """Identifier of each component, in order: 1, 2, 3 or `RGB`, for example."""
+    adobe_transform: int | None
+    """Colour transform in the Adobe segment: 0 none, 1 YCbCr, 2 YCCK; None without one."""
+    orientation: Orientation
+    """EXIF orientation, and where it is."""
+    has_more_pictures: bool
+    """Whether it is the first image of a multi-picture file."""
+    end: int
+    """Offset behind the end marker; what follows is no part of the image."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, as stored."""
+        return self.width, self.height
+
+    @property
+    def components(self) -> int:
+        """Number of components: 1 gray, 3 YCbCr or RGB, 4 CMYK or YCCK."""
+        return len(self.component_ids)
+
+
+class _Frame(NamedTuple):
+    kind: Kind
+    precision: int
+    width: int
+    height: int
+    component_ids: bytes
+
+
+def parse_jpeg(data: bytes) -> JpegHeader:
+    """Walk every segment and every scan to the end marker, and say what was seen.
+
+    Raises:
+        RecordError: `image_corrupt` where the structure is broken or ends early; `image_unsupported` where no
+            decoder at hand could follow, or would take hours.
+
+    Source: ITU-T T.81, annex B.
+    """
+    segments, end = _walk(data)
+    frame = _read_frame(data, segments, end)
+    _check_scans(data, segments, frame, end)
+    return JpegHeader(
+        *frame,
+        adobe_transform=_read_adobe_transform(data, segments),
+        orientation=_read_orientation(data, segments),
+        has_more_pictures=bool(_select(data, segments, _APP2, b"MPF\0")),
+        end=end,
+    )
+
+
+def _walk(data: bytes) -> tuple[_Segments, int]:
+    """All segments up to the end marker, and the offset behind it."""
+    if not data.startswith(b"\xff\xd8"):
+        raise _damaged("a JPEG, which begins with ff d8", data[:2].hex(" "), 0)
+    segments: _Segments = {}
+    at, last_head = 2, len(data) - _SEGMENT_HEAD.size
+    for _ in range(SEGMENT_LIMIT):
+        lead, marker, length = _SEGMENT_HEAD.unpack_from(data, at) if at <= last_head else (0, 0, 0)
+        if lead != 0xFF or marker not in _SEGMENTS:  # fill bytes, the end marker, or damage
+            marker, at = _read_marker(data, at)
+            if marker == _EOI:
+                return segments, at + 2
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + length
+        if length < 2 or end > len(data):
+            raise _damaged(f"a segment ff {marker:02x} within the {len(data)} bytes", f"a length of {length}", at + 2)
+        segments.setdefault(marker, []).append((at + 4, end))
+        at = _find_scan_end(data, end) if marker == _SOS else end
+    raise _unsupported(f"at most {SEGMENT_LIMIT} segments", "more", at)
+
+
+def _read_marker(data: bytes, at: int) -> tuple[int, int]:
+    """The marker of a segment, or the end marker, and its offset behind any fill bytes."""
+    match = _match_marker(data, at)
+    if match is None:
+        raise _damaged("a marker", data[at : at + 2].hex(" ") or "the end of the data", at)
+    at = match.end() - 2
+    marker = data[at + 1]
+    if marker != _EOI and marker not in _SEGMENTS:
+        raise _damaged("the marker of a segment", f"ff {marker:02x}", at)
+    return marker, at
+
+
+def _find_scan_end(data: bytes, start: int) -> int:
+    """Offset of the marker behind the entropy-coded data of a scan."""
+    match = _search_marker(data, start)
+    if match is None:
+        raise _damaged("the end marker ff d9", "the end of the data", len(data))
+    return int(match.start())
+
+
+def _read_frame(data: bytes, segments: _Segments, stop: int) -> _Frame:
+    markers = segments.keys() & _FRAME_KINDS.keys()
+    if not markers:
+        raise _damaged("a frame header", "none before the end marker", stop)
+    if not markers.isdisjoint(_HIERARCHICAL):
+        raise _unsupported("one frame", "the hierarchical process, which neither Pillow nor TensorFlow reads", stop)
+    marker, *other_kinds = markers
+    (start, end), *others = segments[marker]
+    if others or other_kinds:
+        raise _damaged("one frame header", "a second one", max(segments[kind][-1][0] for kind in markers))
+    if end - start < _FRAME_HEAD.size or end - start != _FRAME_HEAD.size + 3 * data[start + 5]:
+        raise _damaged("a frame header of 6 bytes and 3 for each component", f"{end - start} bytes", start)
+    precision, height, width, components = _FRAME_HEAD.unpack_from(data, start)
+    if width == 0 or components == 0:
+        raise _damaged("a width and components", f"a width of {width} and {components} components", start)
+    if height == 0:
+        raise _unsupported("a height in the frame header", "0 (a later segment would define it)", start + 1)
+    factors = data[start + 7 : end : 3]
+    if factors not in _USUAL_FACTORS:
+        _check_sampling(factors, start)
+    return _Frame(_FRAME_KINDS[marker], precision, width, height, data[start + 6 : end : 3])
+
+
+def _check_sampling(factors: bytes, at: int) -> None:
+    """Refuse what only a decode in full colour would find: planes whose sizes are not multiples of each other."""
+    for axis in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
+        if min(axis) < 1 or max(axis) > 4:
+            raise _damaged("sampling factors of 1 to 4", f"{axis}", at)
+        if any(max(axis) % factor for factor in axis):
+            raise _unsupported("sampling factors that divide the largest", f"{axis}", at)
+
+
+def _check_scans(data: bytes, segments: _Segments, frame: _Frame, stop: int) -> None:
+    scans = segments.get(_SOS, [])
+    if len(scans) > SCAN_LIMIT:
+        raise _unsupported(f"at most {SCAN_LIMIT} scans", f"{len(scans)}", scans[SCAN_LIMIT][0])
+    scanned: set[int] = set()
+    for start, end in scans:
+        # A scan of no component, or of more than four, is one that no decoder follows.
+        if not 6 <= end - start <= 12 or end - start != 4 + 2 * data[start]:
+            expected = "a scan header of 4 bytes and 2 for each of 1 to 4 components"
+            raise _damaged(expected, f"{end - start} bytes", start)
+        scanned.update(data[start + 1 : end - 3 : 2])
+    if scanned != set(frame.component_ids):
+        raise _damaged(f"scans of the components {[*frame.component_ids]}", f"of {sorted(scanned)}", stop)
+
+
+def _select(data: bytes, segments: _Segments, marker: int, name: bytes) -> list[tuple[int, int]]:
+    """Segments with a marker that begin with a name."""
+    return [span for span in segments.get(marker, ()) if data.startswith(name, *span)]
+
+
+def _read_orientation(data: bytes, segments: _Segments) -> Orientation:
+    for start, end in _select(data, segments, _APP1, b"Exif\0\0"):
+        return find_orientation(data, start + 6, end)
+    return UPRIGHT
+
+
+def _read_adobe_transform(data: bytes, segments: _Segments) -> int | None:
+    for start, end in _select(data, segments, _APP14, b"Adobe"):
+        return data[start + 11] if end - start >= 12 else None
+    return None
+
+
+def _damaged(expected: str, got: str, at: int) -> RecordError:
+    return RecordError("image_corrupt", f"damaged JPEG: expected {expected}, but got {got}, at byte {at}")
+
+
+def _unsupported(expected: str, got: str, at: int) -> RecordError:
+    return RecordError("image_unsupported", f"unsupported JPEG: expected {expected}, but got {got}, at byte {at}")

@@ -1,0 +1,54 @@
+"""The other half of the story: annotations → manifest, labels and problems."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tfrec_stage.dataset_info import Label, write_labels
+from tfrec_stage.errors import SourceError
+from tfrec_stage.importers import ImportedDataset, ImportNotes, Problem
+from tfrec_stage.manifest import write_manifest
+from tfrec_stage.records import ImageRecord
+
+LABELS_NAME: Final = "labels.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import gave."""
+
+    records: int
+    """Image records in the manifest."""
+    labels: tuple[Label, ...]
+    """Classes."""
+    problems: tuple[Problem, ...]
+    """What could not become a record."""
+    notes: ImportNotes
+    """What was derived, found another way or looks wrong."""
+
+
+def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
+    """Write the manifest, and `labels.json` beside it.
+
+    Raises:
+        OutputError: they cannot be written.
+        SourceError: there is no record at all; an earlier manifest is left as it was.
+    """
+    problems: list[Problem] = []
+    records = write_manifest(manifest, _records(dataset.records, problems))
+    write_labels(manifest.with_name(LABELS_NAME), dataset.labels)
+    return ImportReport(records, dataset.labels, tuple(problems), dataset.notes)
+
+
+def _records(found: Iterable[ImageRecord | Problem], problems: list[Problem]) -> Iterator[ImageRecord]:
+    is_empty = True
+    for item in found:
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            is_empty = False
+            yield item
+    if is_empty:  # most likely a wrong folder: what is raised here keeps the manifest from being written
+        first = f"; the first of {len(problems):,} problems: {problems[0]}" if problems else ""
+        raise SourceError(f"expected images, but the annotations give no image record{first}; look at `importer`")

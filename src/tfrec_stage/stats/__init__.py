@@ -1,0 +1,1 @@
+"""Shards → statistics of a dataset."""

@@ -1,0 +1,40 @@
+"""Shards → statistics, without TensorFlow."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from tfrec_stage.dataset_info import Label
+from tfrec_stage.errors import ShardError
+from tfrec_stage.reading.columns import columns_of
+from tfrec_stage.shards.reader import find_shards, read_features
+from tfrec_stage.stats.dataset_statistics import Census
+from tfrec_stage.tfrecord.example import Feature
+
+_BATCH: Final = 256
+
+
+def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[str, Any]:
+    """Statistics of a split, as plain values; see `Census`.
+
+    Args:
+        directory_or_glob: as `find_shards` takes it.
+        labels: classes, for names that the records do not tell.
+
+    Raises:
+        ShardError: there is no shard, or one is damaged.
+    """
+    census = Census(labels)
+    for path in find_shards(directory_or_glob):
+        for batch in _batches(record.features for record in read_features(path)):
+            try:
+                columns = columns_of(batch)
+            except ShardError as error:
+                raise ShardError(f"{path}: {error}") from None
+            census.add(columns)
+    return census.as_dict()
+
+
+def _batches(features: Iterator[dict[str, Feature]]) -> Iterator[list[dict[str, Feature]]]:
+    while batch := list(islice(features, _BATCH)):
+        yield batch

@@ -1,0 +1,111 @@
+"""Payloads → columns, by TensorFlow's own parser, in batches; what it refuses is told record by record."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfrec_stage.errors import ShardError
+from tfrec_stage.reading.columns import Columns, Ragged, Rows, schema_faults
+from tfrec_stage.reading.spec import feature_spec
+from tfrec_stage.schema.fields import Field
+from tfrec_stage.tfrecord.example import decode_example, encode_entry, key_field
+from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.tensorflow_ops import import_tensorflow
+
+
+class Raw(NamedTuple):
+    """A record as it stands in its file."""
+
+    place: Place
+    payload: bytes
+
+
+class Parsed(NamedTuple):
+    """Records that TensorFlow parses."""
+
+    places: list[Place]
+    columns: Columns
+    refused: list[Raw]
+    """Those that it does not parse."""
+
+    def select(self, rows: Rows) -> "Parsed":
+        """Some of the records."""
+        places = [place for place, is_wanted in zip(self.places, rows, strict=True) if is_wanted]
+        return Parsed(places, self.columns.select(rows), self.refused)
+
+
+class Parser:
+    """Parses records with the full feature spec of the schema."""
+
+    def __init__(self, fields: Sequence[Field], log: FaultLog) -> None:
+        self._tf = import_tensorflow()
+        # Its message quotes the record, which Python may not be able to read as text.
+        self._errors = (self._tf.errors.InvalidArgumentError, UnicodeDecodeError)
+        self._fields = fields
+        self._log = log
+        self._spec = feature_spec([field.key for field in fields])
+        # What a list without values looks like on the wire. TensorFlow's parser takes an absent list for an empty one.
+        self._empty_lists = {
+            field.key: encode_entry(key_field(field.key), field.kind, ()) for field in fields if not field.is_scalar
+        }
+
+    def parse(self, batch: Sequence[Raw]) -> Parsed:
+        """Columns of the records that can be parsed; the others become faults.
+
+        Our own parser comes first: there are broken Examples over which TensorFlow's batch parser ends the process.
+        """
+        refused = [raw for raw in batch if not self._is_example(raw)]
+        batch = [raw for raw in batch if raw not in refused] if refused else batch
+        try:
+            columns = self._parse(batch)
+        except self._errors:
+            unparsed = [raw for raw in batch if not self._can_parse(raw)]
+            batch = [raw for raw in batch if raw not in unparsed]
+            refused = sorted([*refused, *unparsed], key=lambda raw: (raw.place.file, raw.place.record))
+            columns = self._parse(batch)
+        self._refuse_absent_lists(batch, columns)
+        return Parsed([raw.place for raw in batch], columns, refused)
+
+    def _parse(self, batch: Sequence[Raw]) -> Columns:
+        tensors = self._tf.io.parse_example(self._tf.constant([raw.payload for raw in batch], "string"), self._spec)
+        scalars: dict[str, Any] = {}
+        lists: dict[str, Ragged] = {}
+        for key, tensor in tensors.items():
+            if isinstance(tensor, self._tf.RaggedTensor):
+                lists[key] = Ragged(tensor.values.numpy(), np.diff(tensor.row_splits.numpy()))
+            else:
+                scalars[key] = tensor.numpy()
+        return Columns(len(batch), scalars, lists)
+
+    def _is_example(self, raw: Raw) -> bool:
+        try:
+            decode_example(raw.payload)
+        except ShardError as error:
+            self._log.add("not_an_example", raw.place, str(error))
+            return False
+        return True
+
+    def _can_parse(self, raw: Raw) -> bool:
+        try:
+            self._parse([raw])
+        except self._errors as error:
+            self._log_faults(raw, str(getattr(error, "message", error)))
+            return False
+        return True
+
+    def _log_faults(self, raw: Raw, said_by_tensorflow: str) -> None:
+        found = list(schema_faults(decode_example(raw.payload), self._fields))
+        for kind, text in found or [("not_an_example", f"TensorFlow says: {said_by_tensorflow}")]:
+            self._log.add(kind, raw.place, text)
+
+    def _refuse_absent_lists(self, batch: Sequence[Raw], columns: Columns) -> None:
+        """Lists stand near the end, so that looking from there is quick; what is not found is looked at again."""
+        suspects: set[int] = set()
+        for key, entry in self._empty_lists.items():
+            if key in columns.lists:
+                empty = np.flatnonzero(columns.lists[key].lengths == 0).tolist()
+                suspects.update(row for row in empty if batch[row].payload.rfind(entry) < 0)
+        for row in sorted(suspects):
+            for kind, text in schema_faults(decode_example(batch[row].payload), self._fields):
+                self._log.add(kind, batch[row].place, text)

@@ -1,0 +1,119 @@
+"""What is remembered of every record: a few numbers, so that memory hardly grows with their number."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrec_stage.build.placement import hash64
+from tfrec_stage.shards.reader import open_shard
+from tfrec_stage.tfrecord.example import decode_example
+from tfrec_stage.tfrecord.framing import FOOTER, HEADER, decode_frames
+from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.frames import skip
+
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Columns over all records whose id could be read, in the order of the shards; 32 bytes a record."""
+
+    files: Mapping[str, Path]
+    """The shards, by what faults call them."""
+    id_hashes: "array[int]" = field(default_factory=lambda: array("Q"))
+    """`hash64` of each id."""
+    digests: "array[int]" = field(default_factory=lambda: array("Q"))
+    """The first 64 bits of each image's SHA-256; 0 where it was not asked for."""
+    _files: "array[int]" = field(default_factory=lambda: array("I"))
+    _records: "array[int]" = field(default_factory=lambda: array("I"))
+    _offsets: "array[int]" = field(default_factory=lambda: array("Q"))
+    _names: list[str] = field(init=False)
+    _numbers: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = list(self.files)
+        self._numbers = {name: number for number, name in enumerate(self._names)}
+
+    def __len__(self) -> int:
+        return len(self.id_hashes)
+
+    def add(self, place: Place, image_id: bytes, digest: bytes | None = None) -> None:
+        """Note one record."""
+        self.id_hashes.append(hash64(image_id))
+        self.digests.append(short_digest(digest) if digest else 0)
+        self._files.append(self._numbers[place.file])
+        self._records.append(place.record)
+        self._offsets.append(place.offset)
+
+    def order(self, place: Place) -> tuple[int, int]:
+        """What sorts places as the shards and their records stand."""
+        return self._numbers[place.file], place.record
+
+    def place(self, entry: int) -> Place:
+        """Where a record is, by the number of its entry."""
+        return Place(self._names[self._files[entry]], self._records[entry], self._offsets[entry])
+
+    def read_ids(self, entries: Iterable[int]) -> dict[int, str]:
+        """Ids of records, by their entries; each shard is read again once, from front to end."""
+        names: dict[int, str] = {}
+        for number, group in groupby(sorted(entries), key=self._files.__getitem__):
+            file = self._names[number]
+            with open_shard(self.files[file]) as stream:
+                at = 0
+                for entry in group:
+                    skip(stream, self._offsets[entry] - at)
+                    (payload,) = (frame.payload for frame in islice(decode_frames(stream, file), 1))
+                    at = self._offsets[entry] + HEADER.size + len(payload) + FOOTER.size
+                    (name,) = decode_example(payload)["image/id"].values
+                    assert isinstance(name, bytes)
+                    names[entry] = name.decode(errors="backslashreplace")
+        return names
+
+    def ids(self) -> Hashes:
+        """`hash64` of each id, as an array."""
+        return as_array(self.id_hashes)
+
+
+def as_array(numbers: "array[int]") -> Hashes:
+    """The same numbers without a copy."""
+    return np.frombuffer(numbers, np.uint64)
+
+
+def short_digest(digest: bytes) -> int:
+    """What is kept of a SHA-256: its first 64 bits; never 0, which stands for none."""
+    return int.from_bytes(digest[:8], "big") or 1
+
+
+def check_duplicates(ledger: Ledger, log: FaultLog) -> None:
+    """Tell every record that has the id of an earlier one."""
+    pairs = sorted(_equal_hashes(ledger.ids()), key=lambda pair: pair[1])
+    names = ledger.read_ids({entry for pair in pairs for entry in pair})
+    for first, again in pairs:
+        name = names[again]
+        if name == names[first]:
+            there = ledger.place(first)
+            log.add(
+                "duplicate_id",
+                ledger.place(again),
+                f"the id {name!r} is also that of record {there.record} in {there.file}",
+            )
+
+
+def _equal_hashes(hashes: Hashes) -> Iterator[tuple[int, int]]:
+    """Entries that have the hash of an earlier one, with the first of these."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    first = 0
+    for entry in np.flatnonzero(ordered[1:] == ordered[:-1]).tolist():
+        first = first if ordered[first] == ordered[entry] else entry
+        yield int(order[first]), int(order[entry + 1])
+
+
+def entries_of(ledger: Ledger, wanted: Iterable[int]) -> list[int]:
+    """Numbers of the entries whose ids have these hashes, in the order of the shards."""
+    return list(np.flatnonzero(np.isin(ledger.ids(), np.fromiter(wanted, np.uint64))).tolist())

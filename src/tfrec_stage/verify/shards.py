@@ -1,0 +1,175 @@
+"""Which files are to be verified, what `index.json` says of them, and what is missing or too many."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tfrec_stage.build.fingerprint import options_as_dict
+from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.errors import ShardError, TfrecStageError
+from tfrec_stage.format_versions import SHARD_FORMAT
+from tfrec_stage.shards.index import INDEX_NAME, ShardEntry
+from tfrec_stage.shards.reader import find_shards, shard_sets
+from tfrec_stage.verify.findings import FaultLog
+
+UNDECODABLE: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a damaged JSON file may raise."""
+MAY_BE_SOME: Final = "output_dir names files and not a directory, so that they may be some of the shards"
+"""Why nothing is compared that needs all shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What `index.json` says."""
+
+    format_version: int
+    name: str
+    num_shards: int
+    records: int
+    options: dict[str, Any]
+    shards: list[ShardEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file to verify."""
+
+    name: str
+    """What faults call it: its path from the directory of the shards."""
+    path: Path
+    entry: ShardEntry | None
+    """What the index says of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSet:
+    """The files of a split."""
+
+    shards: tuple[Shard, ...]
+    """In the order of their numbers."""
+    directory: Path | None
+    """Where they all are; None if single files were named, of which no index tells whether they are all."""
+    index: Index | None
+    """What `index.json` beside them says, if it says anything."""
+    output_options: OutputOptions | None
+    """The options in it, as far as this program knows them."""
+    options_fault: str | None = None
+    """What is wrong with the options in it, so that they do not tell what records have to be."""
+
+
+def find_shard_set(directory_or_glob: str, log: FaultLog) -> ShardSet:
+    """The shards of a directory, or those of a pattern; whatever is wrong with their names is logged.
+
+    Raises:
+        ShardError: there is none, or a directory has several sets.
+    """
+    place = Path(directory_or_glob)
+    if not place.is_dir():
+        paths = find_shards(directory_or_glob)
+        names = _short_names(paths)
+        shards = (Shard(name, path, None) for name, path in zip(names, paths, strict=True))
+        return ShardSet(tuple(shards), None, None, None)
+    index = _read_index(place / INDEX_NAME, log)
+    (name, count), numbered = _choose(place, index)
+    _check_numbers(name, count, numbered, log)
+    _check_surplus(place, set(numbered.values()), log)
+    entries = index.shards if index else []
+    if index:
+        _check_index(index, name, count, numbered, log)
+    shards = (
+        Shard(path.name, path, entries[number] if number < len(entries) else None)
+        for number, path in sorted(numbered.items())
+        if number < count
+    )
+    output_options, fault = _parse_options(index.options) if index else (None, None)
+    if fault:
+        log.add("index_invalid", INDEX_NAME, fault)
+    return ShardSet(tuple(shards), place, index, output_options, fault)
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """Paths from the directory that they share, so that none names a place of the machine."""
+    absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - links are not followed
+    shared = os.path.commonpath([path.parent for path in absolute])
+    return [str(path.relative_to(shared)) for path in absolute]
+
+
+def _read_index(path: Path, log: FaultLog) -> Index | None:
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Index)
+    except UNDECODABLE as error:
+        log.add("index_invalid", INDEX_NAME, f"expected an index, but: {error}")
+        return None
+
+
+def _parse_options(options: Mapping[str, Any]) -> tuple[OutputOptions | None, str | None]:
+    """The options of an index, and what is wrong with them."""
+    try:
+        output_options = msgspec.convert(options, OutputOptions)
+    except (msgspec.ValidationError, TfrecStageError) as error:
+        return None, f"options: expected those of a build, but: {error}"
+    if not _is_part(options, options_as_dict(output_options)):
+        return output_options, "options: expected options of a build and no others"
+    return output_options, None
+
+
+def _is_part(stated: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether an index states no option that is not known; one that is newer than the shards may be missing."""
+    groups = stated.keys() == known.keys()
+    return groups and all(stated[group].items() <= known[group].items() for group in known)
+
+
+def _choose(directory: Path, index: Index | None) -> tuple[tuple[str, int], Mapping[int, Path]]:
+    sets = shard_sets(directory)
+    if not sets:
+        if index:  # not one is left
+            return (index.name, len(index.shards)), {}
+        raise ShardError(f"expected shards such as train-00000-of-00010 in {directory}, but there is none")
+    known = {(index.name, len(index.shards)), (index.name, index.num_shards)} if index else set()
+    chosen = [names for names in sets if names in known] or list(sets)
+    if len(chosen) > 1:
+        shown = ", ".join(f"{name} of {count}" for name, count in chosen)
+        raise ShardError(f"expected one set of shards in {directory}, but got {shown}; name one with a pattern")
+    return chosen[0], sets[chosen[0]]
+
+
+def _check_numbers(name: str, count: int, numbered: Mapping[int, Path], log: FaultLog) -> None:
+    for number in range(count):
+        if number not in numbered:
+            log.add("shard_missing", f"{name}-{number:05d}-of-{count:05d}", "there is no such file")
+    for number, path in sorted(numbered.items()):
+        if number >= count:
+            log.add("shard_surplus", path.name, f"expected numbers below {count}, but got {number}; it is not read")
+
+
+def _check_surplus(directory: Path, chosen: set[Path], log: FaultLog) -> None:
+    for numbered in shard_sets(directory).values():
+        for path in numbered.values():
+            if path not in chosen:
+                log.add("shard_surplus", path.name, f"{INDEX_NAME} does not know it; it is not read")
+
+
+def _check_index(index: Index, name: str, count: int, numbered: Mapping[int, Path], log: FaultLog) -> None:
+    """What it says against itself, and against the names of files."""
+    entries = index.shards
+    names = {number: path.name for number, path in numbered.items()}
+    facts: list[tuple[str, object, object]] = [
+        ("format_version", SHARD_FORMAT, index.format_version),
+        ("name", name, index.name),
+        ("num_shards", count, index.num_shards),
+        ("shards", f"{count} entries", f"{len(entries)} entries"),
+        ("num_shards above 0", True, index.num_shards > 0),
+        ("records", sum(entry.records for entry in entries), index.records),
+    ]
+    facts += [
+        (f"shards[{number}].name", names[number], entry.name) for number, entry in enumerate(entries) if number in names
+    ]
+    for key, expected, got in facts:
+        if expected != got:
+            log.add("index_invalid", INDEX_NAME, f"{key}: expected {expected}, but got {got}")

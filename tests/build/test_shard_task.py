@@ -1,0 +1,131 @@
+"""One shard: records → file, and the metadata of what was written."""
+
+from array import array
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pytest
+from google_crc32c import value
+
+from tests.conftest import MakeDataset
+from tfrec_stage.build.compression import Compression, compressor
+from tfrec_stage.build.fingerprint import KeyMaker, key_of_failure, key_with_image, shard_fingerprint
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions, RecordEncoder
+from tfrec_stage.build.shard_task import ShardTask, write_shard
+from tfrec_stage.cache.reuse import CachedShard
+from tfrec_stage.errors import ManifestError
+from tfrec_stage.images.encode import pixel_codec
+from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.shards.metadata import RecordEntry, WrittenShard
+from tfrec_stage.tfrecord.framing import FOOTER, HEADER
+
+COUNT = 6
+NAMES = {1: ("nose",)}
+
+
+@pytest.fixture(params=list(Compression), ids=lambda each: each.name)
+def task(request: pytest.FixtureRequest, tmp_path: Path, make_dataset: MakeDataset) -> ShardTask:
+    """Six records, whose fifth image is a PNG; the third has no image, the last no class and its boxes twice."""
+    dataset = make_dataset(COUNT)
+    Path(dataset[2]["filename"]).unlink()
+    del dataset[5]["class"]
+    dataset[5]["object"]["bbox"] = {name: items * 2 for name, items in dataset[5]["object"]["bbox"].items()}
+    source = RecordList(dataset)
+    output_options = OutputOptions(encode=EncodeOptions(compression=request.param))
+    keys = b"".join(KeyMaker(output_options, NAMES).key(record) for _, record in source.scan())
+    encoder = RecordEncoder(output_options, tmp_path, NAMES)
+    positions = array("Q", range(COUNT))
+    return ShardTask(0, tmp_path / "shard", tmp_path / "failures", source, positions, keys, keys, encoder)
+
+
+def entries_of(shard: WrittenShard) -> list[RecordEntry]:
+    return msgspec.json.Decoder(RecordEntry).decode_lines(shard.entries)
+
+
+def full_keys(task: ShardTask, shard: WrittenShard) -> bytes:
+    """The keys with images, as a later build knows them; that of the failed record is as it was planned."""
+    known = [bytes.fromhex(entry.key) for entry in entries_of(shard)]
+    return b"".join([*known[:2], task.keys[32:48], *known[2:]])
+
+
+def test_the_account_of_a_shard(task: ShardTask) -> None:
+    """It is of the bytes of the file; its fingerprint has every record, the failed one too, and what encoded them."""
+    shard = write_shard(task)
+    content = task.path.read_bytes()
+    compressed_by = compressor(task.encoder.output_options.encode.compression)
+    metadata = shard.metadata
+    assert (metadata.records, metadata.size_bytes, metadata.crc32c) == (COUNT - 1, len(content), value(content))
+    assert (metadata.pixel_codec, metadata.compressor) == (pixel_codec(), compressed_by)
+    known = full_keys(task, shard)
+    keys = known[:32] + key_of_failure(known[32:48]) + known[48:]
+    assert metadata.fingerprint == shard_fingerprint(keys, pixel_codec(), compressed_by)
+    assert metadata.statistics["images"] == COUNT - 1
+    assert (shard.number, shard.path, shard.copied) == (0, task.path, 0)
+    assert shard.failures_path.read_text().count("\n") == 1
+
+
+def test_what_is_known_of_each_record(task: ShardTask) -> None:
+    """Its key with its image, its class and those of its boxes, what was done to it."""
+    entries = entries_of(write_shard(task))
+    dataset = [task.source.original(position).values for position in (0, 1, 3, 4, 5)]
+    digests = [sha256(Path(record["filename"]).read_bytes()).digest() for record in dataset]
+    planned = [task.keys[position * 16 : position * 16 + 16] for position in (0, 1, 3, 4, 5)]
+    expected = [key_with_image(key, digest).hex() for key, digest in zip(planned, digests, strict=True)]
+    assert [entry.key for entry in entries] == expected
+    assert [entry.image_label for entry in entries] == [0, 1, 0, 1, None]
+    assert [entry.object_labels for entry in entries] == [[0], [1], [0], [1], [2, 2]]
+    assert [(entry.boxes, entry.parts, entry.duplicate_boxes) for entry in entries] == [(1, 0, 0)] * 4 + [(2, 0, 1)]
+    assert [bool(entry.notes) for entry in entries] == [False, False, False, True, False]
+    assert all(entry.size_bytes > entry.image_bytes + HEADER.size + FOOTER.size for entry in entries)
+
+
+def test_what_was_written_before_is_copied(task: ShardTask, tmp_path: Path) -> None:
+    """The same bytes and the same metadata, whatever was copied; the failed record alone is tried again."""
+    first = write_shard(task)
+    (tmp_path / "sidecar").write_bytes(b"a head\n" + first.entries)
+    stored = CachedShard(
+        first.path.rename(tmp_path / "old"), first.metadata, tmp_path / "sidecar", value(first.entries)
+    )
+    again = write_shard(replace(task, previous=(stored,), full_keys=full_keys(task, first)))
+    assert again.copied == COUNT - 1
+    assert (again.metadata, again.entries) == (first.metadata, first.entries)
+    assert task.path.read_bytes() == (tmp_path / "old").read_bytes()
+
+
+def test_what_was_damaged_is_encoded_again(task: ShardTask, tmp_path: Path) -> None:
+    """A record whose earlier bytes are not whole is read and encoded as if it were new."""
+    first = write_shard(task)
+    expected = task.path.read_bytes()
+    (tmp_path / "sidecar").write_bytes(b"a head\n" + first.entries)
+    (tmp_path / "old").write_bytes(expected[:40])
+    stored = CachedShard(tmp_path / "old", first.metadata, tmp_path / "sidecar", value(first.entries))
+    again = write_shard(replace(task, previous=(stored,), full_keys=full_keys(task, first)))
+    assert again.copied == 0
+    assert (again.metadata, again.entries) == (first.metadata, first.entries)
+    assert task.path.read_bytes() == expected
+
+
+def test_what_a_killed_worker_left(task: ShardTask) -> None:
+    """Half a shard and half its failures are written anew."""
+    expected = write_shard(task)
+    content, failures = task.path.read_bytes(), task.failures_path.read_bytes()
+    task.path.write_bytes(content[:10])
+    assert write_shard(task) == expected
+    assert (task.path.read_bytes(), task.failures_path.read_bytes()) == (content, failures)
+
+
+def test_failures_of_an_earlier_attempt(task: ShardTask, make_dataset: MakeDataset) -> None:
+    """Of a record that was repaired nothing is left."""
+    write_shard(task)
+    make_dataset(COUNT)
+    assert write_shard(task).metadata.records == COUNT
+    assert not task.failures_path.exists()
+
+
+def test_another_record_than_planned(task: ShardTask) -> None:
+    """No record is written under the key of another."""
+    keys = task.keys[16:32] + task.keys[:16] + task.keys[32:]
+    with pytest.raises(ManifestError, match="changed while it was read"):
+        write_shard(replace(task, keys=keys, full_keys=keys))

@@ -1,0 +1,84 @@
+"""What TensorFlow Datasets and Croissant are told, checked without the packages that read it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.exporters.splits import Record, Split, box, build_split
+from tfrec_stage.build.build import BuildRequest, build
+from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.manifest.record_list import RecordList
+from tfrec_stage.schema.fields import FIELDS, TFDS_FIELDS
+from tfrec_stage.schema.profiles import Profile
+
+CLASSES: list[Record] = [{"class": {"label": number % 3, "text": f"class {number % 3}"}} for number in range(7)]
+FILES = {
+    "tfds": {"features.json", "dataset_info.json", "objects-label.labels.txt", "image.class.label.labels.txt"},
+    "croissant": {"metadata.json"},
+}
+ALL = sorted(FILES)
+
+
+@pytest.fixture
+def build_again(tmp_path: Path) -> Callable[..., tuple[Split, int]]:
+    """Builds the same images with a store; gives the split, and how many shards were written."""
+    directory = build_split(tmp_path, CLASSES).directory  # draws the images
+    records = [{"id": str(number), "filename": f"{number}.jpg"} | record for number, record in enumerate(CLASSES)]
+
+    def make(*profiles: str) -> tuple[Split, int]:
+        output_options = OutputOptions(EncodeOptions(profiles=[Profile(name) for name in profiles]))
+        request = BuildRequest("train", directory, 2, output_options, tmp_path, store_directory=tmp_path / "store")
+        return Split(directory), len(build(RecordList(records), request).built)
+
+    return make
+
+
+def names_in(split: Split) -> set[str]:
+    return {path.name for path in split.directory.iterdir()} & set().union(*FILES.values())
+
+
+def test_files_of_croissant_cost_no_shard(build_again: Callable[..., tuple[Split, int]]) -> None:
+    """A profile of files alone comes and goes while every shard stays the file that it was."""
+    assert build_again()[1] == 2
+    for profiles in (["croissant"], ["croissant"], []):
+        split, built = build_again(*profiles)
+        assert built == 0
+        assert names_in(split) == (FILES["croissant"] if profiles else set())
+
+
+def test_keys_of_tfds_are_written_anew(build_again: Callable[..., tuple[Split, int]]) -> None:
+    """A profile with keys builds the shards again, once; without it its files are gone."""
+    assert [build_again(*profiles)[1] for profiles in ([], ["tfds"], ["tfds"])] == [2, 2, 0]
+    split, built = build_again("tfds", "croissant")
+    assert (names_in(split), built) == (FILES["tfds"] | FILES["croissant"], 0)
+    split, built = build_again()
+    assert (names_in(split), built) == (set(), 2)
+
+
+def test_files_are_the_same_whatever_the_threads(tmp_path: Path) -> None:
+    """Neither threads nor the directory change a byte of any file."""
+    made = []
+    for threads in (1, 4):
+        (tmp_path / str(threads)).mkdir()
+        split = build_split(tmp_path / str(threads), [*CLASSES, box(1)], profiles=ALL, num_threads=threads)
+        made.append({path.name: path.read_bytes() for path in split.directory.iterdir()})
+    assert made[0] == made[1]
+    assert set(made[0]) > set().union(*FILES.values())
+
+
+def test_features_are_the_keys(tmp_path: Path) -> None:
+    """features.json names each key of a record: those of objects nested, the others under their own names."""
+    split = build_split(tmp_path, CLASSES, profiles=["tfds"])
+    features = json.loads((split.directory / "features.json").read_text())["featuresDict"]["features"]
+    nested = features.pop("objects")["sequence"]["feature"]["featuresDict"]["features"]
+    assert set(features) == {field.key for field in FIELDS}
+    assert {f"objects/{name}" for name in nested} == {field.key for field in TFDS_FIELDS}
+
+
+def test_what_is_not_stored_is_left_out(tmp_path: Path) -> None:
+    """With `store_images: false` features.json promises no image, and nothing is to be learnt from one."""
+    split = build_split(tmp_path, CLASSES, profiles=["tfds"], store_images=False)
+    assert "image/encoded" not in (split.directory / "features.json").read_text()
+    assert "supervisedKeys" not in json.loads((split.directory / "dataset_info.json").read_text())

@@ -1,0 +1,313 @@
+"""Shards that this program did not write, and options that change what records hold."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import encode_noise
+from tests.verify.conftest import Build, make_build, make_record, make_records, write_manifest
+from tests.verify.damage import edit_json, edit_record, features_of, frames_of, offsets_of, set_values
+from tfrec_stage import create
+from tfrec_stage.manifest import open_manifest
+from tfrec_stage.tfrecord.framing import FOOTER, HEADER
+from tfrec_stage.verify.report import Report
+from tfrec_stage.verify.verify import VerifyRequest, verify_shards
+
+
+def verify(shards: Path | str) -> Report:
+    """What verify finds without a manifest."""
+    return verify_shards(VerifyRequest("any", str(shards), num_threads=2))
+
+
+def write_by_tensorflow(tf, path: Path, records: list[bytes]) -> None:
+    """A shard as TensorFlow's own writer writes it, every Example encoded anew by protobuf."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(tf.train.Example.FromString(record).SerializeToString())
+
+
+def payloads(path: Path) -> list[bytes]:
+    return [frame[HEADER.size : -FOOTER.size] for frame in frames_of(path)]
+
+
+def test_shards_of_tensorflows_own_writer(tf, pristine: Build, tmp_path: Path) -> None:
+    """Files alone, in any order of keys: sound, and what needs an metadata of them is said to be left out."""
+    for number in range(2):
+        write_by_tensorflow(tf, tmp_path / f"own.tfrecord-{number:05d}-of-00002", payloads(pristine.shard(number)))
+    report = verify(tmp_path)
+    assert report.is_sound, report.log.kept
+    assert report.left_out == {
+        "index": "there is no index.json",
+        "stats": "there is no stats.json",
+        "classes": "there is no classes.json",
+        "failures": "there is no failures.jsonl",
+        **dict.fromkeys(("manifest", "contents", "pins", "fingerprints"), "there is no manifest"),
+    }
+    assert report.counts["records"] == len(frames_of(pristine.shard(0))) + len(frames_of(pristine.shard(1)))
+
+
+def test_a_pattern(tf, pristine: Build) -> None:
+    """Files of any name; as they may be some of many, they are compared with no metadata."""
+    report = verify(pristine.directory / "train-0000[02]-*")
+    assert report.is_sound
+    assert report.counts["shards"] == 2
+    assert set(report.left_out) == {
+        "index",
+        "stats",
+        "classes",
+        "failures",
+        "manifest",
+        "contents",
+        "pins",
+        "fingerprints",
+    }
+
+
+def test_files_of_several_directories(tf, pristine: Build, tmp_path: Path) -> None:
+    """Faults name them from the directory that they share."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(pristine.shard(0), tmp_path / folder / "x.tfrecord")
+    faults = verify(tmp_path / "*" / "x.tfrecord").log.kept
+    assert {(fault.kind, fault.file) for fault in faults} == {("duplicate_id", "b/x.tfrecord")}
+
+
+def test_a_missing_number_needs_no_index(build: Build) -> None:
+    """The names tell how many there should be."""
+    build.index.unlink()
+    build.shard(2).unlink()
+    assert [(fault.kind, fault.file) for fault in build.verify().log.kept] == [("shard_missing", build.shard(2).name)]
+
+
+def make_od_api_build(tmp_path: Path) -> Build:
+    records = make_records(tmp_path / "images", 4)
+    return make_build(tmp_path / "build", records, tmp_path / "images", od_api_keys=True)
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_keys_of_the_object_detection_api(tf, tmp_path: Path, with_index: bool) -> None:
+    """They are parsed and compared where the index, or without one the first record, has them."""
+    build = make_od_api_build(tmp_path)
+    if not with_index:
+        build.index.unlink()
+    assert build.verify().is_sound
+    shard = next(build.shard(number) for number in range(3) if frames_of(build.shard(number)))
+    record = len(frames_of(shard)) - 1
+    edit_record(shard, record, set_values("image/key/sha256", b"0" * 64))
+    edit_record(shard, record, set_values("image/source_id", b"another"))
+    edit_record(shard, record, set_values("image/object/class/text", b"a", b"b"))
+    edit_record(shard, record, set_values("image/object/class/label", 9, 9))
+    faults = [fault for fault in build.verify().log.kept if fault.record is not None]
+    by_kind = ["image_digest", "manifest_mismatch"] if with_index else ["copy_differs"] * 3 + ["image_digest"]
+    assert sorted(fault.kind for fault in faults) == by_kind
+    assert {(fault.record, fault.offset) for fault in faults} == {(record, offsets_of(shard)[record])}
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_images_that_are_not_stored(tf, tmp_path: Path, with_index: bool) -> None:
+    """There is nothing to decode, which is said; sizes still have to be sizes."""
+    build = make_build(tmp_path / "b", make_records(tmp_path / "images", 4), tmp_path / "images", store_images=False)
+    if not with_index:
+        build.index.unlink()
+    report = build.verify()
+    assert report.is_sound, report.log.kept
+    assert report.left_out["images"] == report.left_out["pins"] == "images are not stored"
+    shard = next(build.shard(number) for number in range(3) if frames_of(build.shard(number)))
+    edit_record(shard, 0, set_values("image/height", 0))
+    assert build.verify().log.by_kind["image_size"] == 1
+
+
+def degenerate(folder: Path, keep: bool) -> Build:
+    record = make_record(folder, 1)
+    record["object"]["bbox"] |= {"xmin": [0.5, 0.5], "xmax": [0.5, 0.2 if keep else 0.9]}
+    return make_build(folder / "build", [record], folder, degenerate_boxes="keep")
+
+
+def test_degenerate_boxes_that_were_kept(tf, tmp_path: Path) -> None:
+    """`annotations.degenerate_boxes: keep` allows them; without the index nobody knows, but boxes without area pass."""
+    build = degenerate(tmp_path, keep=True)
+    assert build.verify().is_sound
+    assert build.verify().statistics["boxes"]["reversed"] == 1
+    build.index.unlink()
+    assert build.verify().log.by_kind == {"box_reversed": 1}
+    (tmp_path / "other").mkdir()
+    assert degenerate(tmp_path / "other", keep=False).verify().is_sound
+
+
+def test_clipped_and_hidden_annotations_are_sound(tf, tmp_path: Path) -> None:
+    """Whatever a build stores under its policies, verify takes for sound."""
+    record = make_record(tmp_path, 1)
+    record["object"]["bbox"] |= {"xmin": [-0.5, 0.1], "xmax": [0.5, 1.4]}
+    record["object"]["parts"] |= {"x": [3.0, -7.0]}
+    build = make_build(tmp_path / "build", [record], tmp_path, out_of_range="clip")
+    assert build.verify().is_sound
+
+
+def altered(tmp_path: Path, contents: list[bytes]) -> Build:
+    """A build of images that the encoder may have to alter, each pinned."""
+    records = []
+    for number, data in enumerate(contents):
+        record = make_record(tmp_path, number)
+        (tmp_path / record["filename"]).write_bytes(data)
+        records.append(record | {"sha256": sha256(data).hexdigest()})
+    return make_build(tmp_path / "build", records, tmp_path)
+
+
+def test_images_that_were_altered_may_differ(tf, tmp_path: Path) -> None:
+    """As many stored images differ from their pins as stats.json counts; one more is told, with its place."""
+    jpegs = [encode_noise(number) for number in range(3)]
+    build = altered(tmp_path, [*jpegs, encode_noise(3, image_format="PNG"), encode_noise(4, image_format="PNG")])
+    assert json.loads(build.stats.read_text())["notes"] == {"reencoded": 2}
+    assert build.verify().is_sound
+    place = find(build, b"id 0")
+    edit_record(*place, set_values("image/encoded", encode_noise(77)))
+    (fault,) = [fault for fault in build.verify().log.kept if fault.kind != "index_mismatch"]
+    assert (fault.kind, fault.file) == ("image_changed", "stats.json")
+    assert "expected 2 stored images to differ" in fault.message
+    assert f"record {place[1]} of {place[0].name}" in fault.message
+
+
+def find(build: Build, image_id: bytes) -> tuple[Path, int]:
+    """Shard and record of an image."""
+    for number in range(3):
+        for record in range(len(frames_of(build.shard(number)))):
+            if features_of(build.shard(number), record)["image/id"].values == [image_id]:
+                return build.shard(number), record
+    raise LookupError(image_id)
+
+
+def test_trimmed_images_may_differ(tf, tmp_path: Path) -> None:
+    """Bytes behind the end of a JPEG are dropped: its digest differs, and is counted."""
+    build = altered(tmp_path, [encode_noise(0) + b"tail", encode_noise(1)])
+    assert build.verify().is_sound
+
+
+def test_fewer_altered_images_than_counted(build: Build) -> None:
+    """Notes that count images which are as they were: something was changed."""
+    edit_json(build.stats, lambda stats: stats["notes"].update(reencoded=1))
+    (fault,) = build.verify().log.kept
+    assert (fault.kind, fault.file) == ("image_changed", "stats.json")
+
+
+def test_the_index_tells_what_encoded_images(tf, tmp_path: Path) -> None:
+    """Which Pillow encoded images is known for each shard, so that another one is no fault and a wrong one is."""
+    build = altered(tmp_path, [encode_noise(3, image_format="PNG")])
+    assert build.verify().is_sound
+    (entry,) = [entry for entry in json.loads(build.index.read_text())["shards"] if entry["made_by"]]
+    assert entry["made_by"][0].startswith("pillow ")
+    edit_json(
+        build.index, lambda index: [one.update(made_by=["pillow 0.1"]) for one in index["shards"] if one["made_by"]]
+    )
+    assert [(fault.kind, fault.file) for fault in build.verify().log.kept] == [("fingerprint_mismatch", entry["name"])]
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"store_images": False}], ids=str)
+def test_annotations_that_changed_after_the_build(tf, tmp_path: Path, options: dict) -> None:
+    """A label that was changed in the manifest is told twice, by its record and by the fingerprint of its shard."""
+    records = [make_record(tmp_path, 0), make_record(tmp_path, 1)]
+    data = encode_noise(1, image_format="PNG")
+    (tmp_path / records[1]["filename"]).write_bytes(data)
+    records[1]["sha256"] = sha256(data).hexdigest()
+    build = make_build(tmp_path / "build", records, tmp_path, **options)
+    assert build.verify().is_sound
+    records[0]["class"]["label"] = 9
+    write_manifest(build.manifest, records)
+    assert build.verify().log.by_kind == {"manifest_mismatch": 1, "fingerprint_mismatch": 1}
+
+
+def test_unpinned_manifests(tf, tmp_path: Path) -> None:
+    """Without pins neither images nor fingerprints can be compared, which is said."""
+    records = [{**record, "sha256": None} for record in make_records(tmp_path / "images", 4)]
+    plain = [{key: value for key, value in record.items() if value is not None} for record in records]
+    report = make_build(tmp_path / "build", plain, tmp_path / "images").verify()
+    assert report.is_sound
+    assert report.left_out == {
+        "pins": "the manifest pins no image by its sha256",
+        "fingerprints": "4 records of the manifest do not pin their image",
+    }
+
+
+def test_a_manifest_that_is_newer_than_the_shards(pristine: Build, tf, tmp_path: Path) -> None:
+    """An image that was pinned anew is told by its digest, a new record as missing, and so is every changed shard."""
+    lines = pristine.manifest.read_text().splitlines()
+    first = json.loads(lines[0]) | {"sha256": "0" * 64}
+    newer = tmp_path / "manifest.jsonl"
+    newer.write_text("\n".join([json.dumps(first), *lines[1:], json.dumps({"filename": "new.jpg", "id": "new"})]))
+    request = VerifyRequest("train", str(pristine.directory), open_manifest(newer), num_threads=2)
+    report = verify_shards(request)
+    assert report.log.by_kind == {"image_changed": 1, "record_missing": 1}
+    assert report.left_out == {"fingerprints": "1 records of the manifest do not pin their image"}
+
+
+def test_a_class_with_two_names_is_a_warning(tf, tmp_path: Path) -> None:
+    """It is seldom meant, and no fault."""
+    record = make_record(tmp_path, 1)
+    record["object"]["bbox"] |= {"label": [4, 4], "text": ["bird", "finch"]}
+    report = make_build(tmp_path / "build", [record], tmp_path).verify()
+    assert report.is_sound
+    assert report.warnings == ["boxes with label 4 have several names: 'bird', 'finch'"]
+
+
+def test_names_of_any_bytes(tf, tmp_path: Path) -> None:
+    """A file name that is not UTF-8 is stored as it is, and is no fault."""
+    name = b"caf\xe9.jpg".decode(errors="surrogateescape")
+    (tmp_path / name).write_bytes(encode_noise(1))
+    assert create([{"filename": name, "id": "a"}], "train", tmp_path / "out", 1, 1, images_root=tmp_path) == []
+    assert verify(tmp_path / "out").is_sound
+
+
+def test_a_manifest_of_other_shards_is_not_compared(tf, tmp_path: Path) -> None:
+    """Without an index, a manifest that has none of the ids is not theirs, which is said."""
+    build = make_build(tmp_path / "build", make_records(tmp_path / "images", 4), tmp_path / "images")
+    build.index.unlink()
+    write_manifest(build.manifest, [{"filename": "a.jpg", "id": "another"}])
+    report = build.verify()
+    assert report.is_sound, report.log.kept
+    assert report.left_out["manifest"] == "there is no index.json, and the manifest has none of these ids"
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xd8\xff raw bytes", b"\xe9\xe9", b"", bytes(100)])
+def test_records_that_are_no_examples(tf, tmp_path: Path, payload: bytes) -> None:
+    """Whatever stands in a sound frame is judged, in words; TensorFlow never sees what could end the process."""
+    with tf.io.TFRecordWriter(str(tmp_path / "other.tfrecord")) as writer:
+        writer.write(payload)
+    kinds = {fault.kind for fault in verify(tmp_path / "other.tfrecord").log.kept}
+    assert kinds <= {"not_an_example", "key_missing"}
+    assert kinds
+
+
+def test_an_example_that_ends_tensorflow(tf, pristine: Build, tmp_path: Path) -> None:
+    """An image whose length runs over the end of the record is told, though TensorFlow's batch parser would crash."""
+    (first, *_) = payloads(pristine.shard(0))
+    broken = bytearray(first)
+    broken[broken.index(b"\xff\xd8\xff") - 1] |= 0x80
+    with tf.io.TFRecordWriter(str(tmp_path / "other.tfrecord")) as writer:
+        writer.write(bytes(broken))
+        writer.write(first)
+    report = verify(tmp_path / "other.tfrecord")
+    assert [(fault.kind, fault.record) for fault in report.log.kept] == [("not_an_example", 0)]
+    assert report.counts["records"] == 2
+
+
+def test_labels_without_boxes_are_sound(tf, tmp_path: Path) -> None:
+    """Objects that have labels and no boxes, as points have them, are what the profile writes of them."""
+    records = make_records(tmp_path / "images", 4)
+    for record in records:
+        record["object"] = {"count": 2, "bbox": {"label": [1, 0]}}
+    assert make_build(tmp_path / "build", records, tmp_path / "images", profiles=["od_api", "tfds"]).verify().is_sound
+
+
+@pytest.mark.parametrize("name", ["index.json", "stats.json", "classes.json", "failures.jsonl"])
+@pytest.mark.parametrize("damage", ["deep", "directory", "notes"])
+def test_damaged_accounts_are_faults(tf, build: Build, name: str, damage: str) -> None:
+    """Nested too deep, a directory, or of wrong kinds: a fault, never a traceback."""
+    path = build.directory / name
+    path.unlink()
+    if damage == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes(b'{"notes":' + (b"[" * 200_000 if damage == "deep" else b'{"reencoded":"x"}}'))
+    assert not build.verify().is_sound

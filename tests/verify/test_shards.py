@@ -1,0 +1,25 @@
+"""What `index.json` may say of its options."""
+
+import json
+from pathlib import Path
+
+from tests.conftest import encode_noise
+from tfrec_stage import create
+from tfrec_stage.build.record_encoder import EncodeOptions
+from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.shards import find_shard_set
+
+
+def test_an_index_may_lack_a_newer_option(tmp_path: Path) -> None:
+    """A build from before an option was there is sound, and its shards were made with the default."""
+    (tmp_path / "a.jpg").write_bytes(encode_noise(1))
+    directory = tmp_path / "out"
+    assert create([{"filename": "a.jpg", "id": "a"}], "train", directory, 1, 1, images_root=tmp_path) == []
+    path = directory / "index.json"
+    index = json.loads(path.read_text())
+    assert index["options"]["encode"].pop("area") == "normalized"
+    path.unlink()
+    path.write_text(json.dumps(index))
+    log = FaultLog(10)
+    found = find_shard_set(str(directory), log)
+    assert (log.total, found.output_options.encode) == (0, EncodeOptions())
