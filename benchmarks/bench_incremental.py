@@ -14,7 +14,7 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import SIZE_BYTES, PhotoSet, add_comment
 from benchmarks.race import Contestant, Race, run_race
 from tfrec_stage.build.build import BuildReport, BuildRequest, build
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.images.policy import Verify
 from tfrec_stage.manifest import open_manifest

@@ -9,9 +9,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Scale
 from benchmarks.photos import describe
-from tfrec_stage.build.manifest_index import read_manifest_index
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.placement import PlacementOptions, hash64, place_records
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.plan import read_manifest_index
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.record_list import RecordList
 

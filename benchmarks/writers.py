@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.photos import PhotoSet
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.images.policy import Verify
 from tfrec_stage.manifest import open_manifest

@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.conftest import encode_noise
 from tfrec_stage.build.build import BuildReport, BuildRequest, build
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
-from tfrec_stage.build.request import FailureLimit
+from tfrec_stage.build.failures import FailureLimit
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.manifest import open_manifest

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.workspace import commit, dvc, edit, environment, run, stages_run
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.manifest import open_manifest
 
 pytestmark = pytest.mark.dvc

@@ -14,9 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tests.conftest import ROOT
 from tfrec_stage import create
 from tfrec_stage.annotations.policy import AnnotationPolicy
-from tfrec_stage.build.compression import CompressionOptions
+from tfrec_stage.build.options import CompressionOptions, EncodeOptions, OutputOptions
 from tfrec_stage.build.placement import PlacementOptions
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
 from tfrec_stage.cli.config import (
     CleanConfig,
     ImporterConfig,

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.cli.config import StageConfig, register_schema
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.format_versions import MANIFEST_FORMAT, SHARD_FORMAT

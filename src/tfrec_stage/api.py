@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.record_encoder import OutputOptions
-from tfrec_stage.build.request import FailureLimit
+from tfrec_stage.build.failures import FailureLimit
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.dataset_info import About, Label
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError

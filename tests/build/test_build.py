@@ -595,7 +595,7 @@ def test_an_interrupt_between_two_shards_ends_the_work(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NoCache, "keep", interrupt)
+    monkeypatch.setattr(NoCache, "add", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         build(make_dataset(200), tmp_path / "out", num_shards=20)
     assert caught.value.__traceback__ is not None  # which holds every frame, and so whatever they had not closed

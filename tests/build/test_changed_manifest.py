@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.project import read_all
+from tfrec_stage.build import build as build_module
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.run import Making
+from tfrec_stage.build.run import BuildRun
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest import open_manifest
@@ -91,16 +92,16 @@ def exchange_files(first: Path, second: Path) -> None:
     first.write_bytes(contents[1])
 
 
-def edit_before(monkeypatch: pytest.MonkeyPatch, step: str, edit: Callable[[], None]) -> None:
-    """Edit the manifest once, right before a step of the build."""
-    original, edits = getattr(Making, step), [edit]
+def edit_before(monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, edit: Callable[[], None]) -> None:
+    """Edit the manifest once, right before a step of the build, which is a function of a module or a class."""
+    original, edits = getattr(owner, step), [edit]
 
     def edited(*arguments: Any) -> Any:
         while edits:
             edits.pop()()
         return original(*arguments)
 
-    monkeypatch.setattr(Making, step, edited)
+    monkeypatch.setattr(owner, step, edited)
 
 
 @pytest.mark.parametrize("engine", ["threads", "processes"])
@@ -110,7 +111,7 @@ def test_a_manifest_that_was_edited_and_put_back_poisons_nothing(
     """Edited between the two walks through it, and put back afterwards: the next build is as a clean one."""
     before = [dict(record) for record in manifest.records]
     with monkeypatch.context() as context:
-        edit_before(context, "_write", lambda: manifest.write(relabel(before)))
+        edit_before(context, BuildRun, "write_shards", lambda: manifest.write(relabel(before)))
         if manifest.form == "lines" or (manifest.form, engine) == ("list", "threads"):
             with pytest.raises(ManifestError, match="the manifest changed while it was read"):
                 manifest.build(engine)
@@ -132,7 +133,7 @@ def test_the_previous_build_stays(manifest: Manifest, monkeypatch: pytest.Monkey
     manifest.write(changed)
     count = COUNT if manifest.form == "list" else 3  # create() copies its list: only what the records hold may change
     with monkeypatch.context() as context:
-        edit_before(context, "_write", lambda: manifest.write([*reversed(changed)][:count]))
+        edit_before(context, BuildRun, "write_shards", lambda: manifest.write([*reversed(changed)][:count]))
         if manifest.form == "array":
             manifest.build()
             return
@@ -150,7 +151,7 @@ def test_an_image_is_not_digested_for_another_record(manifest: Manifest, monkeyp
     exchange_files(manifest.root / "images" / first, manifest.root / "images" / second)
     exchanged = [{**before[0], "filename": second}, {**before[1], "filename": first}, *before[2:]]
     with monkeypatch.context() as context:
-        edit_before(context, "_digest_unpinned", lambda: manifest.write(exchanged))
+        edit_before(context, BuildRun, "hash_unpinned_images", lambda: manifest.write(exchanged))
         if manifest.form == "array":
             assert manifest.build() > 0
         else:
@@ -167,14 +168,14 @@ def test_a_manifest_edited_before_the_failures_are_written(manifest: Manifest, m
     before = [dict(record) for record in manifest.records]
     (manifest.root / "images" / before[3]["filename"]).unlink()
     with monkeypatch.context() as context:
-        made = Making.make
+        make_shards = build_module._make_shards
 
-        def edit_after(making: Making) -> Any:
-            result = made(making)
+        def edit_after(run: BuildRun) -> Any:
+            finished = make_shards(run)
             manifest.write(relabel(before))
-            return result
+            return finished
 
-        context.setattr(Making, "make", edit_after)
+        context.setattr(build_module, "_make_shards", edit_after)
         if manifest.form == "array":
             manifest.build()
             return
@@ -194,7 +195,7 @@ def test_a_manifest_changed_before_it_is_walked_is_not_known_by_its_earlier_dige
     manifest.build()
     manifest.write(records)
     with monkeypatch.context() as context:
-        edit_before(context, "make", lambda: manifest.write(relabel(records)))
+        edit_before(context, build_module, "_make_shards", lambda: manifest.write(relabel(records)))
         with pytest.raises(ManifestError, match="the manifest changed while it was read"):
             manifest.build()
     manifest.write(records)
@@ -210,13 +211,13 @@ def test_tasks_do_not_grow_with_the_records(
 
     records = [{**record, "extra": "x" * 100_000} for record in make_dataset(COUNT)]
     sizes: list[int] = []
-    write = Making._write
+    write_shards = BuildRun.write_shards
 
-    def measure(making: Making, tasks: Any, *more: Any) -> Any:
+    def measure(run: BuildRun, tasks: Any, *more: Any) -> Any:
         sizes.extend(len(pickle.dumps(task)) for task in tasks)
-        return write(making, tasks, *more)
+        return write_shards(run, tasks, *more)
 
-    monkeypatch.setattr(Making, "_write", measure)
+    monkeypatch.setattr(BuildRun, "write_shards", measure)
     Manifest(tmp_path, "list", records).build("processes")
     assert len(sizes) == 3
     assert max(sizes) < 10_000

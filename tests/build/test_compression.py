@@ -22,8 +22,7 @@ from tests.workspace import copy_conf, stage
 from tfrec_stage.build import fingerprint
 from tfrec_stage.build.build import BuildRequest
 from tfrec_stage.build.build import build as run_build
-from tfrec_stage.build.compression import Compression
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.manifest import open_manifest
@@ -260,7 +259,7 @@ class TestOneChange:
 
     def test_another_zlib(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another zlib may deflate to other bytes: every shard is written anew, its records copied."""
-        monkeypatch.setattr("tfrec_stage.build.compression.deflater", lambda: "another zlib")
+        monkeypatch.setattr("tfrec_stage.build.fingerprint.deflater", lambda: "another zlib")
         report = project.build()
         assert (len(report.built), report.copied_records) == (4, COUNT)
         assert project.build().built == ()
@@ -269,7 +268,7 @@ class TestOneChange:
         """Plain shards stay what they are with any zlib, and so do their fingerprints with this option."""
         project = Project.of(tmp_path, 8)
         project.build()
-        monkeypatch.setattr("tfrec_stage.build.compression.deflater", lambda: "another zlib")
+        monkeypatch.setattr("tfrec_stage.build.fingerprint.deflater", lambda: "another zlib")
         assert project.build().built == ()
 
     def test_records_have_one_key(self) -> None:

@@ -16,7 +16,7 @@ from tests.workspace import dvc, run
 from tfrec_stage import create
 from tfrec_stage.build.failures import Failure, FailureLog, FailureSummary, FailureWriter
 from tfrec_stage.build.fingerprint import KeyMaker
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.errors import ConfigError, OutputError, TooManyFailuresError
 from tfrec_stage.manifest.record_list import RecordList
 
@@ -113,7 +113,7 @@ class TestImagesAreGone:
         content, stored = read_all(tmp_path / "out"), files(tmp_path / "store" / "v1" / "shards")
         shutil.rmtree(tmp_path / "out")
         (tmp_path / "images").rename(tmp_path / "away")
-        message = "6 of 6 images failed, and the newest build in the store has records; .* was not made"
+        message = "6 of 6 images failed, and the latest build in the shard cache has records; .* was not made"
         with pytest.raises(TooManyFailuresError, match=message):
             create(dataset, "train", tmp_path / "out", 2, 1, store_dir=tmp_path / "store")
         assert stored.items() <= files(tmp_path / "store" / "v1" / "shards").items()
@@ -259,7 +259,7 @@ class TestLog:
             with FailureWriter(tmp_path / task) as failures:
                 for position in positions:
                     failures.add(Failure(position, planned[position], "image_missing", f"no \udce9 {position}"))
-            log.take(tmp_path / task)
+            log.collect(tmp_path / task)
         records = list(log.records(source, keys))
         assert [(record["id"], record["error_msg"]) for record in records] == [
             (0, "no \udce9 0"),
@@ -278,7 +278,7 @@ class TestLog:
         with FailureWriter(tmp_path / "task") as failures:
             failures.add(failure)
         with pytest.raises(OutputError, match=r"cannot write .*dir: Is a"):
-            FailureLog(tmp_path / "dir").take(tmp_path / "task")
+            FailureLog(tmp_path / "dir").collect(tmp_path / "task")
         assert (tmp_path / "task").exists()
 
     def test_they_are_not_held_in_memory(self, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ class TestLog:
                 for position in range(count):
                     failures.add(Failure(position, planned[position], "image_missing", message))
             log = FailureLog(tmp_path / "log")
-            log.take(tmp_path / "task")
+            log.collect(tmp_path / "task")
             for record in log.records(source, keys):
                 summary.add(record)
             peak = tracemalloc.get_traced_memory()[1]

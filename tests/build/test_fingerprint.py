@@ -7,9 +7,8 @@ import pytest
 
 from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes, DuplicateBoxes, OutOfRange
 from tfrec_stage.build import fingerprint
-from tfrec_stage.build.compression import Compression
 from tfrec_stage.build.fingerprint import KEY_SIZE, options_as_dict, options_digest, shard_fingerprint
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.images.policy import Verify
 from tfrec_stage.schema.fields import AreaUnit

@@ -12,27 +12,27 @@ from msgspec.structs import replace
 from tests.disk import names
 from tfrec_stage.build import image_hashes
 from tfrec_stage.build.fingerprint import KeyMaker, split_keys
-from tfrec_stage.build.image_hashes import SETTLED_NS, DigestTask, digest_images, digest_tasks
-from tfrec_stage.build.manifest_index import read_manifest_index
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.image_hashes import UNCERTAIN_NS, HashTask, hash_images, hash_tasks
+from tfrec_stage.build.options import OutputOptions
+from tfrec_stage.build.plan import read_manifest_index
 from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature, read_image_hashes, write_image_hashes
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.record_list import RecordList
 
 NOW_NS = 1_700_000_000_000_000_000
-OLD_NS = NOW_NS - SETTLED_NS - 1
+OLD_NS = NOW_NS - UNCERTAIN_NS - 1
 
 
-def tasks_of(folder: Path, *filenames: str, notes: Mapping[str, ImageHash] | None = None) -> list[DigestTask]:
+def tasks_of(folder: Path, *filenames: str, notes: Mapping[str, ImageHash] | None = None) -> list[HashTask]:
     source = RecordList({"filename": name, "id": name} for name in filenames)
     output_options = OutputOptions()
     return list(
-        digest_tasks(source, read_manifest_index(source, output_options), KeyMaker(output_options), folder, notes or {})
+        hash_tasks(source, read_manifest_index(source, output_options), KeyMaker(output_options), folder, notes or {})
     )
 
 
 def digested(folder: Path, *filenames: str, notes: Mapping[str, ImageHash] | None = None) -> list[ImageHash | None]:
-    return [note for task in tasks_of(folder, *filenames, notes=notes) for note in digest_images(task).notes]
+    return [note for task in tasks_of(folder, *filenames, notes=notes) for note in hash_images(task).hashes]
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def test_a_file_is_read_once(image: Path) -> None:
     assert digested(image.parent, "a", notes={"b": known}) == [note]
 
 
-@pytest.mark.parametrize(("age_ns", "is_settled"), [(SETTLED_NS + 1, True), (SETTLED_NS, False), (-1, False)])
+@pytest.mark.parametrize(("age_ns", "is_settled"), [(UNCERTAIN_NS + 1, True), (UNCERTAIN_NS, False), (-1, False)])
 def test_only_what_has_settled_is_noted(image: Path, age_ns: int, is_settled: bool) -> None:
     """A file that had just changed may change again within its clock's grain."""
     os.utime(image, ns=(NOW_NS - age_ns, NOW_NS - age_ns))
     (note,) = digested(image.parent, "a")
     assert note is not None
-    assert (note.stamp is not None, note.digest) == (is_settled, sha256(b"x").digest())
+    assert (note.signature is not None, note.digest) == (is_settled, sha256(b"x").digest())
 
 
 def test_a_file_that_changes_while_it_is_read(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,23 +95,23 @@ def test_what_cannot_be_read(image: Path, make: Callable[[Path], None]) -> None:
 
 def test_tasks_are_chunks_of_what_is_not_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has the numbers, positions and keys of its records; the last may be smaller."""
-    monkeypatch.setattr(image_hashes, "CHUNK", 2)
+    monkeypatch.setattr(image_hashes, "IMAGES_PER_TASK", 2)
     pinned = {"sha256": "0" * 64}
     source = RecordList({"filename": "a", "id": number, **(pinned if number % 3 == 0 else {})} for number in range(8))
     maker = KeyMaker(OutputOptions())
     keys = [maker.key(record) for _, record in source.scan()]
-    tasks = list(digest_tasks(source, read_manifest_index(source, OutputOptions()), maker, tmp_path, {}))
+    tasks = list(hash_tasks(source, read_manifest_index(source, OutputOptions()), maker, tmp_path, {}))
     assert [list(task.records) for task in tasks] == [[1, 2], [4, 5], [7]]
     assert [list(task.positions) for task in tasks] == [[1, 2], [4, 5], [7]]
     assert [list(split_keys(task.keys)) for task in tasks] == [keys[1:3], keys[4:6], keys[7:]]
-    assert [list(digest_images(task).records) for task in tasks] == [[1, 2], [4, 5], [7]]
+    assert [list(hash_images(task).records) for task in tasks] == [[1, 2], [4, 5], [7]]
 
 
 def test_another_record_than_planned(image: Path) -> None:
     """No image is digested for a record that is not there any more."""
     (task,) = tasks_of(image.parent, "a")
     with pytest.raises(ManifestError, match="changed while it was read"):
-        digest_images(task._replace(source=RecordList([{"filename": "b", "id": "a"}])))
+        hash_images(task._replace(source=RecordList([{"filename": "b", "id": "a"}])))
 
 
 def test_notes_come_back(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.project import Project, files, read_all
 from tfrec_stage import create
 from tfrec_stage.build import image_hashes
 from tfrec_stage.build.build import BuildReport
-from tfrec_stage.build.plan import complete_keys
+from tfrec_stage.build.image_hashes import add_image_hashes
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
@@ -322,11 +322,11 @@ def after_hashing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> N
     """Do something once the images are hashed, before any is encoded."""
 
     def complete_and_act(*arguments) -> bytearray:
-        keys = complete_keys(*arguments)
+        keys = add_image_hashes(*arguments)
         act()
         return keys
 
-    monkeypatch.setattr("tfrec_stage.build.run.complete_keys", complete_and_act)
+    monkeypatch.setattr("tfrec_stage.build.run.add_image_hashes", complete_and_act)
 
 
 def change_unseen(path: Path) -> None:
@@ -396,7 +396,7 @@ class TestTheStore:
         path.unlink()
         path.write_bytes(damaged)
         assert rebuild(project).report.built == (name,)
-        assert [record.getMessage() for record in caplog.records] == [f"{path} is damaged; the shard is built anew"]
+        assert [record.getMessage() for record in caplog.records] == [f"{path} is damaged; the shard is built again"]
 
     def test_a_damage_that_only_copying_meets(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
         """Damage behind an unchanged stamp is met where records are copied: that record alone is encoded anew."""
@@ -553,7 +553,7 @@ def interrupt_after(project: Project, shards: int) -> None:
     from tfrec_stage.cache.disk_cache import DiskCache
 
     kept = []
-    original = DiskCache.keep
+    original = DiskCache.add
 
     def keep(store: DiskCache, shard) -> None:
         original(store, shard)
@@ -562,7 +562,7 @@ def interrupt_after(project: Project, shards: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(DiskCache, "keep", keep)
+        patch.setattr(DiskCache, "add", keep)
         project.build()
 
 
@@ -655,10 +655,10 @@ class TestTwoAtOnce:
         project.encode = {"jpeg_quality": 50}
         project.build(lambda _: shutil.rmtree(project.store, ignore_errors=True))
         assert read_all(project.out) == project.build_clean()
-        assert "cannot use the store" in caplog.text
+        assert "cannot use the shard cache" in caplog.text
         assert set(rebuild(project).report.built) == ALL
 
-    @pytest.mark.parametrize("moment", ["find", "place", "promise", "newest"])
+    @pytest.mark.parametrize("moment", ["find", "link", "lease", "latest_build"])
     def test_a_store_that_vanishes_at_any_moment(
         self, project: Project, monkeypatch: pytest.MonkeyPatch, moment: str
     ) -> None:

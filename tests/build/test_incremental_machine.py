@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.project import Content, Project, read_all
-from tfrec_stage.build.compression import Compression
+from tfrec_stage.build.options import Compression
 from tfrec_stage.cache.disk_cache import DiskCache
 from tfrec_stage.images.encode import encode_image
 
@@ -170,7 +170,7 @@ class IncrementalBuilds(RuleBasedStateMachine):
                 with patch("tfrec_stage.build.record_encoder.encode_image", strike(encode_image)):
                     self.project.build()
             elif kind == "keep":
-                with patch.object(DiskCache, "keep", strike(DiskCache.keep)):
+                with patch.object(DiskCache, "add", strike(DiskCache.add)):
                     self.project.build()
             else:
                 self.project.build(strike())

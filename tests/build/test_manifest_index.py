@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tfrec_stage.build import manifest_index as module
+from tfrec_stage.build import plan as module
 from tfrec_stage.build.fingerprint import KeyMaker, split_keys
-from tfrec_stage.build.manifest_index import ManifestIndex, read_manifest_index
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.placement import hash64
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.plan import ManifestIndex, read_manifest_index
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.record_list import RecordList
 

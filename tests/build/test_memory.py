@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from PIL import Image
 
-from tfrec_stage.build.manifest_index import read_manifest_index
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.build.placement import place_records
-from tfrec_stage.build.plan import ShardPlan, plan_shards
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions, RecordEncoder
+from tfrec_stage.build.plan import ShardPlan, plan_shards, read_manifest_index
+from tfrec_stage.build.record_encoder import RecordEncoder
 from tfrec_stage.build.shard_task import ShardTask, write_shard
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.source import RecordSource

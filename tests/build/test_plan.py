@@ -3,11 +3,10 @@
 from array import array
 
 from tfrec_stage.build.fingerprint import KEY_SIZE, key_with_image, shard_fingerprint, split_keys
-from tfrec_stage.build.image_hashes import Digested
-from tfrec_stage.build.manifest_index import read_manifest_index
+from tfrec_stage.build.image_hashes import HashedImages, add_image_hashes
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.build.placement import place_records
-from tfrec_stage.build.plan import ShardPlan, complete_keys, plan_shards
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.plan import ShardPlan, plan_shards, read_manifest_index
 from tfrec_stage.cache.hash_cache import ImageHash
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.manifest.record_list import RecordList
@@ -23,10 +22,10 @@ def test_keys_know_the_images_that_were_digested() -> None:
     """Each record that of its own image; one whose image cannot be read, or is pinned, keeps its key."""
     keys = bytearray(b"".join(KEYS))
     digested = [
-        Digested(array("Q", [1, 2]), [note(b"x" * 32), None]),
-        Digested(array("Q", [3]), [note(b"y" * 32)]),
+        HashedImages(array("Q", [1, 2]), [note(b"x" * 32), None]),
+        HashedImages(array("Q", [3]), [note(b"y" * 32)]),
     ]
-    completed = complete_keys(keys, digested)
+    completed = add_image_hashes(keys, digested)
     expected = [KEYS[0], key_with_image(KEYS[1], b"x" * 32), KEYS[2], key_with_image(KEYS[3], b"y" * 32)]
     assert list(split_keys(bytes(completed))) == expected
     assert bytes(keys) == b"".join(KEYS)
@@ -35,7 +34,7 @@ def test_keys_know_the_images_that_were_digested() -> None:
 def test_without_images_to_digest_nothing_is_copied() -> None:
     """The keys of millions of records are held once."""
     keys = bytearray(KEYS[0])
-    assert complete_keys(keys, []) is keys
+    assert add_image_hashes(keys, []) is keys
 
 
 def test_a_draft_has_its_records_in_the_order_of_the_plan() -> None:
@@ -52,7 +51,7 @@ def test_a_draft_has_its_records_in_the_order_of_the_plan() -> None:
         assert list(draft.positions) == list(records)
         assert list(split_keys(draft.keys)) == [keys[record] for record in records]
         assert list(split_keys(draft.full_keys)) == [full_keys[record] for record in records]
-        assert draft.compressed_by == "zlib 1"
+        assert draft.compressor == "zlib 1"
     pinned = list(plan_shards(manifest_index, plan, manifest_index.keys, None))
     assert all(draft.full_keys is draft.keys for draft in pinned)
     assert len(pinned) == 3

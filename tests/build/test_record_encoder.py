@@ -8,15 +8,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import encode_noise
-from tfrec_stage.build.compression import Compression
-from tfrec_stage.build.record_encoder import (
-    EncodedRecord,
-    EncodeOptions,
-    FailedRecord,
-    OutputOptions,
-    RecordEncoder,
-    keypoint_names_by_label,
-)
+from tfrec_stage.build.failures import FailedRecord
+from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions, keypoint_names_by_label
+from tfrec_stage.build.record_encoder import EncodedRecord, RecordEncoder
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.manifest.parse import convert_record
@@ -44,7 +38,7 @@ def test_an_image_that_is_the_pinned_one(encoder: RecordEncoder) -> None:
     for record in ({}, {"sha256": PIN}, {"filename": "absent.jpg", **held}):
         encoded = encode(encoder, **record)
         assert isinstance(encoded, EncodedRecord)
-        assert (encoded.source_digest.hex(), encoded.payload[1]) == (PIN, IMAGE)
+        assert (encoded.image_hash.hex(), encoded.payload[1]) == (PIN, IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +91,11 @@ def test_a_worker_gets_the_same(encoder: RecordEncoder, tmp_path: Path) -> None:
     output_options = OutputOptions(encode=EncodeOptions(profiles=[Profile.od_api]))
     named = RecordEncoder(output_options, tmp_path, {1: ("nose",)})
     received = pickle.loads(pickle.dumps(named))
-    assert (received.output_options, received.images_root, received.names) == (output_options, tmp_path, named.names)
+    assert (received.output_options, received.images_root, received.keypoint_names) == (
+        output_options,
+        tmp_path,
+        named.keypoint_names,
+    )
     assert encode(received) == encode(named)
 
 
@@ -106,9 +104,9 @@ def test_around_an_image_that_is_encoded(encoder: RecordEncoder, tmp_path: Path)
     encoded = encode(encoder)
     assert isinstance(encoded, EncodedRecord)
     (tmp_path / "a.jpg").unlink()
-    assert encoder.encode_around(encoded.record, encoded.image) == encoded.payload
+    assert encoder.encode_with_image(encoded.record, encoded.image) == encoded.payload
     with pytest.raises(RecordError, match="no class"):
-        encoder.encode_around(InvalidRecord("a", "no class"), encoded.image)
+        encoder.encode_with_image(InvalidRecord("a", "no class"), encoded.image)
 
 
 def test_names_of_parts_are_for_those_who_have_them() -> None:

@@ -10,11 +10,17 @@ import pytest
 from google_crc32c import value
 
 from tests.conftest import MakeDataset
-from tfrec_stage.build.compression import Compression, compressor
-from tfrec_stage.build.fingerprint import KeyMaker, key_of_failure, key_with_image, shard_fingerprint
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions, RecordEncoder
+from tfrec_stage.build.fingerprint import (
+    KeyMaker,
+    compressor_version,
+    key_of_failure,
+    key_with_image,
+    shard_fingerprint,
+)
+from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
+from tfrec_stage.build.record_encoder import RecordEncoder
 from tfrec_stage.build.shard_task import ShardTask, write_shard
-from tfrec_stage.cache.reuse import CachedShard
+from tfrec_stage.cache.shard_cache import CachedShard
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.manifest.record_list import RecordList
@@ -54,7 +60,7 @@ def test_the_account_of_a_shard(task: ShardTask) -> None:
     """It is of the bytes of the file; its fingerprint has every record, the failed one too, and what encoded them."""
     shard = write_shard(task)
     content = task.path.read_bytes()
-    compressed_by = compressor(task.encoder.output_options.encode.compression)
+    compressed_by = compressor_version(task.encoder.output_options.encode.compression)
     metadata = shard.metadata
     assert (metadata.records, metadata.size_bytes, metadata.crc32c) == (COUNT - 1, len(content), value(content))
     assert (metadata.pixel_codec, metadata.compressor) == (pixel_codec(), compressed_by)

@@ -413,7 +413,7 @@ class TestRights:
         project = Project.of(open_folder / "project", 20)
         project.build()
         project.store = open_folder / "another store"
-        with as_nobody(), untouched(project, "cannot make the shard store .*; name another store_dir, or null"):
+        with as_nobody(), untouched(project, "cannot make the shard cache .*; name another store_dir, or null"):
             project.build()
 
     def test_no_right_to_read_the_store(
@@ -521,7 +521,7 @@ class TestByHand:
         with (project.out / shard).open("r+b") as file:
             file.write(b"X")
         assert project.build().built == (shard,)
-        assert "is damaged; the shard is built anew" in caplog.text
+        assert "is damaged; the shard is built again" in caplog.text
         assert read_all(project.out) == expected
 
     def test_a_link_as_output_stays_a_link(self, project: Project) -> None:

@@ -19,7 +19,7 @@ from tfrec_stage.cache.builds import (
     remove_unneeded,
     wip_output,
 )
-from tfrec_stage.cache.shard_cache import Build
+from tfrec_stage.cache.shard_cache import CachedBuild
 
 FIRST, SECOND, THIRD = (letter * 64 for letter in "abc")
 
@@ -51,7 +51,7 @@ def builds(tmp_path: Path) -> Path:
     for fingerprint in (FIRST, SECOND, THIRD):
         for suffix in ("", ".jsonl"):
             (tmp_path / "shards" / f"{fingerprint}{suffix}").touch()
-    (tmp_path / "builds" / "x.json").write_bytes(msgspec.json.encode(Build([FIRST])))
+    (tmp_path / "builds" / "x.json").write_bytes(msgspec.json.encode(CachedBuild([FIRST])))
     (tmp_path / "builds" / "x.0.wip").write_bytes(begin_wip("a/out") + f"{SECOND}\n".encode())
     return tmp_path / "builds"
 

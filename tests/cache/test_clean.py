@@ -1,4 +1,4 @@
-"""Cleaning the shard cache: what belongs to output directories that are gone, and nothing else."""
+"""CleanReport the shard cache: what belongs to output directories that are gone, and nothing else."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.conftest import MakeDataset
 from tests.disk import names
 from tests.project import Project, read_all
 from tests.workspace import copy_conf, files_below, stage
-from tfrec_stage.cache.clean import CacheSize, Cleaning, DroppedOutput, clean_cache
+from tfrec_stage.cache.clean import CacheSize, CleanReport, DroppedOutput, clean_cache
 from tfrec_stage.cache.disk_cache import DiskCache
 from tfrec_stage.errors import OutputError
 
@@ -35,7 +35,7 @@ def size_of(store: Path) -> CacheSize:
     return CacheSize(sum("." not in path.name for path in found), sum(path.stat().st_size for path in found))
 
 
-def clean(project: Project) -> Cleaning:
+def clean(project: Project) -> CleanReport:
     """Clean, after a dry run that says the same and changes nothing."""
     before = files_below(project.store)
     planned = clean_cache(project.store, dry_run=True)
@@ -104,12 +104,12 @@ def test_a_build_that_has_just_begun(projects: list[Project]) -> None:
     before = files_below(first.store)
     with DiskCache(first.store, first.out) as cache:
         assert clean_cache(first.store, dry_run=False).running == 1
-        assert cache.was_begun()
-        assert len(cache.newest().fingerprints) == 4
+        assert cache.has_earlier_build()
+        assert len(cache.latest_build().fingerprints) == 4
     assert files_below(first.store) == before
     assert len(clean_cache(first.store, dry_run=False).dropped) == 1
     with DiskCache(first.store, first.out) as cache:
-        assert not cache.was_begun()
+        assert not cache.has_earlier_build()
 
 
 def test_an_interrupted_build(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         DroppedOutput(Path("/elsewhere/val"), CacheSize(1, 0), is_finished=False),
     )
     before, after = CacheSize(1004, 3_000_000), CacheSize(1001, 1_500_000)
-    dry = Cleaning(tmp_path / "store", True, outputs, running=1, unplaced=2, before=before, after=after)
+    dry = CleanReport(tmp_path / "store", True, outputs, running=1, unplaced=2, before=before, after=after)
     assert list(dry.summary()) == [
         "  would drop data/train: 2 shards, 1.5 MB",
         "  would drop /elsewhere/val (never finished): 1 shards, 0.0 MB",

@@ -10,15 +10,15 @@ from google_crc32c import value
 
 from tests.disk import names
 from tests.project import Project
-from tfrec_stage.cache.disk_cache import FEW_RECORDS, DiskCache, open_cache, previous_of
+from tfrec_stage.cache.disk_cache import DiskCache, open_cache
 from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature
-from tfrec_stage.cache.reuse import CachedShard
-from tfrec_stage.cache.shard_cache import Build
+from tfrec_stage.cache.reuse import SEARCH_ALL, ChangedShards
+from tfrec_stage.cache.shard_cache import CachedBuild, CachedShard
 from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.shards.metadata import ShardMetadata, WrittenShard
 from tfrec_stage.shards.statistics import Statistics
 
-MANY = FEW_RECORDS // 10 + 1
+MANY = SEARCH_ALL // 10 + 1
 """Records of each of ten shards, which are together more than a few."""
 
 
@@ -30,7 +30,7 @@ def stored(number: int, records: int) -> CachedShard:
 def looked_at(records: list[int | None], number: int, num_shards: int) -> list[int]:
     """Numbers of the earlier shards in which the records of a shard are looked for."""
     changed = [None if count is None else stored(index, count) for index, count in enumerate(records)]
-    return [int(shard.path.name) for shard in previous_of(changed, number, num_shards)]
+    return [int(shard.path.name) for shard in ChangedShards([changed]).near(number, num_shards)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_which_of_many_may_hold_a_record(number: int, num_shards: int, expected:
 
 def test_few_records_are_looked_for_everywhere() -> None:
     """A full shard passes records on, sometimes far; entries of shards that stay are never needed."""
-    assert looked_at([FEW_RECORDS // 10] * 10, 0, 10) == list(range(10))
+    assert looked_at([SEARCH_ALL // 10] * 10, 0, 10) == list(range(10))
     assert looked_at([MANY, None, *[MANY] * 8], 0, 10) == [0, *range(2, 10)]
     assert looked_at([MANY, None, *[MANY] * 9], 0, 11) == [0]
 
@@ -69,20 +69,20 @@ def test_a_shard_that_is_not_there(project: Project, caplog: pytest.LogCaptureFi
     """It is not found, and nothing is said."""
     with DiskCache(project.store, project.out) as store:
         assert store.find("0" * 64) is None
-        assert store.place("0" * 64, project.root / "target") is None
+        assert store.link("0" * 64, project.root / "target") is None
     assert not (project.root / "target").exists()
     assert caplog.records == []
 
 
 def test_a_sidecar_that_cannot_be_read(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told; the shard is built anew."""
+    """It is told; the shard is built again."""
     name = min(project.names)
     sidecar = project.stored_path(name).with_name(f"{project.names[name]}.jsonl")
     sidecar.unlink()
     sidecar.mkdir()
     with DiskCache(project.store, project.out) as store:
         assert store.find(project.names[name]) is None
-    assert f"cannot use the store {project.store / 'v1'} ([Errno 21] Is a directory" in caplog.text
+    assert f"cannot use the shard cache {project.store / 'v1'} ([Errno 21] Is a directory" in caplog.text
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
@@ -101,7 +101,7 @@ def test_a_shard_of_another_stamp(project: Project, is_damaged: bool, caplog: py
             assert store.find(path.name) is not None
     assert path.exists() != is_damaged
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path} is damaged; the shard is built anew" for _ in range(is_damaged)
+        f"{path} is damaged; the shard is built again" for _ in range(is_damaged)
     ]
 
 
@@ -132,7 +132,7 @@ def test_what_is_in_the_way_of_a_shard(project: Project) -> None:
     with DiskCache(project.store, project.out) as store:
         for fingerprint in [project.names[min(project.names)], "0" * 64]:
             target.write_bytes(b"half")
-            shard = store.place(fingerprint, target)
+            shard = store.link(fingerprint, target)
             assert target.exists() == (shard is not None)
             if shard is not None:
                 assert target.samefile(shard.path)
@@ -146,7 +146,7 @@ def keep(store: DiskCache, folder: Path, number: int) -> str:
     metadata = ShardMetadata(
         fingerprint=fingerprint, records=0, size_bytes=1, crc32c=value(b"%d" % number), statistics=statistics
     )
-    store.keep(WrittenShard(number, path, metadata, b"", folder / "failures", 0))
+    store.add(WrittenShard(number, path, metadata, b"", folder / "failures", 0))
     return fingerprint
 
 
@@ -165,9 +165,9 @@ class TestWhatIsKept:
             first = keep(running, tmp_path, 1)
             with DiskCache(tmp_path / "store", tmp_path / "out") as other:
                 second = keep(other, tmp_path, 2)
-                other.finish(Build([second]), [])
+                other.commit(CachedBuild([second]), [])
             assert kept(tmp_path / "store") == ([first, second], ["json", "wip"])
-            running.finish(Build([first]), [])
+            running.commit(CachedBuild([first]), [])
         assert kept(tmp_path / "store") == ([first], ["json"])
 
     def test_an_interrupted_build(self, tmp_path: Path) -> None:
@@ -177,19 +177,19 @@ class TestWhatIsKept:
             raise KeyboardInterrupt
         assert kept(tmp_path / "store") == ([first], ["wip"])
         with DiskCache(tmp_path / "store", tmp_path / "other") as store:
-            assert not store.was_begun()
-            store.finish(Build([]), [])
+            assert not store.has_earlier_build()
+            store.commit(CachedBuild([]), [])
         assert kept(tmp_path / "store") == ([first], ["json", "wip"])
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
-            assert store.was_begun()
-            store.finish(Build([]), [])
+            assert store.has_earlier_build()
+            store.commit(CachedBuild([]), [])
         assert kept(tmp_path / "store") == ([], ["json", "json"])
 
     def test_a_build_whose_manifest_changed(self, tmp_path: Path) -> None:
         """Nothing that it made is kept, for it may stand under the wrong key; the newest build loses nothing."""
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
-            store.finish(Build([first]), [])
+            store.commit(CachedBuild([first]), [])
         with pytest.raises(ManifestError), DiskCache(tmp_path / "store", tmp_path / "out") as store:
             keep(store, tmp_path, 2)
             raise ManifestError("changed")
@@ -200,16 +200,16 @@ class TestWhatIsKept:
         first_note, second_note = (ImageHash("a", ImageSignature(1, 2, number), b"x" * 32) for number in range(2))
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
-            store.refuse(Build([first]), [first_note])
+            store.reject(CachedBuild([first]), [first_note])
         assert kept(tmp_path / "store") == ([first], ["images", "json"])
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
-            assert (store.newest().fingerprints, store.refused().fingerprints) == ([], [first])
+            assert (store.latest_build().fingerprints, store.rejected_build().fingerprints) == ([], [first])
             assert store.read_image_hashes() == {"a": first_note}
             second = keep(store, tmp_path, 2)
-            store.finish(Build([second]), [second_note])
-            assert (store.newest().fingerprints, store.refused().fingerprints) == ([second], [])
+            store.commit(CachedBuild([second]), [second_note])
+            assert (store.latest_build().fingerprints, store.rejected_build().fingerprints) == ([second], [])
             assert store.read_image_hashes() == {"a": second_note}
-            store.refuse(Build([second]), [first_note])
+            store.reject(CachedBuild([second]), [first_note])
             assert store.read_image_hashes() == {"a": second_note}
         assert kept(tmp_path / "store") == ([second], ["images", "json", "json"])
 
@@ -221,7 +221,7 @@ class TestWhatIsKept:
             (tmp_path / "shard 1").unlink()
             assert keep(store, tmp_path, 1) == fingerprint
             shard = store.find(fingerprint)
-            store.finish(Build([fingerprint]), [])
+            store.commit(CachedBuild([fingerprint]), [])
         assert shard is not None
         assert shard.path.samefile(tmp_path / "shard 1")
         assert kept(tmp_path / "store") == ([fingerprint], ["json"])
@@ -232,21 +232,21 @@ def test_a_store_that_is_gone_before_it_is_used(tmp_path: Path, caplog: pytest.L
     store = DiskCache(tmp_path / "store", tmp_path / "out")
     shutil.rmtree(tmp_path / "store")
     with store:
-        assert (store.newest(), store.refused(), store.was_begun(), store.find("0" * 64)) == (
-            Build([]),
-            Build([]),
+        assert (store.latest_build(), store.rejected_build(), store.has_earlier_build(), store.find("0" * 64)) == (
+            CachedBuild([]),
+            CachedBuild([]),
             False,
             None,
         )
         keep(store, tmp_path, 1)
-        store.finish(Build([f"{1:064x}"]), [])
+        store.commit(CachedBuild([f"{1:064x}"]), [])
     assert names(tmp_path) == ["shard 1"]
-    assert f"cannot use the store {tmp_path / 'store' / 'v1'}" in caplog.text
+    assert f"cannot use the shard cache {tmp_path / 'store' / 'v1'}" in caplog.text
 
 
 def test_a_store_in_the_place_of_a_file(tmp_path: Path) -> None:
     """Said in one line, with what to do."""
     (tmp_path / "store").touch()
-    message = r"cannot make the shard store .*/store/v1: Not a directory; name another store_dir, or null"
+    message = r"cannot make the shard cache .*/store/v1: Not a directory; name another store_dir, or null"
     with pytest.raises(OutputError, match=message):
         open_cache(tmp_path / "store", tmp_path / "out")

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from google_crc32c import value
 
-from tfrec_stage.cache.reuse import CachedShard, PreviousRecords
+from tfrec_stage.cache.reuse import PreviousRecords
+from tfrec_stage.cache.shard_cache import CachedShard
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.shards.metadata import RecordEntry, ShardMetadata
 from tfrec_stage.tfrecord.framing import encode_frame
@@ -32,7 +33,7 @@ def store(folder: Path, codec: str | None = None) -> CachedShard:
 def taken(*shards: CachedShard) -> list[bytes | None]:
     """The frame of each record; nothing where it is not known or damaged."""
     with PreviousRecords(shards) as previous:
-        found = [previous.take(key) if key in previous else None for key in KEYS]
+        found = [previous.read(key) if key in previous else None for key in KEYS]
     return [record and record.frame for record in found]
 
 
@@ -40,7 +41,7 @@ def test_records_come_as_they_stood(tmp_path: Path) -> None:
     """Each under its key, with its entry."""
     with PreviousRecords([store(tmp_path)]) as previous:
         assert b"x" * 16 not in previous
-        records = [previous.take(key) for key in KEYS]
+        records = [previous.read(key) for key in KEYS]
     assert [(bytes.fromhex(record.entry.key), record.frame) for record in records] == list(
         zip(KEYS, FRAMES, strict=True)
     )

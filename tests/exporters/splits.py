@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.conftest import encode_noise
 from tfrec_stage import create
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.shards.index import ShardEntry

@@ -8,7 +8,7 @@ import pytest
 
 from tests.exporters.splits import Record, Split, box, build_split
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.manifest.record_list import RecordList
 from tfrec_stage.schema.fields import FIELDS, TFDS_FIELDS
 from tfrec_stage.schema.profiles import Profile

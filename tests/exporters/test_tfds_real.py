@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.importers import find_importer
 from tfrec_stage.importers.import_dataset import import_dataset
 from tfrec_stage.manifest import open_manifest

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tests.golden.inputs import BUILDS, IMAGES, IMPORTS, PASSED, Build, Import
 from tfrec_stage import create, format_versions
 from tfrec_stage.build.fingerprint import options_as_dict
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.importers import find_importer
 from tfrec_stage.importers.import_dataset import import_dataset
 from tfrec_stage.schema.fields import IMAGE_KEY

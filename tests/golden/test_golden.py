@@ -69,7 +69,7 @@ def test_a_change_of_bytes_is_noticed(module: Any, name: str, case: str, monkeyp
     }
     monkeypatch.setattr(module, name, others[name])
     if name == "hash64":
-        monkeypatch.setattr("tfrec_stage.build.manifest_index.hash64", others[name])
+        monkeypatch.setattr("tfrec_stage.build.plan.hash64", others[name])
     monkeypatch.setattr(digests, "BUILDS", {case: BUILDS[case]})
     assert changed(STORED["shards"], compute()["shards"]) == [case]
 

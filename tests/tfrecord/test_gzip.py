@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import encode_noise
-from tfrec_stage.cache import stored_frames
-from tfrec_stage.cache.stored_frames import GzipFrames, InflatedBlocks
+from tfrec_stage.cache import frame_reader as stored_frames
+from tfrec_stage.cache.frame_reader import GzipFrameReader, InflatedBlocks
 from tfrec_stage.errors import OutputError, ShardError
 from tfrec_stage.shards.metadata import RecordEntry
 from tfrec_stage.shards.reader import compression_of, open_shard
@@ -71,7 +71,7 @@ def test_frames_are_found_where_they_are_said_to_be(tmp_path: Path, records: Siz
         entry_at(place, size if is_image else 0) for place, (size, is_image) in zip(places, records, strict=True)
     ]
     numbers = list(range(len(records)))
-    with GzipFrames(path, InflatedBlocks()) as stored:
+    with GzipFrameReader(path, InflatedBlocks()) as stored:
         for turn in (numbers, order.sample(numbers, len(numbers))):
             for number in turn:
                 assert stored.read(entries[number]) == b"".join(encode_frame(payload_of(number, records[number][0])))
@@ -83,7 +83,7 @@ def test_more_blocks_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     records = [(50_000, False)] * 12
     _, places = write(tmp_path / "shard", records)
     assert len({place.offset for place in places}) == 4
-    with GzipFrames(tmp_path / "shard", InflatedBlocks()) as stored:
+    with GzipFrameReader(tmp_path / "shard", InflatedBlocks()) as stored:
         for number in [*range(12), *range(0, 12, 3)]:
             assert stored.read(entry_at(places[number], 0)) == b"".join(encode_frame(payload_of(number, 50_000)))
 
@@ -362,7 +362,7 @@ class TestDamage:
         data = bytearray((tmp_path / "shard").read_bytes())
         data[20] ^= 0xFF
         (tmp_path / "shard").write_bytes(data)
-        with GzipFrames(tmp_path / "shard", InflatedBlocks()) as stored:
+        with GzipFrameReader(tmp_path / "shard", InflatedBlocks()) as stored:
             read = [stored.read(entry_at(place, 0)) for place in places]
             assert stored.read(entry_at(Place(10**6, 100), 0)) == b""
             assert len(stored.read(entry_at(Place(len(GZIP_HEADER), 10**6), 0))) < 10**6

@@ -27,7 +27,7 @@ from tests.verify.damage import (
     set_values,
 )
 from tfrec_stage.build.build import BuildRequest, build
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.tfrecord.example import decode_example, encode_entry, encode_varint, example_header, key_field

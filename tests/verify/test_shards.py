@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.conftest import encode_noise
 from tfrec_stage import create
-from tfrec_stage.build.record_encoder import EncodeOptions
+from tfrec_stage.build.options import EncodeOptions
 from tfrec_stage.verify.findings import FaultLog
 from tfrec_stage.verify.shards import find_shard_set
 

@@ -1,9 +1,10 @@
-"""Digests of everything that decides bytes, and of nothing else: of one record (its key) and of one shard.
+"""Digests of everything that decides bytes, and of nothing else: a key for each record, a fingerprint for each shard.
 
-In a key: the version of the bytes (`formats`), the identity options that are not at their default, names of parts where
-records have them, the record's content and its image's. In a fingerprint: the keys in their order, the versions of
-Pillow and its libjpeg where pixels were encoded anew, and the compressor where the shard is compressed. In neither:
-threads, paths of the machine, the names and the number of shards, and seed and shuffle, which show in the order.
+A key covers the version of the bytes (`format_versions`), the output options that are not at their default, the names
+of keypoints where records store them, and the content of the record and of its image. A fingerprint covers the keys of
+the records in their order, the versions of Pillow and libjpeg where images were re-encoded, and the compressor where
+the shard is compressed. Neither covers threads, paths of the machine, the name or number of shards. Seed and shuffle
+are covered by the order of the keys.
 """
 
 import json
@@ -16,55 +17,57 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import Compression, OutputOptions
 from tfrec_stage.format_versions import SHARD_FORMAT
 from tfrec_stage.manifest.faults import changed_error
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.schema.fields import fields_of
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
+from tfrec_stage.tfrecord.gzip_member import deflater
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 KEY_SIZE: Final = 16
-"""Bytes of a key."""
+"""Bytes in a key."""
 
-_SEEN_ELSEWHERE: Final = frozenset({"seed", "shuffle", "od_api_keys", "profiles", "compression", "format"})
-"""Options that show in the order of records, in which keys these have, in what compresses the shard, in the version."""
+_COVERED_ELSEWHERE: Final = frozenset({"seed", "shuffle", "od_api_keys", "profiles", "compression", "format"})
+"""Options of `encode` that need not be in a key: seed and shuffle decide the order of keys, od_api_keys and profiles
+decide the features (whose names are hashed), compression is covered by the fingerprint, format is SHARD_FORMAT."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class KeyMaker:
-    """Keys of records under some identity options."""
+    """Makes the keys of records under given output options."""
 
-    def __init__(self, output_options: OutputOptions, names: KeypointNames = NO_NAMES) -> None:
-        self._identity = options_digest(output_options, names)
+    def __init__(self, output_options: OutputOptions, keypoint_names: KeypointNames = NO_NAMES) -> None:
+        self._options_digest = options_digest(output_options, keypoint_names)
 
     def key(self, record: ParsedRecord) -> bytes:
-        """Digest of options and content; of the image too where the record pins or holds it (`has_image`)."""
-        return sha256(self._identity + _content(record)).digest()[:KEY_SIZE]
+        """Return the digest of options and record; it covers the image if the record pins or holds it (`has_image`)."""
+        return sha256(self._options_digest + _content(record)).digest()[:KEY_SIZE]
 
     def read(self, source: RecordReader, positions: Sequence[int], keys: Iterable[bytes]) -> Iterator[ParsedRecord]:
-        """Records of a source, each the one that the key was made of.
+        """Read records again and check that each is the one its key was made from.
 
-        A manifest that is edited during a build would else have records stored under the keys of others, and every
-        later build would take them from there.
+        Without the check, a manifest edited during a build would store records under the keys of others, and every
+        later build would copy them from there.
 
         Args:
-            source: where the records are.
-            positions: which of them.
-            keys: the key of each, as the first walk through the source gave it.
+            source: the records.
+            positions: positions of the records to read.
+            keys: the key of each, as made when the manifest was first read.
 
         Raises:
-            ManifestError: a record is another one than planned.
+            ManifestError: a record has changed.
         """
         for position, record, key in zip(positions, source.read(positions), keys, strict=True):
             self.compare(record, key, source, position)
             yield record
 
     def compare(self, record: ParsedRecord, key: bytes, source: RecordReader, position: int) -> None:
-        """See to it that a record is the one that the key was made of.
+        """Check that a record is the one a key was made from.
 
         Raises:
             ManifestError: it is another one.
@@ -74,79 +77,86 @@ class KeyMaker:
 
 
 def has_image(record: ParsedRecord) -> bool:
-    """Whether the record itself tells which bytes its image has, or needs none."""
+    """Return whether the key of a record covers its image: it pins or holds the image, or can never be encoded."""
     return isinstance(record, InvalidRecord) or record.sha256 is not None or record.encoded is not None
 
 
-def key_with_image(key: bytes, image_digest: bytes) -> bytes:
-    """Key of a record that does not pin its image, together with that image's SHA-256."""
-    return sha256(key + image_digest).digest()[:KEY_SIZE]
+def key_with_image(key: bytes, image_hash: bytes) -> bytes:
+    """Combine the key of an unpinned record with the SHA-256 of its image."""
+    return sha256(key + image_hash).digest()[:KEY_SIZE]
 
 
 def key_of_failure(key: bytes) -> bytes:
-    """What stands for a record that failed: without it the shard is another one, not the shard after the repair."""
+    """Return a placeholder key for a failed record: this shard's fingerprint must differ from the repaired shard's."""
     return sha256(key + b"failed").digest()[:KEY_SIZE]
 
 
-def shard_fingerprint(keys: bytes, pixels_by: str | None = None, compressed_by: str | None = None) -> str:
-    """Digest of a shard; 64 hexadecimal digits.
+def shard_fingerprint(keys: bytes, pixel_codec: str | None = None, compressor: str | None = None) -> str:
+    """Return the fingerprint of a shard, 64 hexadecimal digits.
 
     Args:
-        keys: its records' keys, one after the other.
-        pixels_by: what encoded pixels anew, where anything did (`pixel_codec`).
-        compressed_by: what compressed the file, where anything did (`compressor`).
+        keys: the keys of its records, concatenated in the order of writing.
+        pixel_codec: the library that re-encoded images (`images.encode.pixel_codec`); None if no image was re-encoded.
+        compressor: the library that compressed the file (`compressor_version`); None if it is not compressed.
     """
-    return sha256(keys + "".join(filter(None, (pixels_by, compressed_by))).encode()).hexdigest()
+    return sha256(keys + "".join(filter(None, (pixel_codec, compressor))).encode()).hexdigest()
+
+
+def compressor_version(compression: Compression) -> str | None:
+    """Name the library that compresses shards, with its version: another version may write other bytes."""
+    return f"gzip ({deflater()})" if compression is Compression.gzip else None
 
 
 def split_keys(keys: bytes) -> Iterator[bytes]:
-    """Keys that stand one after the other, one by one."""
+    """Iterate over concatenated keys."""
     return (keys[start : start + KEY_SIZE] for start in range(0, len(keys), KEY_SIZE))
 
 
 def options_as_dict(output_options: OutputOptions) -> dict[str, Any]:
-    """The options as plain values, for JSON, in the groups of params.yaml; the format is told beside them."""
+    """Return the options as plain JSON values, in the groups of params.yaml, without `encode.format`."""
     groups = {group: _plain_options(options) for group, options in vars(output_options).items()}
     del groups["encode"]["format"]
     return groups
 
 
-def options_digest(output_options: OutputOptions, names: KeypointNames = NO_NAMES) -> bytes:
-    """Digest of the version of the bytes, the keys of a record and what decides, beside it, what stands under them.
+def options_digest(output_options: OutputOptions, keypoint_names: KeypointNames = NO_NAMES) -> bytes:
+    """Digest the version of the bytes, the names of the features and the options that decide their values.
 
-    Options at their default are left out, so that a new option, whose default changes no byte, changes no digest.
-    Whoever changes a default raises the version.
+    Options at their default are left out. A new option whose default changes no byte then changes no digest, and
+    nobody's shards are rebuilt. Changing a default needs another version in `format_versions`.
 
     Args:
         output_options: the options.
-        names: of the parts of objects, as far as records have them.
+        keypoint_names: names of an object's keypoints by its label; empty if records do not store them.
     """
-    chosen = {group: _chosen_options(options) for group, options in vars(output_options).items()}
-    chosen["encode"] = {name: value for name, value in chosen["encode"].items() if name not in _SEEN_ELSEWHERE}
-    keys = sorted(field.key for field in fields_of(output_options.encode))
-    named = [sorted(names.items())] if names else []
-    return sha256(json.dumps([SHARD_FORMAT, keys, chosen, *named], sort_keys=True).encode()).digest()
+    chosen = {group: _options_not_default(options) for group, options in vars(output_options).items()}
+    chosen["encode"] = {name: value for name, value in chosen["encode"].items() if name not in _COVERED_ELSEWHERE}
+    features = sorted(field.key for field in fields_of(output_options.encode))
+    names = [sorted(keypoint_names.items())] if keypoint_names else []
+    return sha256(json.dumps([SHARD_FORMAT, features, chosen, *names], sort_keys=True).encode()).digest()
 
 
 def _content(record: ParsedRecord) -> bytes:
-    """What the record says, however it was written: the order of keys, spaces and defaults do not matter."""
+    """Serialise a record for its key. Order of JSON keys, white space and written-out defaults make no difference."""
     if isinstance(record, InvalidRecord):
         return _as_text([record.id, record.message])
     try:
         content = _encode(_values(record))
-    except UnicodeEncodeError:  # a lone surrogate: no JSON, but the record shall fail alone, where it is encoded
+    except UnicodeEncodeError:
+        # A lone surrogate cannot be JSON. The record fails when it is encoded; here it only needs a key of its own.
         content = repr(_values(record)).encode(errors="backslashreplace")
+    # The tags keep the text "[1]" apart from the JSON value [1].
     if type(record.extra) is str:
         return content + b"text" + record.extra.encode(errors="surrogatepass")
-    # msgspec writes NaN as null, and Python's json does not: a record that fails must not have the key of another.
+    # msgspec writes NaN as null, Python's json does not. A record with NaN fails, so it needs a key of its own.
     return content + b"json" + _as_text(record.extra)
 
 
 def _values(record: ImageRecord) -> tuple[Any, ...]:
-    """All that decides bytes, but `extra`.
+    """Return everything that decides bytes except `extra`.
 
-    Tuples and not the record: of that msgspec leaves out what is the very default object, but not what equals it, so
-    that the key would depend on whether `conf: 1.0` was written down.
+    The values are passed as tuples because msgspec omits from a struct whatever is identical to the default object, but
+    not what merely equals it: the key would depend on whether `conf: 1.0` was written out.
     """
     objects = record.object
     return (
@@ -162,15 +172,14 @@ def _values(record: ImageRecord) -> tuple[Any, ...]:
 
 
 def _as_text(value: Any) -> bytes:
-    """Any value as JSON text, what JSON cannot hold included."""
+    """Return any value as JSON text, including values that are not valid JSON, such as NaN or an object's repr."""
     try:
         return json.dumps(value, sort_keys=True, default=repr).encode()
-    except ValueError:  # an integer of thousands of digits, which Python does not write: its record fails
+    except ValueError:  # an integer of more than 4,300 digits; the record fails when it is encoded
         return b"not storable"
 
 
-def _chosen_options(options: "DataclassInstance") -> dict[str, Any]:
-    """Those that are not at their default."""
+def _options_not_default(options: "DataclassInstance") -> dict[str, Any]:
     default = _plain_options(type(options)())
     return {name: value for name, value in _plain_options(options).items() if value != default[name]}
 
@@ -180,6 +189,7 @@ def _plain_options(options: "DataclassInstance") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Replace enum members by their names, also in lists."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.name if isinstance(value, Enum) else value

@@ -1,95 +1,119 @@
-"""SHA-256 of images that no manifest pins; a note of each file's stamp spares reading it again."""
+"""SHA-256 of the images that no manifest pins, so that their records get keys that cover the image.
+
+A first build reads every image anyway and needs none of this. A later build hashes the images whose stat signature has
+changed since; the hash cache (`cache.hash_cache`) knows the others.
+"""
 
 import os
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tfrec_stage.build.fingerprint import KEY_SIZE, KeyMaker, split_keys
-from tfrec_stage.build.manifest_index import ManifestIndex
+from tfrec_stage.build.fingerprint import KEY_SIZE, KeyMaker, key_with_image, split_keys
+from tfrec_stage.build.plan import ManifestIndex
 from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature, KnownHashes
-from tfrec_stage.engine.ordered_map import OrderedMap
+from tfrec_stage.engine import OrderedMap
 from tfrec_stage.errors import RecordError
 from tfrec_stage.images.file import read_image_file
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ParsedRecord
 
-CHUNK: Final = 1000
-"""Images of one task."""
-SETTLED_NS: Final = 2_000_000_000
-"""A file that changed less than this before it was read may change again within its clock's grain: it is not noted."""
+IMAGES_PER_TASK: Final = 1000
+UNCERTAIN_NS: Final = 2_000_000_000
+"""A file that changed less than this before it was hashed may change again without its time of change moving on: clocks
+of file systems are coarse (2 s on FAT). Its hash is used, but not cached."""
 
 
-class DigestTask(NamedTuple):
-    """Some images to digest."""
+class HashTask(NamedTuple):
+    """Some images to hash."""
 
     records: "array[int]"
-    """Numbers of their records."""
+    """Numbers of their records in the manifest index."""
     positions: "array[int]"
-    """Where the source finds these."""
+    """Where the source finds these records."""
     keys: bytes
-    """Key of each, one after the other."""
+    """Their keys, concatenated."""
     key_maker: KeyMaker
-    """Tells whether they are still the records of these keys."""
+    """Checks that they are still the records of these keys."""
     source: RecordReader
-    """Where the records are."""
+    """The records."""
     images_root: Path
-    """Where relative file names start from."""
-    notes: KnownHashes
-    """What is known already."""
+    """Directory that relative file names start from."""
+    known: KnownHashes
+    """Hashes from earlier builds."""
 
 
-class Digested(NamedTuple):
-    """What became of one task: a note for each image, None where it cannot be read."""
+class HashedImages(NamedTuple):
+    """The result of one task."""
 
     records: "array[int]"
-    notes: list[ImageHash | None]
+    """Numbers of the records in the manifest index."""
+    hashes: list[ImageHash | None]
+    """The hash of each image; None where the image cannot be read, or changed while it was read."""
 
 
-def digest_tasks(
-    source: RecordReader, manifest_index: ManifestIndex, key_maker: KeyMaker, images_root: Path, notes: KnownHashes
-) -> Iterator[DigestTask]:
-    """All images that no record pins, a chunk a task.
+def hash_tasks(
+    source: RecordReader, index: ManifestIndex, key_maker: KeyMaker, images_root: Path, known: KnownHashes
+) -> Iterator[HashTask]:
+    """Divide the images that no record pins into tasks.
 
     Args:
-        source: where the records are.
-        manifest_index: what the first walk through it left.
+        source: the records.
+        index: the manifest index of these records.
         key_maker: what made its keys.
-        images_root: where relative file names start from.
-        notes: what is known already.
+        images_root: directory that relative file names start from.
+        known: hashes from earlier builds.
     """
-    for start in range(0, len(manifest_index.unpinned), CHUNK):
-        records = manifest_index.unpinned[start : start + CHUNK]
-        keys = b"".join(manifest_index.keys[record * KEY_SIZE : (record + 1) * KEY_SIZE] for record in records)
-        yield DigestTask(records, manifest_index.positions_of(records), keys, key_maker, source, images_root, notes)
+    for start in range(0, len(index.unpinned), IMAGES_PER_TASK):
+        records = index.unpinned[start : start + IMAGES_PER_TASK]
+        positions, keys = index.positions_of(records), index.keys_of(records)
+        yield HashTask(records, positions, keys, key_maker, source, images_root, known)
 
 
-def digest_images(task: DigestTask, encode_all: OrderedMap = map) -> Digested:
-    """Digest images, reading only those whose stamp is not the noted one.
+def hash_images(task: HashTask, ordered_map: OrderedMap = map) -> HashedImages:
+    """Hash the images of a task; those whose stat signature is known are not read.
 
     Raises:
         ManifestError: the manifest changed since the keys were made.
     """
 
-    def digest(record: ParsedRecord) -> ImageHash | None:
-        return _digest(record.filename, task.images_root, task.notes)
+    def find_hash(record: ParsedRecord) -> ImageHash | None:
+        return _hash(record.filename, task.images_root, task.known)
 
     records = task.key_maker.read(task.source, task.positions, split_keys(task.keys))
-    return Digested(task.records, list(encode_all(digest, records)))
+    return HashedImages(task.records, list(ordered_map(find_hash, records)))
 
 
-def _digest(filename: str, images_root: Path, notes: KnownHashes) -> ImageHash | None:
+def add_image_hashes(keys: bytearray, hashed: Iterable[HashedImages]) -> bytearray:
+    """Return keys that cover the images that were hashed; the same array if there are none.
+
+    A record whose image has no hash keeps a key that no stored record has, so it is encoded, and fails with the reason.
+    """
+    full_keys = keys
+    for records, hashes in hashed:
+        full_keys = bytearray(keys) if full_keys is keys else full_keys
+        for record, image_hash in zip(records, hashes, strict=True):
+            if image_hash is not None:
+                span = slice(record * KEY_SIZE, (record + 1) * KEY_SIZE)
+                full_keys[span] = key_with_image(bytes(keys[span]), image_hash.digest)
+    return full_keys
+
+
+def _hash(filename: str, images_root: Path, known: KnownHashes) -> ImageHash | None:
     path = os.path.join(images_root, filename)  # noqa: PTH118 - a Path costs as much as the stat
     try:
-        stamp = ImageSignature.of(path)
-        noted = notes.get(filename)
-        if noted is not None and noted.stamp == stamp:
-            return noted
-        is_settled = stamp.mtime_ns < time.time_ns() - SETTLED_NS  # now: a build may go on for hours
+        signature = ImageSignature.of(path)
+        cached = known.get(filename)
+        if cached is not None and cached.signature == signature:
+            return cached
+        # Compared with the time now, not with the start of the build, which may have been hours ago.
+        is_certain = signature.mtime_ns < time.time_ns() - UNCERTAIN_NS
         digest = sha256(read_image_file(path)).digest()
-        return ImageHash(filename, stamp if is_settled else None, digest) if ImageSignature.of(path) == stamp else None
+        if ImageSignature.of(path) != signature:  # changed while it was read
+            return None
+        return ImageHash(filename, signature if is_certain else None, digest)
     except (OSError, ValueError, RecordError):
-        return None  # the encoder says why
+        return None  # the record is encoded, and fails with the reason

@@ -1,9 +1,9 @@
-"""Which record goes into which shard, in which order: a value, made before any byte is written.
+"""Which record goes into which shard, in which order: decided before any byte is written.
 
-Placement is consistent hashing with bounded loads: a record's home is `hash64(id) · num_shards >> 64`; a home
-takes records up to a cap, the mean plus a small slack, and what it cannot take goes on to the next shard that has
-room. So small sets come out even, and in large ones a new record touches its own shard alone. The order inside a
-shard is that of a second, seeded hash. Neither looks at the order of the manifest.
+Placement is consistent hashing with bounded loads. A record's home shard is `hash64(id) * num_shards >> 64`. A shard
+takes records up to a cap, the mean plus a small slack; what it cannot take goes to the next shard with room. Small sets
+are therefore split evenly, and in large ones a new record changes only its own shard. Inside a shard, records are
+ordered by a second, seeded hash. Neither hash depends on the order of the manifest.
 
 Source: V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016, arXiv:1608.01350.
 """
@@ -18,12 +18,12 @@ from typing import Final
 from tfrec_stage.options import LARGEST_SEED, check_types, check_within
 
 SLACK_PERCENT: Final = 10
-"""How far above the mean a shard may fill; at 10 % nearly all of 10,000 records in 10 shards are at home."""
+"""How far above the mean a shard may be filled. At 10 %, nearly all of 10,000 records in 10 shards are at home."""
 
 
 @dataclass
 class PlacementOptions:
-    """The order of records. Identity options: they change the bytes of shards."""
+    """The order of records. Output options: they change the bytes of shards."""
 
     seed: int = 0
     """Decides the order inside each shard, and nothing else."""
@@ -37,10 +37,10 @@ class PlacementOptions:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Records by shard."""
+    """The records of each shard."""
 
     shards: "tuple[array[int], ...]"
-    """For each shard, the numbers of its records (from 0, in the manifest's order), in the order of writing."""
+    """For each shard the numbers of its records (from 0, in the manifest's order), in the order of writing."""
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -60,12 +60,12 @@ def place_records(id_hashes: "array[int]", num_shards: int, options: PlacementOp
 
 
 def hash64(data: bytes) -> int:
-    """The first 64 bits of a digest: the same on every machine, unlike `hash()`."""
+    """Return the first 64 bits of a digest. Unlike `hash()`, it is the same on every machine."""
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
 
 
 def shard_cap(records: int, num_shards: int) -> int:
-    """The most records that a shard takes: the mean with its slack, and never less than an even share.
+    """Return the most records that a shard takes: the mean with its slack, and never less than an even share.
 
     >>> shard_cap(20, 4), shard_cap(100, 10), shard_cap(10_000, 10)
     (5, 11, 1100)
@@ -83,16 +83,17 @@ def _place(id_hashes: "array[int]", num_shards: int) -> "tuple[array[int], ...]"
     cap = shard_cap(len(id_hashes), num_shards)
     shards = tuple(array("Q") for _ in range(num_shards))
     for record, id_hash in enumerate(id_hashes):
+        # Multiply and shift, not modulo: with another number of shards, neighbouring hashes stay together.
         shards[id_hash * num_shards >> 64].append(record)
-    # All homes are filled before anything is passed on: a record is never driven from its home by one that has none.
-    # Which records a full home passes on is decided by their hashes, so that the manifest's order does not matter.
-    without_room = []
+    # First every shard gets the records whose home it is, then the surplus is passed on: a record never loses its place
+    # at home to one from elsewhere. The surplus is chosen by hash, so that the manifest's order makes no difference.
+    surplus = []
     for home, shard in enumerate(shards):
         if len(shard) > cap:
             ranked = sorted(shard, key=id_hashes.__getitem__)
             shard[:] = array("Q", ranked[:cap])
-            without_room += [(home, record) for record in ranked[cap:]]
-    for home, record in without_room:
+            surplus += [(home, record) for record in ranked[cap:]]
+    for home, record in surplus:
         _next_with_room(shards, home, cap).append(record)
     return shards
 
@@ -105,7 +106,7 @@ def _next_with_room(shards: "Sequence[array[int]]", home: int, cap: int) -> "arr
 def _order(shard: "array[int]", id_hashes: "array[int]", seed: int) -> "array[int]":
     prefix = b"%d:" % seed
 
-    def place(record: int) -> bytes:  # bytes sort as the numbers they spell
+    def sort_key(record: int) -> bytes:  # equally long big-endian bytes sort like the numbers they encode
         return blake2b(prefix + id_hashes[record].to_bytes(8, "big"), digest_size=8).digest()
 
-    return array("Q", sorted(shard, key=place))
+    return array("Q", sorted(shard, key=sort_key))

@@ -1,75 +1,142 @@
-"""What each shard will be, before any is made: its records, their keys, the fingerprints it may have."""
+"""What a build knows before it writes a byte: an index of the manifest's records, and a plan for each shard.
+
+The index keeps a few numbers per record in packed arrays, so that millions of records fit in memory.
+"""
 
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from tfrec_stage.build.fingerprint import KEY_SIZE, key_with_image, shard_fingerprint
-from tfrec_stage.build.image_hashes import Digested
-from tfrec_stage.build.manifest_index import ManifestIndex
-from tfrec_stage.build.placement import Placement
+from tfrec_stage.build.fingerprint import KEY_SIZE, KeyMaker, has_image, shard_fingerprint
+from tfrec_stage.build.options import OutputOptions
+from tfrec_stage.build.placement import Placement, hash64
+from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
+from tfrec_stage.manifest.faults import Faults
+from tfrec_stage.manifest.source import RecordReader
+from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
+
+
+@dataclass(slots=True)
+class ManifestIndex:
+    """Columns over all records, in the manifest's order. A record's number is its index in these columns, from 0."""
+
+    positions: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Where the source finds each record again."""
+    id_hashes: "array[int]" = field(default_factory=lambda: array("Q"))
+    """`hash64` of each id; decides the placement."""
+    keys: bytearray = field(default_factory=bytearray)
+    """The keys of all records, concatenated, `KEY_SIZE` bytes each."""
+    unpinned: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Numbers of the records whose key does not cover the image (`has_image` is false)."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def positions_of(self, records: Iterable[int]) -> "array[int]":
+        """Return the positions of records, given by their numbers."""
+        return array("Q", (self.positions[record] for record in records))
+
+    def keys_of(self, records: Iterable[int]) -> bytes:
+        """Return the concatenated keys of records, given by their numbers."""
+        return _pick(self.keys, records)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """One shard to be."""
+    """One shard before it is written."""
 
     number: int
     """Number of the shard, from 0."""
     positions: "array[int]" = field(repr=False)
     """Where the source finds its records, in the order of writing."""
     keys: bytes = field(repr=False)
-    """Their keys as the manifest_index has them, one after the other."""
+    """Their keys in the manifest index, concatenated in the same order."""
     full_keys: bytes = field(repr=False)
-    """The same with the images of unpinned records, as far as they are known."""
-    compressed_by: str | None = None
-    """What will compress it, if anything."""
+    """The same, except that the keys of unpinned records cover their images where those are known."""
+    compressor: str | None = None
+    """The library that will compress the file; None if it is not compressed."""
 
     @property
     def fingerprints(self) -> tuple[str, str]:
-        """The fingerprint it has if no pixel is encoded anew, and the one if some are."""
+        """The fingerprint if no image is re-encoded, and the one if some are: that is known only once it is written."""
         without, with_some = (
-            shard_fingerprint(self.full_keys, pixels_by, self.compressed_by) for pixels_by in (None, pixel_codec())
+            shard_fingerprint(self.full_keys, codec, self.compressor) for codec in (None, pixel_codec())
         )
         return without, with_some
 
 
-def plan_shards(
-    manifest_index: ManifestIndex, plan: Placement, full_keys: bytearray, compressed_by: str | None
-) -> Iterator[ShardPlan]:
-    """Drafts in the order of their numbers.
+def read_manifest_index(
+    source: RecordReader, output_options: OutputOptions, keypoint_names: KeypointNames = NO_NAMES
+) -> ManifestIndex:
+    """Read all records once and index them.
 
     Args:
-        manifest_index: the records.
-        plan: their shards.
-        full_keys: keys with the images of unpinned records (`complete_keys`), in the order of the manifest_index.
-        compressed_by: what will compress them, if anything.
+        source: the records.
+        output_options: options that the keys cover.
+        keypoint_names: names of an object's keypoints by its label, which the keys cover as well.
+
+    Raises:
+        ManifestError: a record is malformed, two records have the same id, or there is no record.
     """
-    for number, records in enumerate(plan.shards):
-        keys = _pick(manifest_index.keys, records)
-        known = keys if full_keys is manifest_index.keys else _pick(full_keys, records)
-        yield ShardPlan(number, manifest_index.positions_of(records), keys, known, compressed_by)
+    index, make_key = ManifestIndex(), KeyMaker(output_options, keypoint_names).key
+    positions, id_hashes, keys = index.positions, index.id_hashes, index.keys  # looked up once, for millions of rounds
+    for position, record in source.scan():
+        if not has_image(record):
+            index.unpinned.append(len(positions))
+        positions.append(position)
+        # Ids with lone surrogates cannot be stored. Their records fail when they are encoded, not the whole manifest.
+        id_hashes.append(hash64(str(record.id).encode(errors="surrogatepass")))
+        keys += make_key(record)
+    if not len(index):
+        raise ManifestError("expected image records, but the manifest has none: shards without records train nothing")
+    _refuse_duplicate_ids(source, index)
+    return index
 
 
-def complete_keys(keys: bytearray, digested: Iterable[Digested]) -> bytearray:
-    """Keys with the images that were digested; the very same array where there are none.
+def plan_shards(
+    index: ManifestIndex, placement: Placement, full_keys: bytearray, compressor: str | None
+) -> Iterator[ShardPlan]:
+    """Iterate over the plans of all shards, in the order of their numbers.
 
-    A record whose image is not known keeps a key that no finished record has, so that it is encoded.
+    Args:
+        index: the records.
+        placement: which of them go into which shard.
+        full_keys: the keys of all records after `add_image_hashes`.
+        compressor: the library that will compress the shards; None if they are not compressed.
     """
-    completed = keys
-    for found in digested:
-        completed = bytearray(keys) if completed is keys else completed
-        for record, note in zip(found.records, found.notes, strict=True):
-            if note is not None:
-                place = slice(record * KEY_SIZE, (record + 1) * KEY_SIZE)
-                completed[place] = key_with_image(bytes(keys[place]), note.digest)
-    return completed
+    for number, records in enumerate(placement.shards):
+        keys = index.keys_of(records)
+        full = keys if full_keys is index.keys else _pick(full_keys, records)
+        yield ShardPlan(number, index.positions_of(records), keys, full, compressor)
+
+
+def _refuse_duplicate_ids(source: RecordReader, index: ManifestIndex) -> None:
+    if all(len(set(hashes)) == len(hashes) for hashes in _by_first_byte(index.id_hashes)):
+        return
+    # Two hashes are equal: read the ids themselves, for the message, and because different ids may share a hash.
+    faults = Faults("manifest")
+    first_seen: dict[str, int] = {}
+    for position, record in source.scan():
+        name = str(record.id)
+        if name in first_seen:
+            places = f"{source.where(first_seen[name])} and {source.where(position)}"
+            faults.add(places, [f"two records have the id {name!r}; ids must be unique"])
+        first_seen.setdefault(name, position)
+    faults.raise_if_any()
+
+
+def _by_first_byte(hashes: "array[int]") -> "list[array[int]]":
+    """Partition hashes into 256 groups: one set of all hashes would take two to three times the memory of the index."""
+    groups = [array("Q") for _ in range(256)]
+    for number in hashes:
+        groups[number >> 56].append(number)
+    return groups
 
 
 def _pick(keys: bytearray, records: Iterable[int]) -> bytes:
-    picked = BytesIO()  # a list of keys would take five times their memory
+    picked = BytesIO()  # joining a list of keys would take five times their memory
     for record in records:
         picked.write(keys[record * KEY_SIZE : (record + 1) * KEY_SIZE])
     return picked.getvalue()

@@ -1,115 +1,66 @@
-"""The path of one image: record → file → proved JPEG → Example."""
+"""One image record → one encoded `tf.train.Example`, or the reason why it cannot be encoded.
+
+record ──read, hash──▶ image file ──encode_image──▶ JPEG ──validate_annotations──▶ annotations ──▶ Example
+"""
 
 import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from tfrec_stage.annotations.policy import AnnotationPolicy, settle_annotations
-from tfrec_stage.build.compression import Compression, CompressionOptions
-from tfrec_stage.build.placement import PlacementOptions
-from tfrec_stage.dataset_info import Label
-from tfrec_stage.errors import ConfigError, RecordError
-from tfrec_stage.format_versions import SHARD_FORMAT, check_format
+from tfrec_stage.annotations.policy import settle_annotations
+from tfrec_stage.build.failures import FailedRecord
+from tfrec_stage.build.options import OutputOptions
+from tfrec_stage.errors import RecordError
 from tfrec_stage.images.encode import EncodedImage, encode_image
 from tfrec_stage.images.file import read_image_file
-from tfrec_stage.images.policy import ImagePolicy
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
-from tfrec_stage.schema.fields import ExampleEncoder, SchemaOptions
+from tfrec_stage.schema.fields import ExampleEncoder
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
-from tfrec_stage.schema.profiles import Profile
-
-_PLAIN_ONLY: Final = frozenset({Profile.tfds, Profile.dali})
-"""Consumers that read TFRecord files as they lie on disk."""
-
-
-@dataclass
-class EncodeOptions(CompressionOptions, PlacementOptions, ImagePolicy, SchemaOptions):
-    """Every identity option of encoding in one flat group, each kept beside the code that obeys it.
-
-    Raises:
-        ConfigError: an option is out of its range, or contradicts another.
-    """
-
-    format: int = SHARD_FORMAT
-    """Version of the bytes, for DVC to track; the one that this program makes (`formats`)."""
-
-    def __post_init__(self) -> None:
-        # The checks of every group, by name: with super() one class that does not pass the call on would switch off
-        # those of the others in silence.
-        CompressionOptions.__post_init__(self)
-        PlacementOptions.__post_init__(self)
-        ImagePolicy.__post_init__(self)
-        SchemaOptions.__post_init__(self)
-        check_format("encode.format", self.format, SHARD_FORMAT)
-        shut_out = [profile.name for profile in self.profiles if profile in _PLAIN_ONLY]
-        if self.compression is not Compression.none and shut_out:
-            raise ConfigError(
-                f"encode.compression: expected none with the profile {shut_out[0]}, whose readers take no compressed "
-                f"shards, but got {self.compression.name}; leave out the one or the other"
-            )
-
-
-@dataclass
-class OutputOptions:
-    """Everything that decides the bytes of shards, besides the records: the groups of params.yaml."""
-
-    encode: EncodeOptions = field(default_factory=EncodeOptions)
-    """Order, images and keys."""
-    annotations: AnnotationPolicy = field(default_factory=AnnotationPolicy)
-    """What to do with annotations out of bounds."""
-
-
-def keypoint_names_by_label(labels: Iterable[Label], options: EncodeOptions) -> KeypointNames:
-    """Names of the parts of an object by its class, where records have them: with the profile `od_api`."""
-    if Profile.od_api not in options.consumers:
-        return NO_NAMES
-    return {label.label: label.keypoints for label in labels if label.keypoints}
 
 
 class EncodedRecord(NamedTuple):
-    """One image on its way into a shard."""
+    """One encoded record, ready to be written into a shard."""
 
     record: ImageRecord
-    """What was encoded, mended where the policy says so."""
-    mended: Counter[str]
-    """What was mended."""
+    """The record as stored: repaired where the annotation policy says so."""
+    repaired: Counter[str]
+    """How many annotations were repaired, by what was done."""
     payload: tuple[bytes, bytes, bytes]
-    """Pieces of the Example: head, image, tail."""
-    source_digest: bytes
-    """SHA-256 of the image as it was read, 32 bytes."""
+    """The encoded Example in three pieces: head, image, tail. Joining them would copy the image."""
+    image_hash: bytes
+    """SHA-256 of the image file as it was read, 32 bytes."""
     image: EncodedImage
     """The image as it is stored."""
     duplicate_boxes: int
-    """Boxes that repeat an earlier one of the image."""
-
-
-class FailedRecord(NamedTuple):
-    """One image that could not be encoded."""
-
-    reason: str
-    """One of `errors.REASONS`."""
-    message: str
-    """Why, for people."""
+    """Boxes that repeat an earlier one of the image and were kept."""
 
 
 class RecordEncoder:
-    """Image record → Example. Pure but for reading the image; safe to call from many threads, and to pickle."""
+    """Encodes image records. Its only side effect is reading the image; threads may share it, processes pickle it."""
 
-    def __init__(self, output_options: OutputOptions, images_root: Path, names: KeypointNames = NO_NAMES) -> None:
+    def __init__(
+        self, output_options: OutputOptions, images_root: Path, keypoint_names: KeypointNames = NO_NAMES
+    ) -> None:
+        """Create an encoder.
+
+        Args:
+            output_options: how records are encoded.
+            images_root: directory that relative file names start from.
+            keypoint_names: names of an object's keypoints by its label, stored by the profile `od_api`.
+        """
         self.output_options = output_options
         self.images_root = images_root
-        self.names = dict(names)
-        self._encode_record = ExampleEncoder(output_options.encode, names).encode
+        self.keypoint_names = dict(keypoint_names)
+        self._encode_example = ExampleEncoder(output_options.encode, keypoint_names).encode
 
     def __reduce__(self) -> tuple[type["RecordEncoder"], tuple[OutputOptions, Path, KeypointNames]]:
-        return RecordEncoder, (self.output_options, self.images_root, self.names)
+        # ExampleEncoder holds functions that cannot be pickled, so a worker process builds its own.
+        return RecordEncoder, (self.output_options, self.images_root, self.keypoint_names)
 
     def __call__(self, record: ParsedRecord) -> EncodedRecord | FailedRecord:
-        """Encode one record; what is wrong with it comes back as a value, since the other images go on."""
+        """Encode one record. A bad record is returned as a value, not raised: the build goes on with the others."""
         if isinstance(record, InvalidRecord):
             return FailedRecord("record_invalid", record.message)
         try:
@@ -117,9 +68,24 @@ class RecordEncoder:
         except RecordError as error:
             return FailedRecord(error.reason, str(error))
 
+    def encode_with_image(self, record: ParsedRecord, image: EncodedImage) -> tuple[bytes, bytes, bytes]:
+        """Encode a record around an image that is already encoded; no file is read.
+
+        Returns:
+            The Example in three pieces: head, image, tail.
+
+        Raises:
+            RecordError: the record is invalid, or its annotations contradict each other or the image.
+        """
+        if isinstance(record, InvalidRecord):
+            raise RecordError("record_invalid", record.message)
+        settled = settle_annotations(record, self.output_options.annotations, image.width, image.height)
+        return self._encode_example(settled.record, image)
+
     def _encode(self, record: ImageRecord) -> EncodedRecord:
         data = self._read(record) if record.encoded is None else record.encoded
         digest = sha256(data)
+        # Checked before decoding: a replaced image may well decode, but the annotations were made for another one.
         if record.sha256 not in (None, digest.hexdigest()):
             raise RecordError(
                 "image_changed",
@@ -130,26 +96,16 @@ class RecordEncoder:
         try:
             image = encode_image(data, options, declared=_declared_size(record))
         except RecordError as error:
-            raise self._with_other_faults(error, record) from None
-        if not options.store_images:  # readers load the file itself
+            raise self._with_annotation_problems(error, record) from None
+        if not options.store_images:
+            # Readers open the original file, so image/format has to be that of the file, not of the JPEG it becomes.
             image = image._replace(format=image.source_format)
         settled = settle_annotations(record, self.output_options.annotations, image.width, image.height)
-        payload = self._encode_record(settled.record, image)
+        payload = self._encode_example(settled.record, image)
         return EncodedRecord(settled.record, settled.mended, payload, digest.digest(), image, settled.duplicate_boxes)
 
-    def encode_around(self, record: ParsedRecord, image: EncodedImage) -> tuple[bytes, bytes, bytes]:
-        """Pieces of the Example of a record whose image is encoded already; no file is read.
-
-        Raises:
-            RecordError: the record is invalid, or its annotations contradict each other or the image.
-        """
-        if isinstance(record, InvalidRecord):
-            raise RecordError("record_invalid", record.message)
-        settled = settle_annotations(record, self.output_options.annotations, image.width, image.height)
-        return self._encode_record(settled.record, image)
-
-    def _with_other_faults(self, error: RecordError, record: ImageRecord) -> RecordError:
-        """A declared size that is not the image's, told together with whatever else the annotations have wrong."""
+    def _with_annotation_problems(self, error: RecordError, record: ImageRecord) -> RecordError:
+        """Add the other problems of the annotations if the declared size is wrong, to report all together."""
         size = _declared_size(record)
         if error.reason != "annotation_invalid" or size is None:
             return error
@@ -164,6 +120,7 @@ class RecordEncoder:
 
 
 def _declared_size(record: ImageRecord) -> tuple[int, int] | None:
+    """Width and height in pixels that the annotations were made on, if the record states both."""
     if record.width is None or record.height is None:
         return None
     return record.width, record.height

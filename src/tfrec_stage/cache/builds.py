@@ -1,7 +1,7 @@
-"""Which builds a shard cache knows, and which shards they need: the folder `builds/` of its directory.
+"""Which builds a shard cache knows, and which shards they need: the files in its folder `builds/`.
 
-The files of one output directory begin with the same key, a digest of its path relative to the cache, so that a
-workspace may be moved as a whole. What the path is stands in the build file and on the first line of each .wip file.
+The names of all files of one output directory begin with the same key, a digest of its path relative to the cache, so
+that a workspace may be moved as a whole. The path itself is in the build file and on the first line of each .wip file.
 """
 
 import os
@@ -14,56 +14,60 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from tfrec_stage.cache.shard_cache import Build
+from tfrec_stage.cache.shard_cache import CachedBuild
 from tfrec_stage.files import PARTIAL, lock_or_pass
 
-STORE_FORMAT: Final = "v1"
+CACHE_FORMAT: Final = "v1"
+"""Name of the folder in the cache's directory; another format of files needs another name."""
 BUILD: Final = ".json"
+"""Suffix of a build file: a `CachedBuild`."""
 WIP: Final = ".wip"
+"""Suffix of a lease: the fingerprints that a running or killed build uses."""
 SIDECAR: Final = ".jsonl"
+"""Suffix of the file beside a cached shard."""
 _OUTPUT: Final = "# "
-"""Begins the line of a .wip file that says where the output is."""
+"""Begins the line of a .wip file that names the output directory."""
 _SHARD_FILE: Final = re.compile(r"\.?[0-9a-f]{64}(\.jsonl)?(\.[0-9a-f]+)?(\.partial)?")
-"""Names of files in `shards/`. Others are nobody's, and never removed: `store_dir` may name any directory."""
+"""Names of our files in `shards/`. Other files are never removed, since `store_dir` may name any directory."""
 
 
 def relative_output(root: Path, output: Path) -> str:
-    """Path of an output directory relative to a cache, as text that JSON can hold."""
+    """Return the path of an output directory relative to a cache, as text that JSON can hold."""
     return quote(os.fsencode(os.path.relpath(output.resolve(), root.resolve())), safe="/ ")
 
 
 def output_path(root: Path, relative: str) -> Path:
-    """The output directory that `relative_output` was given."""
+    """Return the output directory that was given to `relative_output`."""
     return Path(os.path.normpath(root.resolve() / os.fsdecode(unquote_to_bytes(relative))))
 
 
 def output_key(relative: str) -> str:
-    """How the names of an output directory's files begin."""
+    """Return what the names of an output directory's files begin with."""
     return sha256(unquote_to_bytes(relative)).hexdigest()[:16]
 
 
-def read_build(path: Path) -> Build | None:
-    """The newest build of an output directory; None where the file is absent or damaged."""
+def read_build(path: Path) -> CachedBuild | None:
+    """Read a build file; None if it is missing or damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Build)
+        return msgspec.json.decode(path.read_bytes(), type=CachedBuild)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
 def begin_wip(relative: str) -> bytes:
-    """The first line of a .wip file."""
+    """Return the first line of a .wip file."""
     return f"{_OUTPUT}{relative}\n".encode()
 
 
 def wip_output(wip: Path) -> str | None:
-    """Where the output of an unfinished build is, as `relative_output` has it; None where the file does not say."""
+    """Return the output directory of an unfinished build, as `relative_output` gave it; None if it is not recorded."""
     with wip.open(errors="replace") as file:
         line = file.readline()
     return line.removeprefix(_OUTPUT).rstrip("\n") if line.startswith(_OUTPUT) else None
 
 
 def needed_shards(files: Iterable[Path]) -> set[str]:
-    """Fingerprints of the shards that files of `builds/` name.
+    """Return the fingerprints that these files of `builds/` name.
 
     Raises:
         OSError: one cannot be read.
@@ -72,7 +76,7 @@ def needed_shards(files: Iterable[Path]) -> set[str]:
 
 
 def unneeded_files(shards: Path, needed: Collection[str]) -> Iterator[Path]:
-    """Shards that no build needs with their sidecars, and what killed builds left half-written.
+    """Find the shards that no build needs, their sidecars, and files that killed builds left half-written.
 
     Raises:
         OSError: the folder cannot be read.
@@ -83,10 +87,10 @@ def unneeded_files(shards: Path, needed: Collection[str]) -> Iterator[Path]:
 
 
 def remove_unneeded(root: Path) -> None:
-    """Remove what no build needs any more; call it with the cache locked.
+    """Remove what no build needs any more. The caller holds the lock of the cache, so that no build adds a shard now.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: a file cannot be removed.
     """
     for path in list(unneeded_files(root / "shards", needed_shards((root / "builds").iterdir()))):
         path.unlink(missing_ok=True)
@@ -95,12 +99,12 @@ def remove_unneeded(root: Path) -> None:
 
 
 def is_running(wip: Path) -> bool:
-    """Whether the build that made this file still holds its lock."""
+    """Return whether the build that created this file still runs: it holds a lock on it until its process ends."""
     try:
         with wip.open("rb") as file:
             return not lock_or_pass(file.fileno())
     except OSError:
-        return True  # no locks here
+        return True  # files cannot be locked here: assume the safe side
 
 
 def _fingerprints(path: Path) -> list[str]:

@@ -1,7 +1,7 @@
-"""Drop from a shard cache what no output directory needs any more.
+"""Remove from a shard cache what belongs to output directories that no longer exist (`stage=clean`).
 
-Not done by a build: DVC removes the output of a stage before it runs it, and other outputs are absent while another
-revision is checked out. Their builds look abandoned then, and are needed by the next `dvc repro`.
+Only on request, never at the end of a build: DVC removes the output of a stage before it runs it, and other outputs are
+missing while another revision is checked out. Their builds look abandoned then, but the next `dvc repro` needs them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from tfrec_stage.cache.builds import (
     BUILD,
+    CACHE_FORMAT,
     SIDECAR,
-    STORE_FORMAT,
     WIP,
     is_running,
     needed_shards,
@@ -29,12 +29,12 @@ from tfrec_stage.files import locked_directory
 
 
 class CacheSize(NamedTuple):
-    """How much a shard cache, or a part of it, holds."""
+    """Size of a shard cache or of a part of it."""
 
     shards: int
     """Number of shards."""
     size_bytes: int
-    """Length of their files and of those beside them."""
+    """Total length of the shards and their sidecars."""
 
     def __str__(self) -> str:
         return f"{self.shards:,} shards, {self.size_bytes / 1e6:,.1f} MB"
@@ -42,37 +42,37 @@ class CacheSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DroppedOutput:
-    """An output directory that is gone, and what the cache holds for it."""
+    """An output directory that no longer exists, and what the cache holds for it."""
 
     path: Path
     """Where it was."""
     size: CacheSize
-    """Its shards that no output directory that is there needs; two dropped ones may have some in common."""
+    """Its shards that no existing output directory needs. Two dropped outputs may share some."""
     is_finished: bool
-    """Whether a build of it ended well; else what a killed one had made."""
+    """Whether a build of it was finished; otherwise the shards are those of a killed build."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cleaning:
-    """What a cleaning removed, or would remove."""
+class CleanReport:
+    """What cleaning removed, or would remove."""
 
     root: Path
     """The directory of the cache."""
     is_dry_run: bool
     """Whether nothing was removed."""
     dropped: tuple[DroppedOutput, ...]
-    """Outputs that are gone, by their paths."""
+    """Outputs that no longer exist, sorted by path."""
     running: int
-    """Outputs that are being built, which are left alone."""
+    """Number of outputs that are being built now; they are kept."""
     unplaced: int
-    """Builds that do not say where their output is, as earlier versions made them; they are kept."""
+    """Number of builds of earlier versions that do not record their output directory; they are kept."""
     before: CacheSize
-    """The whole cache."""
+    """Size of the whole cache before."""
     after: CacheSize
-    """What is left."""
+    """Size of what is left."""
 
     def summary(self) -> Iterator[str]:
-        """A few lines for people."""
+        """Iterate over the lines to print."""
         verb = "would drop" if self.is_dry_run else "dropped"
         for output in self.dropped:
             kind = "" if output.is_finished else " (never finished)"
@@ -91,34 +91,34 @@ class Cleaning:
         return f"{self.before} before; {self.after} left"
 
 
-def clean_cache(root: Path, *, dry_run: bool) -> Cleaning:
-    """Drop builds whose output directory is gone, and then the shards that nobody names.
+def clean_cache(root: Path, *, dry_run: bool) -> CleanReport:
+    """Remove builds whose output directory no longer exists, then the shards that no build names.
 
     Args:
         root: the directory of the cache.
-        dry_run: only tell what would be removed.
+        dry_run: only report what would be removed.
 
     Raises:
         OutputError: the cache cannot be read or changed.
     """
-    cache = root / STORE_FORMAT
+    cache = root / CACHE_FORMAT
     try:
         with locked_directory(cache):
             known = [_Output.of(root, files) for files in _files_by_output(cache / "builds")]
             gone = sorted((output for output in known if output.is_gone), key=attrgetter("path"))
-            cleaning = _measure(root, known, gone, dry_run)
+            report = _measure(root, known, gone, dry_run)
             if not dry_run:
                 _remove(cache, gone)
-            return cleaning
+            return report
     except FileNotFoundError:
-        return Cleaning(root, dry_run, (), 0, 0, CacheSize(0, 0), CacheSize(0, 0))
+        return CleanReport(root, dry_run, (), 0, 0, CacheSize(0, 0), CacheSize(0, 0))
     except OSError as error:
         raise OutputError(f"cannot clean the shard cache {root}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """All that `builds/` has of one output directory."""
+    """The files of `builds/` that belong to one output directory."""
 
     files: tuple[Path, ...]
     path: Path | None
@@ -128,21 +128,21 @@ class _Output:
     def of(cls, root: Path, files: Sequence[Path]) -> "_Output":
         wips = [path for path in files if path.suffix == WIP]
         builds = filter(None, (read_build(path) for path in files if path.suffix == BUILD))
-        noted = [*(build.output for build in builds), *map(wip_output, wips)]
-        place = next(filter(None, noted), None)
-        path = None if place is None else output_path(root, place)
+        recorded = [*(build.output for build in builds), *map(wip_output, wips)]
+        relative = next(filter(None, recorded), None)
+        path = None if relative is None else output_path(root, relative)
         return cls(tuple(files), path, any(map(is_running, wips)))
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is not built now and its directory is not there; one that cannot be looked for counts as there."""
+        """Whether its directory no longer exists and no build of it is running."""
         if self.path is None or self.is_running:
             return False
         try:
             self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:
+        except OSError:  # a directory that cannot be inspected counts as existing
             return False
         return False
 
@@ -152,12 +152,12 @@ def _files_by_output(builds: Path) -> list[list[Path]]:
     return [list(files) for _, files in groupby(paths, key=lambda path: path.name.partition(".")[0])]
 
 
-def _measure(root: Path, known: Sequence[_Output], gone: Sequence[_Output], is_dry_run: bool) -> Cleaning:
-    shards = root / STORE_FORMAT / "shards"
+def _measure(root: Path, known: Sequence[_Output], gone: Sequence[_Output], is_dry_run: bool) -> CleanReport:
+    shards = root / CACHE_FORMAT / "shards"
     needed = needed_shards(path for output in known if output not in gone for path in output.files)
     removed = set(unneeded_files(shards, needed))
     everything = list(shards.iterdir())
-    return Cleaning(
+    return CleanReport(
         root,
         is_dry_run,
         dropped=tuple(_measure_dropped(output, shards, removed) for output in gone),
@@ -187,7 +187,7 @@ def _remove(cache: Path, gone: Iterable[_Output]) -> None:
 
 
 def _show(path: Path) -> str:
-    """A path, relative if it is below the working directory, on one line that every terminal takes."""
+    """Return a path for printing: relative if below the working directory, with unprintable characters escaped."""
     here = Path.cwd()
     text = str(path.relative_to(here) if path.is_relative_to(here) else path)
     return text if text.isprintable() else ascii(text)

@@ -1,16 +1,17 @@
-"""Finished shards, kept under their fingerprint, so that a build makes only what is new.
+"""The shard cache on disk: finished shards under their fingerprints, so that a build makes only what is new.
 
     .tfrec_cache/v1/
-      shards/<fingerprint>         a shard, and beside it
-      shards/<fingerprint>.jsonl   its sidecar: the metadata on the first line, then an entry a record
-      builds/<output>.json         the newest build of each output directory, and where that is
-      builds/<output>.refused.json a later one that did not replace it, for too many of its images failed
-      builds/<output>.<token>.wip  what a running or killed build is making, a fingerprint a line; locked while it runs
-      builds/<output>.images       digests of images that the manifest does not pin
+      shards/<fingerprint>           a shard
+      shards/<fingerprint>.jsonl     its sidecar: the metadata on the first line, then one entry per record
+      builds/<output>.json           the latest build of an output directory, and where that directory is
+      builds/<output>.refused.json   a later build that was rejected, as too many of its images failed
+      builds/<output>.<token>.wip    the lease of a running or killed build: the fingerprints of shards that it uses or
+                                     has written, one per line; locked while the build runs
+      builds/<output>.images         hashes of images that the manifest does not pin
 
-Kept are the shards that a file in builds/ names, and nothing else. A build is kept, too, where its output directory is
-gone, as DVC removes it before it builds: see cache_cleaning.py. The store may be deleted at any moment, at no cost
-but time; several builds may use it at once. Another format has another folder than v1/ and is passed over.
+A shard is kept as long as a file in builds/ names it. The latest build is kept even where its output directory is gone,
+since DVC removes outputs before it builds (see clean.py). The cache may be deleted at any moment and only costs time.
+Several builds may use it at once. A cache of another format has another folder than v1/ and is ignored.
 """
 
 import logging
@@ -26,8 +27,8 @@ from google_crc32c import extend, value
 
 from tfrec_stage.cache.builds import (
     BUILD,
+    CACHE_FORMAT,
     SIDECAR,
-    STORE_FORMAT,
     WIP,
     begin_wip,
     is_running,
@@ -37,8 +38,8 @@ from tfrec_stage.cache.builds import (
     remove_unneeded,
 )
 from tfrec_stage.cache.hash_cache import ImageHash, KnownHashes, StatSignature, read_image_hashes, write_image_hashes
-from tfrec_stage.cache.reuse import CachedShard
-from tfrec_stage.cache.shard_cache import Build, NoCache, ShardCache
+from tfrec_stage.cache.reuse import read_entries
+from tfrec_stage.cache.shard_cache import CachedBuild, CachedShard, NoCache, ShardCache
 from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.files import (
     PARTIAL,
@@ -52,124 +53,127 @@ from tfrec_stage.files import (
 from tfrec_stage.shards.metadata import ShardMetadata, WrittenShard
 from tfrec_stage.shards.statistics import Statistics
 
-FEW_RECORDS: Final = 50_000
-"""Entries that every task may hold in memory."""
+_REJECTED: Final = f".refused{BUILD}"
+"""The suffix that earlier versions gave to a rejected build."""
 _READ_ONLY: Final = 0o444
 _COUNTED: Final = Statistics().as_dict().keys()
 _log = logging.getLogger(__name__)
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """First line of a sidecar, after the CRC32C of its JSON."""
+    """First line of a sidecar, after the CRC32C of its JSON. The names in JSON are those of earlier versions."""
 
-    stamp: StatSignature
-    metadata: ShardMetadata = msgspec.field(name="account")  # the name in files that earlier versions wrote
+    signature: StatSignature = msgspec.field(name="stamp")
+    metadata: ShardMetadata = msgspec.field(name="account")
     entries_crc32c: int
 
 
 class DiskCache:
     """A directory of finished shards, as one build of one output directory uses it.
 
-    Everything that could disturb another build happens under a lock on the store's directory. Once the build has
-    begun, trouble with the store is told, and costs time; it never ends the build.
+    Whatever could disturb another build happens under a lock on the cache's directory. Once a build has begun, cache
+    errors are logged and slow the build, but never fail it.
     """
 
     def __init__(self, root: Path, output: Path) -> None:
-        self._root = root / STORE_FORMAT
-        self._place = relative_output(root, output)
-        self._output = output_key(self._place)
+        self._root = root / CACHE_FORMAT
+        self._relative_output = relative_output(root, output)
+        self._output_key = output_key(self._relative_output)
         self._builds = self._root / "builds"
         self._shards = self._root / "shards"
-        self._build_path = self._builds / f"{self._output}{BUILD}"
-        self._refused_path = self._builds / f"{self._output}.refused{BUILD}"
-        self._notes_path = self._builds / f"{self._output}.images"
-        self._wip_path = self._builds / f"{self._output}.{secrets.token_hex(8)}{WIP}"
+        self._build_path = self._builds / f"{self._output_key}{BUILD}"
+        self._rejected_path = self._builds / f"{self._output_key}{_REJECTED}"
+        self._hashes_path = self._builds / f"{self._output_key}.images"
+        self._wip_path = self._builds / f"{self._output_key}.{secrets.token_hex(8)}{WIP}"
         self._wip: BinaryIO | None = None
-        self._promised: set[str] = set()
-        self._make()
+        self._leased: set[str] = set()
+        self._make_directories()
 
     def __enter__(self) -> Self:
-        """See `ShardCache`; from now on nobody takes this output directory's part of the store for abandoned."""
-        with self._told(), locked_directory(self._root):
-            self._begin_wip()
+        """See `ShardCache`; from now on, cleaning does not take this output directory for abandoned."""
+        with self._logged_errors(), locked_directory(self._root):
+            self._open_wip()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See `ShardCache`: what an unfinished build made stays for the next, unless its manifest was in doubt."""
+        """See `ShardCache`; what an unfinished build wrote stays for the next one, unless the manifest changed."""
         if self._wip is None:
             return
-        is_in_doubt = isinstance(error, ManifestError)
-        with self._told(), locked_directory(self._root):
-            if is_in_doubt or not self._promised:  # or it has made nothing
+        # After a ManifestError the shards may hold records under the keys of others, so none of them may be kept.
+        is_doubtful = isinstance(error, ManifestError)
+        with self._logged_errors(), locked_directory(self._root):
+            if is_doubtful or not self._leased:
                 self._wip_path.unlink(missing_ok=True)
-            if is_in_doubt:
+            if is_doubtful:
                 remove_unneeded(self._root)
         self._wip.close()
 
-    def newest(self) -> Build:
+    def latest_build(self) -> CachedBuild:
         """See `ShardCache`."""
-        return read_build(self._build_path) or Build([])
+        return read_build(self._build_path) or CachedBuild([])
 
-    def refused(self) -> Build:
+    def rejected_build(self) -> CachedBuild:
         """See `ShardCache`."""
-        return read_build(self._refused_path) or Build([])
+        return read_build(self._rejected_path) or CachedBuild([])
 
-    def was_begun(self) -> bool:
+    def has_earlier_build(self) -> bool:
         """See `ShardCache`."""
-        return any(path != self._wip_path for path in self._builds.glob(f"{self._output}.*"))
+        return any(path != self._wip_path for path in self._builds.glob(f"{self._output_key}.*"))
 
     def read_image_hashes(self) -> KnownHashes:
         """See `ShardCache`."""
-        return read_image_hashes(self._notes_path)
+        return read_image_hashes(self._hashes_path)
 
-    def promise(self, fingerprints: Iterable[str]) -> None:
+    def lease(self, fingerprints: Iterable[str]) -> None:
         """See `ShardCache`."""
-        new = sorted(set(fingerprints) - self._promised)
-        self._promised.update(new)
-        with self._told(), locked_directory(self._root):
-            self._begin_wip().write("".join(f"{fingerprint}\n" for fingerprint in new).encode())
+        new = sorted(set(fingerprints) - self._leased)
+        self._leased.update(new)
+        with self._logged_errors(), locked_directory(self._root):
+            self._open_wip().write("".join(f"{fingerprint}\n" for fingerprint in new).encode())
 
     def find(self, fingerprint: str) -> CachedShard | None:
-        """The shard of that fingerprint, if it is here and whole; a damaged one is removed, and said so."""
+        """See `ShardCache`; a damaged shard is removed, with a warning."""
         path = self._shards / fingerprint
         try:
-            head, stamp = _read_head(_sidecar_of(path)), StatSignature.of(path)
-            # Another stamp, for example from a restored backup, is no damage: the file is then read to the end.
-            is_whole = head is not None and (head.stamp == stamp or _crc_of(path) == head.metadata.crc32c)
+            head, signature = _read_head(_sidecar_of(path)), StatSignature.of(path)
+            # Another signature is no damage, for example after a backup was restored: the file is then read to the end.
+            is_intact = head is not None and (head.signature == signature or _crc_of(path) == head.metadata.crc32c)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._complain(error)
+            self._warn(error)
             return None
-        if head is None or not is_whole:
-            self._discard(path)
+        if head is None or not is_intact:
+            self._remove_damaged(path)
             return None
-        if head.metadata.statistics.keys() != _COUNTED:  # an earlier version counted less
+        if head.metadata.statistics.keys() != _COUNTED:  # written by a version that counted less
             return None
         shard = CachedShard(path, head.metadata, _sidecar_of(path), head.entries_crc32c)
-        if head.stamp != stamp:
-            with self._told(), locked_directory(self._root):
-                _write_sidecar(path, msgspec.structs.replace(head, stamp=stamp), shard.read_entries())
+        if head.signature != signature:  # so that the file is read to the end only once
+            with self._logged_errors(), locked_directory(self._root):
+                _write_sidecar(path, msgspec.structs.replace(head, signature=signature), read_entries(shard))
         return shard
 
-    def place(self, fingerprint: str, target: Path) -> CachedShard | None:
+    def link(self, fingerprint: str, target: Path) -> CachedShard | None:
         """See `ShardCache`."""
         target.unlink(missing_ok=True)
         shard = self.find(fingerprint)
         if shard is not None:
             try:
                 link_file(shard.path, target)
-            except FileNotFoundError:  # the store was deleted meanwhile
+            except FileNotFoundError:  # the cache was deleted in the meantime
                 return None
         return shard
 
-    def keep(self, shard: WrittenShard) -> None:
+    def add(self, shard: WrittenShard) -> None:
         """See `ShardCache`."""
         path = self._shards / shard.metadata.fingerprint
-        self.promise([shard.metadata.fingerprint])
-        with self._told(), locked_directory(self._root):
+        # Leased before it is there: another build that ends now would otherwise remove it as unneeded.
+        self.lease([shard.metadata.fingerprint])
+        with self._logged_errors(), locked_directory(self._root):
+            # Output directory and cache share one inode: writing to the one would change the other.
             shard.path.chmod(_READ_ONLY & shard.path.stat().st_mode)
             partial = path.with_name(f".{path.name}{PARTIAL}")
             partial.unlink(missing_ok=True)
@@ -178,95 +182,79 @@ class DiskCache:
             partial.replace(path)
             _write_sidecar(path, head, shard.entries)
 
-    def finish(self, build: Build, notes: Sequence[ImageHash]) -> None:
+    def commit(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
         """See `ShardCache`."""
-        with self._told(), locked_directory(self._root):
+        with self._logged_errors(), locked_directory(self._root):
             self._write_build(self._build_path, build)
-            self._refused_path.unlink(missing_ok=True)
-            self._notes_path.unlink(missing_ok=True)
-            self._end(notes)
+            self._rejected_path.unlink(missing_ok=True)
+            self._hashes_path.unlink(missing_ok=True)
+            self._end(hashes)
 
-    def refuse(self, build: Build, notes: Sequence[ImageHash]) -> None:
+    def reject(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
         """See `ShardCache`."""
-        with self._told(), locked_directory(self._root):
-            self._write_build(self._refused_path, build)
-            self._end(notes)
+        with self._logged_errors(), locked_directory(self._root):
+            self._write_build(self._rejected_path, build)
+            self._end(hashes)
 
-    def _write_build(self, path: Path, build: Build) -> None:
-        sync_directory(self._shards)  # once for all that were kept, before a list names them
-        write_file(path, msgspec.json.encode(msgspec.structs.replace(build, output=self._place)))
+    def _write_build(self, path: Path, build: CachedBuild) -> None:
+        # The names of all new shards are synced once, before a build file refers to them.
+        sync_directory(self._shards)
+        write_file(path, msgspec.json.encode(msgspec.structs.replace(build, output=self._relative_output)))
 
-    def _end(self, notes: Sequence[ImageHash]) -> None:
-        if notes and not self._notes_path.exists():  # those of the newest build know images that are gone now
-            write_image_hashes(self._notes_path, notes)
-        self._drop_wips()
+    def _end(self, hashes: Sequence[ImageHash]) -> None:
+        # A rejected build keeps the hashes of the latest one: they cover images that are missing now and may come back.
+        if hashes and not self._hashes_path.exists():
+            write_image_hashes(self._hashes_path, hashes)
+        self._remove_wips()
         remove_unneeded(self._root)
 
-    def _begin_wip(self) -> BinaryIO:
+    def _open_wip(self) -> BinaryIO:
         if self._wip is None:
-            self._wip = self._wip_path.open("xb", buffering=0)
-            with suppress(OSError):  # without locks it stays until this build ends well
+            self._wip = self._wip_path.open("xb", buffering=0)  # unbuffered: a lease has to be visible at once
+            with suppress(OSError):  # where files cannot be locked, the lease lasts until this build succeeds
                 lock_or_pass(self._wip.fileno())
-            self._wip.write(begin_wip(self._place))
+            self._wip.write(begin_wip(self._relative_output))
         return self._wip
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _logged_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, OutputError) as error:
-            self._complain(error)
+            self._warn(error)
 
-    def _complain(self, error: Exception) -> None:
-        _log.warning("cannot use the store %s (%s); the next build may take longer", self._root, error)
+    def _warn(self, error: Exception) -> None:
+        _log.warning("cannot use the shard cache %s (%s); the next build may take longer", self._root, error)
 
-    def _discard(self, path: Path) -> None:
-        _log.warning("%s is damaged; the shard is built anew", path)
-        with self._told(), locked_directory(self._root):
+    def _remove_damaged(self, path: Path) -> None:
+        _log.warning("%s is damaged; the shard is built again", path)
+        with self._logged_errors(), locked_directory(self._root):
             path.unlink(missing_ok=True)
             _sidecar_of(path).unlink(missing_ok=True)
 
-    def _make(self) -> None:
+    def _make_directories(self) -> None:
         try:
             for folder in (self._shards, self._builds):
                 make_directories(folder)
         except OSError as error:
             raise OutputError(
-                f"cannot make the shard store {self._root}: {error.strerror}; name another store_dir, or null"
+                f"cannot make the shard cache {self._root}: {error.strerror}; name another store_dir, or null"
             ) from error
 
-    def _drop_wips(self) -> None:
-        """Our own, and those of killed builds of the same output directory, whose work this build has taken over."""
-        for wip in self._builds.glob(f"{self._output}.*{WIP}"):
+    def _remove_wips(self) -> None:
+        """Remove our own lease and those of killed builds of this output, whose shards this build has taken over."""
+        for wip in self._builds.glob(f"{self._output_key}.*{WIP}"):
             if wip == self._wip_path or not is_running(wip):
                 wip.unlink(missing_ok=True)
 
 
 def open_cache(root: Path | None, output: Path) -> ShardCache:
-    """The store at `root` for one output directory; None does without.
+    """Open the shard cache in the directory `root` for one output directory; None builds without a cache.
 
     Raises:
-        OutputError: the store cannot be made.
+        OutputError: its directories cannot be created.
     """
     return NoCache() if root is None else DiskCache(root, output)
-
-
-def previous_of(changed: Sequence[CachedShard | None], number: int, num_shards: int) -> tuple[CachedShard, ...]:
-    """Shards of the newest build in which to look for the records of a shard.
-
-    Args:
-        changed: shards of the newest build in their order, None for those that the new build has too.
-        number: the shard to make.
-        num_shards: shards of the new build.
-
-    All where they are few: a full shard passes records on, sometimes far. Else those whose range overlaps that of the
-    shard, and one more on either side: without shuffling an added record moves every border.
-    """
-    if sum(shard.metadata.records for shard in changed if shard is not None) > FEW_RECORDS:
-        first = number * len(changed) // num_shards - 1
-        end = -(-(number + 1) * len(changed) // num_shards) + 1
-        changed = changed[max(first, 0) : end]
-    return tuple(shard for shard in changed if shard is not None)
 
 
 def _sidecar_of(path: Path) -> Path:
@@ -274,6 +262,7 @@ def _sidecar_of(path: Path) -> Path:
 
 
 def _read_head(sidecar: Path) -> _Head | None:
+    """Return the first line of a sidecar; None if it is damaged."""
     with sidecar.open("rb") as file:
         crc, _, line = file.readline().partition(b" ")
     try:
@@ -284,7 +273,8 @@ def _read_head(sidecar: Path) -> _Head | None:
 
 def _write_sidecar(path: Path, head: _Head, entries: bytes) -> None:
     line = msgspec.json.encode(head) + b"\n"
-    write_file(_sidecar_of(path), b"%08x %b%b" % (value(line), line, entries), sync_name=False)  # see `finish`
+    # Its name is synced with that of the shard, in _write_build.
+    write_file(_sidecar_of(path), b"%08x %b%b" % (value(line), line, entries), sync_name=False)
 
 
 def _crc_of(path: Path) -> int:

@@ -1,4 +1,7 @@
-"""A file's size, time and inode: what tells cheaply that it is the one known."""
+"""Hashes of image files that earlier builds read, valid as long as a file's stat signature is the same.
+
+One file per output directory, one JSON array per line: `[filename, [size, mtime_ns, inode, ctime_ns], sha256]`.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,18 +13,18 @@ from tfrec_stage.files import atomic_writer
 
 
 class StatSignature(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A file as it was at some moment; the same stamp is taken for the same content, as DVC does."""
+    """Size, time and inode of a file. The same signature is taken to mean the same content, as DVC does."""
 
     size_bytes: int
-    """Length."""
+    """Length of the file."""
     mtime_ns: int
-    """Time of the last change, in nanoseconds."""
+    """Time of the last change of its content, in nanoseconds since 1970."""
     inode: int
-    """Number of the file in its file system."""
+    """Its inode number."""
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> "StatSignature":
-        """The stamp that the file has now.
+        """Return the signature that a file has now.
 
         Raises:
             OSError: there is no such file.
@@ -31,48 +34,50 @@ class StatSignature(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ImageSignature(StatSignature, frozen=True, array_like=True, gc=False):
-    """The stamp of an image, which also tells a file that was given the time of the one in whose place it is.
+    """The signature of an image. Its ctime shows a replaced file even where size, mtime and inode are the same.
 
-    `tar` and `rsync -t` give it, a new file often gets the inode of one that was just removed, and images without
-    compression are all of one length. A shard of the store has no such stamp, for each link changes its `ctime_ns`.
+    That happens: `tar` and `rsync -t` restore the mtime, a new file often gets the inode of the one just removed, and
+    uncompressed images are all equally long. Cached shards cannot use the ctime, since every new hard link changes it.
     """
 
     ctime_ns: int = 0
-    """Time of the last change of content, name or permissions, in nanoseconds; no program can set it."""
+    """Time of the last change of content, name or permissions, in nanoseconds since 1970; no program can set it."""
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> "ImageSignature":
-        """See `StatSignature`."""
+        """See `StatSignature.of`."""
         status = os.stat(path)  # noqa: PTH116 - as in StatSignature
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
 class ImageHash(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is known of one image file."""
+    """The hash of one image file."""
 
     filename: str
-    """As the record names it."""
-    stamp: ImageSignature | None
-    """Of the file, when it was read; None where it had just changed."""
+    """Its name as the record gives it."""
+    signature: ImageSignature | None
+    """Its signature when it was read; None if it had changed so recently that the hash must not be cached."""
     digest: bytes
     """SHA-256 of its content, 32 bytes."""
 
 
 KnownHashes = Mapping[str, ImageHash]
+"""Hashes by file name."""
 
 
 def read_image_hashes(path: Path) -> KnownHashes:
-    """Notes of an earlier build; none where the file is absent or damaged."""
+    """Read the hashes of earlier builds; empty if the file is missing or damaged, as they can be computed again."""
     try:
-        notes = msgspec.json.Decoder(ImageHash).decode_lines(path.read_bytes())
+        hashes = msgspec.json.Decoder(ImageHash).decode_lines(path.read_bytes())
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
-    return {note.filename: note for note in notes}
+    return {each.filename: each for each in hashes}
 
 
-def write_image_hashes(path: Path, notes: Iterable[ImageHash]) -> None:
-    """Keep the notes of files that had settled."""
-    with atomic_writer(path, sync_name=False) as file:  # notes that are lost are read again
-        for note in notes:
-            if note.stamp is not None:
-                file.write(msgspec.json.encode(note) + b"\n")
+def write_image_hashes(path: Path, hashes: Iterable[ImageHash]) -> None:
+    """Write the hashes that may be cached."""
+    # Without syncing the name: hashes lost in a power failure only cost the time to compute them again.
+    with atomic_writer(path, sync_name=False) as file:
+        for each in hashes:
+            if each.signature is not None:
+                file.write(msgspec.json.encode(each) + b"\n")

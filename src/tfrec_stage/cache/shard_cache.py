@@ -1,86 +1,98 @@
-"""Where a build finds and keeps finished shards: the one interface, and doing without."""
+"""The interface between a build and the cache of finished shards, and the implementation without a cache."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
 from tfrec_stage.cache.hash_cache import ImageHash, KnownHashes
-from tfrec_stage.cache.reuse import CachedShard
-from tfrec_stage.shards.metadata import WrittenShard
+from tfrec_stage.shards.metadata import ShardMetadata, WrittenShard
 
 
-class Build(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A build of one output directory."""
+class CachedBuild(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A build of one output directory, as the cache remembers it. The names in JSON are those of earlier versions."""
 
     fingerprints: list[str]
     """Its shards, in the order of their numbers."""
-    request: str | None = None
-    """Digest of manifest and options, if they alone decide the shards: no failure, and every image pinned."""
+    request_digest: str | None = msgspec.field(name="request", default=None)
+    """Digest of manifest and options; None unless they alone decide the shards: no failure, every image pinned."""
     output: str | None = None
-    """Where its output directory is, relative to the cache; None where an earlier version did not note it."""
-    class_texts: dict[int, str] = {}
-    """Names of classes as the records tell them, by number, of those that no labels named."""
+    """Its output directory, relative to the cache; None if an earlier version did not store it."""
+    class_names: dict[int, str] = msgspec.field(name="class_texts", default_factory=dict)
+    """Names by label of the classes that are named by the records alone."""
+
+
+class CachedShard(NamedTuple):
+    """A finished shard in the cache."""
+
+    path: Path
+    """The shard file."""
+    metadata: ShardMetadata
+    """What is known of it."""
+    sidecar: Path
+    """File with the metadata and one entry per record."""
+    entries_crc32c: int
+    """CRC32C of the entries in the sidecar."""
 
 
 class ShardCache(Protocol):
-    """Where a build finds and keeps finished shards."""
+    """Where a build finds and keeps finished shards. One object serves one build of one output directory."""
 
     def __enter__(self) -> Self:
-        """Begin a build."""
+        """Begin the build."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it, however it went."""
+        """End the build, whether it succeeded or not."""
         ...
 
-    def newest(self) -> Build:
-        """The newest build of this output directory; an empty one if there is none."""
+    def latest_build(self) -> CachedBuild:
+        """Return the latest finished build of this output directory; an empty one if there is none."""
         ...
 
-    def was_begun(self) -> bool:
-        """Whether an earlier build of this output directory left shards here, finished or not."""
+    def rejected_build(self) -> CachedBuild:
+        """Return the build that was rejected since the latest finished one; an empty one if there is none."""
         ...
 
-    def promise(self, fingerprints: Iterable[str]) -> None:
-        """Keep these shards until the build is over, whoever cleans up meanwhile."""
+    def has_earlier_build(self) -> bool:
+        """Return whether an earlier build of this output directory left shards here, finished or not."""
+        ...
+
+    def lease(self, fingerprints: Iterable[str]) -> None:
+        """Keep these shards until this build is over, even if another build cleans up in the meantime."""
         ...
 
     def find(self, fingerprint: str) -> CachedShard | None:
-        """The shard of that fingerprint, if it is here and whole."""
+        """Return the shard with this fingerprint if it is here and intact."""
         ...
 
-    def place(self, fingerprint: str, target: Path) -> CachedShard | None:
-        """The same, after it got the name `target` too."""
+    def link(self, fingerprint: str, target: Path) -> CachedShard | None:
+        """Do the same, and link or copy the shard to `target`."""
         ...
 
-    def keep(self, shard: WrittenShard) -> None:
-        """Take in a shard that was written."""
+    def add(self, shard: WrittenShard) -> None:
+        """Take a newly written shard into the cache."""
         ...
 
     def read_image_hashes(self) -> KnownHashes:
-        """What is known of the images of this output directory."""
+        """Return the hashes of images that earlier builds of this output directory read."""
         ...
 
-    def finish(self, build: Build, notes: Sequence[ImageHash]) -> None:
-        """Make this the newest build of its output directory, and remove what no build needs any more."""
+    def commit(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+        """Make this the latest build of its output directory, and remove what no build needs any more."""
         ...
 
-    def refused(self) -> Build:
-        """The build that was refused since the newest; an empty one if there is none."""
-        ...
-
-    def refuse(self, build: Build, notes: Sequence[ImageHash]) -> None:
-        """Keep the shards of a build that did not replace its output directory; the newest stays the newest."""
+    def reject(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+        """Keep the shards of a build that did not replace its output directory; the latest build stays the latest."""
         ...
 
 
 class NoCache:
-    """Does without: nothing is found, nothing is kept."""
+    """Builds without a cache: nothing is found, nothing is kept."""
 
     def __enter__(self) -> Self:
         """See `ShardCache`."""
@@ -91,38 +103,38 @@ class NoCache:
     ) -> None:
         """See `ShardCache`."""
 
-    def newest(self) -> Build:
+    def latest_build(self) -> CachedBuild:
         """See `ShardCache`."""
-        return Build([])
+        return CachedBuild([])
 
-    def was_begun(self) -> bool:
+    def rejected_build(self) -> CachedBuild:
+        """See `ShardCache`."""
+        return CachedBuild([])
+
+    def has_earlier_build(self) -> bool:
         """See `ShardCache`."""
         return False
 
-    def promise(self, fingerprints: Iterable[str]) -> None:
+    def lease(self, fingerprints: Iterable[str]) -> None:
         """See `ShardCache`."""
 
     def find(self, fingerprint: str) -> None:  # noqa: ARG002 - the interface
         """See `ShardCache`."""
         return
 
-    def place(self, fingerprint: str, target: Path) -> None:  # noqa: ARG002 - the interface
+    def link(self, fingerprint: str, target: Path) -> None:  # noqa: ARG002 - the interface
         """See `ShardCache`."""
         return
 
-    def keep(self, shard: WrittenShard) -> None:
+    def add(self, shard: WrittenShard) -> None:
         """See `ShardCache`."""
 
     def read_image_hashes(self) -> KnownHashes:
         """See `ShardCache`."""
         return {}
 
-    def finish(self, build: Build, notes: Sequence[ImageHash]) -> None:
+    def commit(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
         """See `ShardCache`."""
 
-    def refused(self) -> Build:
-        """See `ShardCache`."""
-        return Build([])
-
-    def refuse(self, build: Build, notes: Sequence[ImageHash]) -> None:
+    def reject(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
         """See `ShardCache`."""

@@ -13,8 +13,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from tfrec_stage.annotations.policy import AnnotationPolicy
-from tfrec_stage.build.record_encoder import EncodeOptions, OutputOptions
-from tfrec_stage.build.request import FailureLimit, check_name, check_num_shards
+from tfrec_stage.build.failures import FailureLimit
+from tfrec_stage.build.options import EncodeOptions, OutputOptions
+from tfrec_stage.build.request import check_name, check_num_shards
 from tfrec_stage.dataset_info import About
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError

@@ -71,7 +71,7 @@ def run_shards(config: StageConfig) -> int:
         failure_limit=config.failure_limit,
     )
     manifest = Path(config.manifest)
-    for path in (request.output_directory / FAILURES_NAME, request.refused_failures_path):
+    for path in (request.output_directory / FAILURES_NAME, request.rejected_failures_path):
         refuse_same("manifest", manifest, {"the list of failures that this build replaces": path})
     try:
         with _listener(config.progress) as listener:

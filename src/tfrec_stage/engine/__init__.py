@@ -11,7 +11,7 @@ from tfrec_stage.engine.options import EngineName, EngineOptions
 from tfrec_stage.engine.ordered_map import OrderedMap
 from tfrec_stage.engine.threads import run_in_threads
 
-__all__ = ["EngineName", "EngineOptions", "prepare", "run_tasks"]
+__all__ = ["EngineName", "EngineOptions", "OrderedMap", "prepare", "run_tasks"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

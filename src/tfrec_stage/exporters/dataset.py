@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.dataset_info import About, Label
 from tfrec_stage.shards.index import ShardEntry
 from tfrec_stage.shards.reader import StoredRecord, read_features

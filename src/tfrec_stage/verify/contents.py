@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tfrec_stage.build.record_encoder import OutputOptions, RecordEncoder, keypoint_names_by_label
+from tfrec_stage.build.options import OutputOptions, keypoint_names_by_label
+from tfrec_stage.build.record_encoder import RecordEncoder
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import RecordError
 from tfrec_stage.format_versions import SHARD_FORMAT
@@ -101,7 +102,7 @@ class ContentsCheck:
 
     def _compare(self, record: ParsedRecord, image: EncodedImage, place: Place, payload: bytes) -> bool:
         try:
-            head, data, tail = self._encoder.encode_around(record, image)
+            head, data, tail = self._encoder.encode_with_image(record, image)
         except RecordError as error:
             message = f"the manifest's record of it cannot be encoded, but the shard has one: {error}"
             self._tell(place, record, message)

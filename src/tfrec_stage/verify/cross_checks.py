@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfrec_stage.build.manifest_index import read_manifest_index
-from tfrec_stage.build.record_encoder import keypoint_names_by_label
+from tfrec_stage.build.options import keypoint_names_by_label
+from tfrec_stage.build.plan import read_manifest_index
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.source import RecordSource

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from tfrec_stage.build.fingerprint import key_of_failure, shard_fingerprint, split_keys
-from tfrec_stage.build.manifest_index import ManifestIndex
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.placement import hash64, place_records
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.plan import ManifestIndex
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME, ShardEntry
 from tfrec_stage.verify.findings import FaultLog

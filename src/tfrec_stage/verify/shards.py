@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tfrec_stage.build.fingerprint import options_as_dict
-from tfrec_stage.build.record_encoder import OutputOptions
+from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.errors import ShardError, TfrecStageError
 from tfrec_stage.format_versions import SHARD_FORMAT
 from tfrec_stage.shards.index import INDEX_NAME, ShardEntry

@@ -1,4 +1,8 @@
-"""Frames of finished shards, wherever they stand, read by their entries."""
+"""Read single TFRecord frames of cached shards, at the offsets that their entries give.
+
+A gzip shard is made of blocks that inflate independently (`tfrecord.gzip`), so that one record can be read without
+inflating everything before it.
+"""
 
 import os
 import zlib
@@ -13,12 +17,12 @@ from tfrec_stage.tfrecord.gzip_file import stands_alone
 from tfrec_stage.tfrecord.gzip_member import RAW_WINDOW_BITS
 
 KEPT_BLOCKS: Final = 32
-"""Blocks kept inflated, 4 MB or so: mostly records are asked for in the order in which they stand in each shard."""
+"""Blocks kept inflated, about 4 MB: most records are read in the order in which they are stored."""
 _CHUNK: Final = 1 << 15
 
 
-class StoredFrames:
-    """A shard of plain frames. Safe to read from many threads."""
+class FrameReader:
+    """Reads frames of an uncompressed shard. Threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -32,19 +36,20 @@ class StoredFrames:
         os.close(self._fd)
 
     def read(self, entry: RecordEntry) -> bytes:
-        """The frame of a record, unchecked; other bytes, or fewer, where the file is damaged."""
+        """Return the frame of a record, unchecked: other bytes, or fewer, if the file is damaged."""
+        # pread and not seek and read: threads share the descriptor, and its position.
         return os.pread(self._fd, entry.size_bytes, entry.offset)
 
 
-class GzipFrames(StoredFrames):
-    """A shard that `GzipShardFile` wrote. Safe to read from many threads."""
+class GzipFrameReader(FrameReader):
+    """Reads frames of a shard that `GzipShardFile` wrote. Threads may share it."""
 
     def __init__(self, path: Path, kept: "InflatedBlocks") -> None:
         super().__init__(path)
         self._kept = kept
 
     def read(self, entry: RecordEntry) -> bytes:
-        """See `StoredFrames`."""
+        """See `FrameReader`."""
         try:
             if stands_alone(entry.size_bytes, entry.image_bytes):
                 return _Block(self._fd, entry.offset).read(0, entry.size_bytes)
@@ -54,14 +59,14 @@ class GzipFrames(StoredFrames):
 
 
 class InflatedBlocks:
-    """The blocks of some shards that were read last."""
+    """Keeps the blocks of several shards that were read last, since a block holds many small records."""
 
     def __init__(self) -> None:
         self._blocks: OrderedDict[tuple[int, int], _Block] = OrderedDict()
         self._lock = Lock()
 
     def read(self, fd: int, entry: RecordEntry) -> bytes:
-        """The frame of a record that shares its block.
+        """Return the frame of a record that shares its block with others.
 
         Raises:
             zlib.error: the file is damaged.
@@ -76,7 +81,7 @@ class InflatedBlocks:
 
 
 class _Block:
-    """What can be inflated from some place in a file, inflated as far as it was asked for."""
+    """The bytes that inflate from an offset in a file; inflated only as far as needed."""
 
     def __init__(self, fd: int, offset: int) -> None:
         self._fd = fd
