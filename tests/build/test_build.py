@@ -1,4 +1,4 @@
-"""The main job, end to end, from Python."""
+"""Builds from Python, end to end."""
 
 import copy
 import json
@@ -57,12 +57,12 @@ FULL_RECORD = {
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file."""
+    """Return the SHA-256 of every file."""
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
 
 
 def read_examples(tf, directory: Path) -> list[dict]:
-    """All records of all shards, parsed by TensorFlow alone."""
+    """Read all records of all shards, parsed by TensorFlow alone."""
     dataset = tf.data.TFRecordDataset(sorted(str(path) for path in directory.glob("*-of-*")))
     return [_as_dict(tf.train.Example.FromString(raw)) for raw in dataset.as_numpy_iterator()]
 
@@ -73,7 +73,7 @@ def _as_dict(example) -> dict:
 
 @pytest.fixture(autouse=True, params=EngineName, ids=lambda engine: engine.name)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EngineName:
-    """Everything here holds on each engine: who asks for threads, the default, gets the one under test."""
+    """Run every test here on each engine: where the default, threads, is asked for, the engine under test is used."""
     choose, under_test = engine_module._runner, request.param
     monkeypatch.setattr(
         engine_module, "_runner", lambda asked: choose(under_test if asked is EngineName.threads else asked)
@@ -86,7 +86,7 @@ def build(dataset: list[dict], directory: Path, **options) -> list[dict]:
 
 
 class TestRecords:
-    """What goes in comes out."""
+    """What is stored is what was given."""
 
     def test_a_full_record_comes_back(self, tf, tmp_path: Path) -> None:
         """Every value of the nested form comes back through tf.io.parse_single_example."""
@@ -134,7 +134,7 @@ class TestRecords:
             assert got[f"image/object/parts/{key}"] == pytest.approx(parts[key])
 
     def test_a_minimal_record_has_every_key(self, tf, tmp_path: Path) -> None:
-        """Only `filename` and `id` are required; all 27 keys are there, with a kind each, and the defaults."""
+        """Only `filename` and `id` are required; all 27 keys are stored, each with its kind and default."""
         (tmp_path / "a.jpg").write_bytes(encode_noise(1))
         build([{"filename": "a.jpg", "id": 5}], tmp_path / "out", num_shards=1, images_root=tmp_path)
         raw = (tmp_path / "out" / "train-00000-of-00001").read_bytes()
@@ -151,7 +151,7 @@ class TestRecords:
         assert got["image/object/bbox/xmin"] == []
 
     def test_bytes_are_those_of_tensorflow(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Each record of a shard is what tf.train.Example would serialise deterministically."""
+        """Each record of a shard is what tf.train.Example serialises deterministically."""
         build(make_dataset(20), tmp_path / "out")
         shards = sorted(str(path) for path in (tmp_path / "out").glob("*-of-*"))
         stored = list(tf.data.TFRecordDataset(shards).as_numpy_iterator())
@@ -160,13 +160,13 @@ class TestRecords:
             assert tf.train.Example.FromString(raw).SerializeToString(deterministic=True) == raw
 
     def test_labels_may_be_digits(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """`"label": "1"` is taken as 1."""
+        """`"label": "1"` is read as 1."""
         (record,) = make_dataset(1)
         build([record | {"class": {"label": "1"}}], tmp_path / "out")
         assert read_examples(tf, tmp_path / "out")[0]["image/class/label"] == [1]
 
     def test_extra_may_be_any_json(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """A string is stored as it is, any other JSON value as its text."""
+        """A string is stored as it is, any other JSON value as JSON text."""
         first, second = make_dataset(2)
         build([first | {"extra": "plain"}, second | {"extra": {"b": [1], "a": "ä"}}], tmp_path / "out", shuffle=False)
         extras = [example["image/extra"][0].decode() for example in read_examples(tf, tmp_path / "out")]
@@ -180,7 +180,7 @@ class TestRecords:
         assert read_examples(tf, tmp_path / "out")[0]["image/encoded"] == [encode_noise(1)]
 
     def test_images_need_not_be_stored(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """`store_images=False` leaves `image/encoded` empty and names the file's own format; the rest is as it is."""
+        """`store_images=False` leaves `image/encoded` empty and states the format of the file."""
         dataset = make_dataset(5)
         build(dataset, tmp_path / "with")
         assert build(dataset, tmp_path / "without", store_images=False) == []
@@ -203,7 +203,7 @@ class TestRecords:
 
 
 class TestSameBytes:
-    """The same records and identity options give the same bytes."""
+    """The same records and output options give the same bytes."""
 
     @pytest.mark.parametrize("num_threads", [1, 2, 7])
     @pytest.mark.parametrize("num_shards", [1, 3, 10])
@@ -224,7 +224,7 @@ class TestSameBytes:
         assert digests(tmp_path / "second") == digests(tmp_path / "first")
 
     def test_systems_that_have_less(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """A Python without any of the calls that only Linux has, without links and exchanges, writes the same."""
+        """Systems without the calls that only Linux has, and without hard links, write the same."""
         dataset = make_dataset(20)
         build(dataset, tmp_path / "expected", store_dir=tmp_path / "expected store")
         program = f"""
@@ -271,10 +271,8 @@ for _ in range(2):
             ("compression", "gzip"),
         ],
     )
-    def test_identity_options_matter(
-        self, tmp_path: Path, make_dataset: MakeDataset, option: str, value: object
-    ) -> None:
-        """An identity option changes the shards, and every fingerprint of a shard that changes."""
+    def test_output_options_matter(self, tmp_path: Path, make_dataset: MakeDataset, option: str, value: object) -> None:
+        """An output option changes the shards, and the fingerprint of every shard that changes."""
         dataset = make_dataset(30)
         build(dataset, tmp_path / "before")
         build(dataset, tmp_path / "after", **{option: value})
@@ -285,10 +283,10 @@ for _ in range(2):
 
 
 class TestFailures:
-    """A bad image is data: it comes back with its reason, and the others go on."""
+    """A bad image is data: it is returned with its reason, and the others go on."""
 
     def test_failed_records_come_back(self, tf, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Each failed dict is a copy with `error_msg`; the rest is written; nothing that was given is changed."""
+        """Each failed dict is a copy with `error_msg`; the rest is written; the given records are not changed."""
         dataset = make_dataset(10)
         dataset[3]["filename"] = str(tmp_path / "nowhere.jpg")
         Path(dataset[5]["filename"]).write_bytes(b"<html>404</html>")
@@ -310,7 +308,7 @@ class TestFailures:
         assert (stats["images"], stats["failed"], stats["failures"]["image_missing"]) == (7, 3, 1)
 
     def test_totals_are_numbers_or_have_names(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """What DVC shows as metrics holds no list and no number of a class or of a shard."""
+        """The metrics that DVC shows contain no list and no count per class or shard."""
         build(make_dataset(10), tmp_path / "out")
         stats = json.loads((tmp_path / "out" / "stats.json").read_text())
         assert list(stats) == [
@@ -327,7 +325,7 @@ class TestFailures:
         assert stats["notes"] == {"reencoded": 2}
 
     def test_classes_are_counted_by_name(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """An image counts once for a class, be it as its own or by any number of boxes; unused classes are told."""
+        """An image counts once for a class, by its own class or by any number of boxes; unused classes are listed."""
         dataset = make_dataset(4)
         dataset[0]["object"]["bbox"] = {"xmin": [0, 0], "xmax": [1, 1], "ymin": [0, 0], "ymax": [1, 1], "label": [1, 1]}
         build(dataset, tmp_path / "out", labels=["cat", "dog", "owl", "unicorn"])
@@ -338,8 +336,8 @@ class TestFailures:
             {"label": 3, "name": "unicorn", "images": 0, "boxes": 0},
         ]
 
-    def test_class_names_are_learnt_from_the_records(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Without labels the texts beside the numbers are the names, as for files of profiles."""
+    def test_class_names_from_the_records(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """Without labels, the texts stored with the label numbers are the names."""
         build(make_dataset(4), tmp_path / "out")
         classes = json.loads((tmp_path / "out" / "classes.json").read_text())
         assert [each["name"] for each in classes] == ["class 0", "class 1", "class 2"]
@@ -350,7 +348,7 @@ class TestFailures:
         assert json.loads((tmp_path / "out" / "classes.json").read_text()) == []
 
     def test_failures_can_be_repaired_and_fed_back(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """A list of failures is a dataset: repaired, it goes in as it came out."""
+        """A list of failures is a dataset: once repaired, it can be built."""
         dataset = make_dataset(3)
         image = Path(dataset[1]["filename"])
         content = image.read_bytes()
@@ -370,7 +368,7 @@ class TestFailures:
         assert (failed["id"], failed["reason"]) == ("1", "image_changed")
 
     def test_a_failed_image_changes_the_fingerprint(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """A shard without one of its images is never taken for the whole one."""
+        """A shard without one of its images never has the fingerprint of the complete shard."""
         dataset = make_dataset(2)
         build(dataset, tmp_path / "whole", num_shards=1)
         Path(dataset[0]["filename"]).unlink()
@@ -379,7 +377,7 @@ class TestFailures:
         assert whole["fingerprint"] != less["fingerprint"]
 
     def test_all_may_fail(self, tmp_path: Path) -> None:
-        """Every image fails: the shards are there and empty."""
+        """If every image fails, the shards exist and are empty."""
         failed = build([{"filename": "nowhere", "id": str(number)} for number in range(4)], tmp_path / "out")
         assert len(failed) == 4
         assert [path.stat().st_size for path in (tmp_path / "out").glob("*-of-*")] == [0, 0, 0]
@@ -399,7 +397,7 @@ class TestRefusals:
         ],
     )
     def test_bad_manifests(self, tmp_path: Path, records: list, message: str) -> None:
-        """Records of the wrong shape, double ids and empty sets are refused."""
+        """Malformed records, duplicate ids and empty datasets are refused."""
         with pytest.raises(ManifestError, match=message):
             build(records, tmp_path / "out")
         assert list(tmp_path.iterdir()) == []
@@ -423,22 +421,22 @@ class TestRefusals:
         ],
     )
     def test_bad_options(self, tmp_path: Path, options: dict, message: str) -> None:
-        """An option that is unknown or out of range names itself."""
+        """An unknown option, or one out of range, is named in the error."""
         with pytest.raises(ConfigError, match=message):
             build([{"filename": "a", "id": "1"}], tmp_path / "out", **options)
         assert list(tmp_path.iterdir()) == []
 
     def test_bad_names(self, tmp_path: Path) -> None:
-        """A name that would lead elsewhere is refused."""
+        """A name that would lead to another directory is refused."""
         with pytest.raises(ConfigError, match="name: expected a name without slashes"):
             create([{"filename": "a", "id": "1"}], "../train", tmp_path / "out", 1, 1)
 
 
 class TestOutput:
-    """The output directory is replaced as a whole, and only where it is ours."""
+    """The output directory is replaced as a whole, and only if it holds nothing but an earlier build."""
 
     def test_leftovers_do_not_survive(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """After a build with fewer shards nothing of the earlier one is left."""
+        """After a build with fewer shards, no file of the earlier build is left."""
         build(make_dataset(10), tmp_path / "out", num_shards=5)
         build(make_dataset(10), tmp_path / "out", num_shards=2)
         names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -446,7 +444,7 @@ class TestOutput:
         assert names == {"train-00000-of-00002", "train-00001-of-00002", *accounts}
 
     def test_an_output_of_an_earlier_version_is_ours(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """One without classes.json, whose stats.json counts labels, is replaced."""
+        """An output without classes.json, whose stats.json counts labels, is replaced."""
         build(make_dataset(3), tmp_path / "out")
         (tmp_path / "out" / "classes.json").unlink()
         (tmp_path / "out" / "stats.json").write_text(
@@ -457,7 +455,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("foreign", ["notes.txt", "val-00000-of-00002", "train.jpg"])
     def test_foreign_files_are_never_removed(self, tmp_path: Path, make_dataset: MakeDataset, foreign: str) -> None:
-        """A directory that holds anything else is refused before anything is built, named and left alone."""
+        """A directory with other files is refused before anything is built, and the files are named."""
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / foreign).write_text("mine")
         events: list[object] = []
@@ -468,7 +466,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("foreign", ["index.json", "train-00000-of-00003"])
     def test_a_folder_is_never_ours(self, tmp_path: Path, make_dataset: MakeDataset, foreign: str) -> None:
-        """A folder under the name of one of our files is somebody else's, with all that is in it."""
+        """A folder that has the name of one of our files is foreign, with everything in it."""
         (tmp_path / "out" / foreign).mkdir(parents=True)
         (tmp_path / "out" / foreign / "mine").touch()
         with pytest.raises(OutputError, match=f"it holds {foreign}"):
@@ -480,7 +478,7 @@ class TestOutput:
     def test_foreign_files_that_come_during_the_build(
         self, tmp_path: Path, make_dataset: MakeDataset, foreign: str, is_there: bool
     ) -> None:
-        """What is put into the output directory while its successor is built is refused as at the start."""
+        """Files added to the output directory during the build are refused like those that were there before."""
         if is_there:
             build(make_dataset(10), tmp_path / "out")
         before = digests(tmp_path / "out") if is_there else {}
@@ -499,7 +497,7 @@ class TestOutput:
     def test_a_foreign_file_at_the_last_moment(
         self, tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What comes after the last look is kept beside the new shards, and refused by the next build."""
+        """A file added after the last check is kept beside the new shards, and refused by the next build."""
         build(make_dataset(10), tmp_path / "out", profiles=["csv"])
         swap = directories._swap
 
@@ -519,7 +517,7 @@ class TestOutput:
     def test_a_directory_that_may_not_be_read(
         self, tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """An output directory that cannot be looked into is refused in one line."""
+        """An output directory without read permission is refused with a one-line error."""
 
         def refuse(directory: Path) -> None:
             raise PermissionError(13, "Permission denied", str(directory))
@@ -530,7 +528,7 @@ class TestOutput:
             build(make_dataset(3), tmp_path / "out")
 
     def test_a_file_in_the_place_is_refused(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """A file where the directory should be is left alone."""
+        """A file in the place of the output directory is left alone."""
         (tmp_path / "out").write_text("mine")
         with pytest.raises(OutputError, match="to be a directory"):
             build(make_dataset(3), tmp_path / "out")
@@ -548,7 +546,7 @@ class TestOutput:
             assert (len(data), f"{value(data):08x}") == (shard["size_bytes"], shard["crc32c"])
 
     def test_an_interrupted_build_leaves_the_previous_one(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Ctrl-C in the middle: the previous output stands and nothing lies beside it."""
+        """After Ctrl-C the previous output is complete and no temporary file is left."""
         build(make_dataset(10), tmp_path / "out")
         before = digests(tmp_path / "out")
 
@@ -560,15 +558,15 @@ class TestOutput:
         assert digests(tmp_path / "out") == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
 
-    def test_listeners_hear_the_end(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """The last event counts every image, failures included."""
+    def test_the_last_progress_event(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """The last progress event counts every image, failures included."""
         events = []
         build(make_dataset(10), tmp_path / "out", progress=events.append)
         assert (events[-1].name, events[-1].done, events[-1].total, events[-1].is_last) == ("train", 10, 10, True)
 
 
 def test_a_killed_worker_changes_no_byte(tmp_path: Path, make_dataset: MakeDataset) -> None:
-    """With every third image broken and a worker process killed amid the build, all is as threads write it."""
+    """With every third image broken and a worker process killed, the output is what threads write."""
     dataset = make_dataset(90)
     for record in dataset[::3]:
         Path(record["filename"]).write_bytes(b"no image")
@@ -590,7 +588,7 @@ def test_a_killed_worker_changes_no_byte(tmp_path: Path, make_dataset: MakeDatas
 def test_an_interrupt_between_two_shards_ends_the_work(
     tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the driver is interrupted while it keeps a shard, no thread goes on writing, and nothing is left."""
+    """If the driver is interrupted while it adds a shard to the cache, threads stop and nothing is left."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

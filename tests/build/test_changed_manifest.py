@@ -1,4 +1,4 @@
-"""A manifest that is edited while it is built from: no record is ever stored under the key of another."""
+"""A manifest edited during a build: no record is ever stored under the key of another."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ Records = list[dict[str, Any]]
 
 
 class Manifest:
-    """A manifest of some form, a few images, and the builds made of it."""
+    """A manifest in one of three forms, a few images, and builds from them."""
 
     def __init__(self, root: Path, form: str, records: Records) -> None:
         self.root = root
@@ -42,7 +42,7 @@ class Manifest:
             self.path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
     def open(self) -> RecordSource:
-        """The source of records."""
+        """Open the source of records."""
         if self.form != "list":
             return open_manifest(self.path)
         source = RecordList([])
@@ -50,7 +50,7 @@ class Manifest:
         return source
 
     def build(self, engine: str = "threads", num_threads: int = 1) -> int:
-        """Build with the store; how many shards were made."""
+        """Build with the shard cache; return how many shards were written."""
         request = BuildRequest(
             "train",
             self.root / "out",
@@ -62,31 +62,31 @@ class Manifest:
         return len(build(self.open(), request).built)
 
     def build_clean(self) -> dict[str, bytes]:
-        """What the same build gives where there is no store."""
+        """Return the output of the same build without a cache."""
         build(self.open(), BuildRequest("train", self.root / "clean", 3, images_root=self.root / "images"))
         content = read_all(self.root / "clean")
         shutil.rmtree(self.root / "clean")
         return content
 
     def stored(self) -> set[str]:
-        """Names of all shards in the store."""
+        """Return the names of all shards in the cache."""
         return {path.name for path in (self.root / "store" / "v1" / "shards").iterdir()}
 
 
 @pytest.fixture(params=["lines", "array", "list"])
 def manifest(request: pytest.FixtureRequest, tmp_path: Path, make_dataset: Callable) -> Manifest:
-    """Records whose images are pinned by nothing, in each of the three forms."""
+    """A manifest that pins no image, in each of the three forms."""
     records = [{**record, "filename": Path(record["filename"]).name} for record in make_dataset(COUNT)]
     return Manifest(tmp_path, request.param, records)
 
 
 def relabel(records: Records) -> Records:
-    """The same records with other labels, in as many bytes."""
+    """Return the records with other labels, in the same number of bytes."""
     return [{**record, "class": {**record["class"], "label": 9}} for record in records]
 
 
 def exchange_files(first: Path, second: Path) -> None:
-    """Give each of two files the content of the other."""
+    """Swap the contents of two files."""
     contents = first.read_bytes(), second.read_bytes()
     second.write_bytes(contents[0])
     first.write_bytes(contents[1])
@@ -105,10 +105,10 @@ def edit_before(monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, edit: Ca
 
 
 @pytest.mark.parametrize("engine", ["threads", "processes"])
-def test_a_manifest_that_was_edited_and_put_back_poisons_nothing(
+def test_a_manifest_edited_and_restored_during_a_build(
     manifest: Manifest, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Edited between the two walks through it, and put back afterwards: the next build is as a clean one."""
+    """If it is edited between the two reads and restored afterwards, the next build equals a clean one."""
     before = [dict(record) for record in manifest.records]
     with monkeypatch.context() as context:
         edit_before(context, BuildRun, "write_shards", lambda: manifest.write(relabel(before)))
@@ -125,7 +125,7 @@ def test_a_manifest_that_was_edited_and_put_back_poisons_nothing(
 
 
 def test_the_previous_build_stays(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build that ends over a changed manifest leaves output and store as they were."""
+    """A build that stops over a changed manifest leaves output and cache unchanged."""
     before = [dict(record) for record in manifest.records]
     manifest.build()
     content, stored = read_all(manifest.root / "out"), manifest.stored()
@@ -143,8 +143,8 @@ def test_the_previous_build_stays(manifest: Manifest, monkeypatch: pytest.Monkey
     assert manifest.stored() == stored
 
 
-def test_an_image_is_not_digested_for_another_record(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unpinned images are digested in a second walk: file names that were exchanged meanwhile end the build."""
+def test_an_image_is_not_hashed_for_another_record(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpinned images are hashed in a second read of the manifest: swapped file names stop the build."""
     before = [dict(record) for record in manifest.records]
     manifest.build()
     first, second = (record["filename"] for record in before[:2])
@@ -164,7 +164,7 @@ def test_an_image_is_not_digested_for_another_record(manifest: Manifest, monkeyp
 
 
 def test_a_manifest_edited_before_the_failures_are_written(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record that is told to have failed is the one that failed, or the build ends in one line."""
+    """failures.jsonl names the record that failed, or the build stops with a one-line error."""
     before = [dict(record) for record in manifest.records]
     (manifest.root / "images" / before[3]["filename"]).unlink()
     with monkeypatch.context() as context:
@@ -185,10 +185,10 @@ def test_a_manifest_edited_before_the_failures_are_written(manifest: Manifest, m
     assert manifest.stored() == set()
 
 
-def test_a_manifest_changed_before_it_is_walked_is_not_known_by_its_earlier_digest(
+def test_a_manifest_changed_before_it_is_read_does_not_get_the_earlier_digest(
     tmp_path: Path, make_dataset: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all its shards in the store nothing is read a second time; the walk itself tells that it is another."""
+    """A digest taken before the manifest changed is not stored for the content that was read."""
     records = [{**record, "filename": Path(record["filename"]).name, "sha256": None} for record in make_dataset(COUNT)]
     manifest = Manifest(tmp_path, "lines", records)
     manifest.write(relabel(records))
@@ -206,7 +206,7 @@ def test_a_manifest_changed_before_it_is_walked_is_not_known_by_its_earlier_dige
 def test_tasks_do_not_grow_with_the_records(
     tmp_path: Path, make_dataset: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is sent to a worker process is a place to read from and the keys, whatever the records hold."""
+    """A worker process gets positions and keys, however large the records are."""
     import pickle
 
     records = [{**record, "extra": "x" * 100_000} for record in make_dataset(COUNT)]

@@ -1,4 +1,4 @@
-"""Builds with `compression: gzip`: the records of plain shards, as one gzip file a shard."""
+"""Builds with `compression: gzip`: each shard is one gzip file with the records of the uncompressed shard."""
 
 import gzip
 import json
@@ -35,13 +35,13 @@ COUNT = 40
 
 
 def raw_records(tf, directory: Path, compression: str) -> list[bytes]:
-    """All records, as TensorFlow reads them."""
+    """Read all records with TensorFlow."""
     paths = [str(path) for path in find_shards(directory)]
     return list(tf.data.TFRecordDataset(paths, compression_type=compression).as_numpy_iterator())
 
 
 def with_large_images(dataset: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same, every third image being too large for deflate's window."""
+    """Return the records with every third image larger than the deflate window."""
     for number, record in enumerate(dataset):
         if number % 3 == 0 and record["filename"].endswith("jpeg"):
             Path(record["filename"]).write_bytes(encode_noise(number, 400, 300))
@@ -49,7 +49,7 @@ def with_large_images(dataset: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def inflated(content: dict[str, bytes]) -> dict[str, bytes]:
-    """The shards of an output, inflated by Python."""
+    """Inflate the shards of an output with Python."""
     return {name: gzip.decompress(data) for name, data in content.items() if "-of-" in name}
 
 
@@ -64,14 +64,14 @@ def project(tmp_path: Path) -> Project:
 
 
 def draw_large(project: Project, name: str, number: int) -> None:
-    """Give a record an image that stands alone in its block."""
+    """Give a record an image that is stored in a block of its own."""
     project.image(name).write_bytes(encode_noise(number, 400, 300))
     project.pin(name)
 
 
 @pytest.fixture
 def deflated(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the bytes that are stored and deflated."""
+    """Count the bytes that are stored and deflated."""
     counted: Counter[str] = Counter()
 
     def counting(kind: str, make: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
@@ -87,11 +87,11 @@ def deflated(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 class TestRecords:
-    """The records are those of plain shards."""
+    """The records are those of uncompressed shards."""
 
     @pytest.mark.parametrize("store_images", [True, False])
     def test_tensorflow_reads_the_same(self, tf, tmp_path: Path, make_dataset: MakeDataset, store_images: bool) -> None:
-        """TensorFlow reads every record of compressed shards equal to the plain ones."""
+        """TensorFlow reads the same records from compressed and uncompressed shards."""
         dataset = with_large_images(make_dataset(30))
         for name in ("none", "gzip"):
             assert build(dataset, tmp_path / name, compression=name, store_images=store_images) == []
@@ -100,7 +100,7 @@ class TestRecords:
         assert raw_records(tf, tmp_path / "gzip", "GZIP") == plain
 
     def test_gzip_accepts_them(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Python's gzip gives the bytes of the plain shards, and the command finds nothing wrong."""
+        """Python's gzip gives the bytes of the uncompressed shards, and `gzip --test` accepts the files."""
         dataset = with_large_images(make_dataset(30))
         for name in ("none", "gzip"):
             build(dataset, tmp_path / name, compression=name)
@@ -111,7 +111,7 @@ class TestRecords:
             subprocess.run(["gzip", "-t"], input=content[name], check=True)
 
     def test_our_reader_reads_both(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """`read_features` gives the same records at the same offsets, told by nothing but the file."""
+        """`read_features` gives the same records at the same offsets, without being told about compression."""
         dataset = with_large_images(make_dataset(30))
         for name in ("none", "gzip"):
             build(dataset, tmp_path / name, compression=name)
@@ -122,7 +122,7 @@ class TestRecords:
             assert list(read_features(compressed)) == list(read_features(plain))
 
     def test_pytorchs_tfrecord_reads_them(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """The package `tfrecord`, which does not go beside TensorFlow, reads every record, small and large."""
+        """The package `tfrecord`, run without TensorFlow, reads every record, small and large."""
         if find_spec("tfrecord") is None:
             pytest.skip("needs tfrecord")
         build(with_large_images(make_dataset(30)), tmp_path / "out", num_shards=1, **GZIP)
@@ -138,7 +138,7 @@ class TestRecords:
         assert printed.strip() == str([40] * 22 + [400] * 8)
 
     def test_annotations_shrink(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Shards without images are less than a fifth of what they are uncompressed."""
+        """Shards without images have less than a fifth of their uncompressed size."""
         dataset = make_dataset(100)
         for name in ("none", "gzip"):
             build(dataset, tmp_path / name, compression=name, store_images=False, num_shards=1)
@@ -152,7 +152,7 @@ class TestRecords:
         assert inflated(read_all(tmp_path / "out")) == {"train-00000-of-00001": b""}
 
     def test_the_index_tells(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """The index names the option; sizes and checksums are of the files as they lie there."""
+        """The index states the option; sizes and checksums are those of the files on disk."""
         from google_crc32c import value
 
         build(make_dataset(12), tmp_path / "out", **GZIP)
@@ -206,13 +206,13 @@ class TestOneChange:
         assert project.build().built == ()
 
     def test_one_label(self, project: Project) -> None:
-        """Another label: one record is encoded, the others of its shard copied."""
+        """One changed label: one record is encoded, the others of its shard are copied."""
         project.records["7"]["class"]["label"] = 2
         assert self.assert_clean(project) == 1
         assert project.build().built == ()
 
     def test_one_more_and_one_less(self, project: Project) -> None:
-        """A record more, a record less: only the new one is encoded, though blocks end elsewhere now."""
+        """One record added and one removed: only the new one is encoded, although block borders move."""
         project.add("new")
         assert self.assert_clean(project) == 1
         project.remove("7")
@@ -225,18 +225,18 @@ class TestOneChange:
 
     @pytest.mark.parametrize("option", [{"seed": 3}, {"shuffle": False}])
     def test_another_order(self, project: Project, option: dict) -> None:
-        """Another order: all are copied, from any place of any block."""
+        """Another order: all records are copied, from anywhere in any block."""
         project.encode |= option
         assert self.assert_clean(project) == 0
 
     @pytest.mark.parametrize("num_shards", [1, 3, 9])
     def test_num_shards(self, project: Project, num_shards: int) -> None:
-        """Other shards of the same records: all are copied."""
+        """Another number of shards: all records are copied."""
         project.num_shards = num_shards
         assert self.assert_clean(project) == 0
 
     def test_compressing_and_back(self, project: Project) -> None:
-        """none, gzip, none: records are copied from either kind into the other, no image is read again."""
+        """none, gzip, none: records are copied between both kinds of shards, and no image is read again."""
         compressed = read_all(project.out)
         for image in (project.root / "images").iterdir():
             image.rename(image.with_suffix(".away"))
@@ -250,7 +250,7 @@ class TestOneChange:
         assert inflated(compressed) == {name: data for name, data in plain.items() if "-of-" in name}
 
     def test_large_images_are_never_deflated(self, project: Project, deflated: Counter[str]) -> None:
-        """What is copied is not compressed again, but for small records, which cost next to nothing."""
+        """Copied images are not compressed again; only small records are, which costs little."""
         project.encode |= {"seed": 1}
         report = project.build()
         assert report.copied_records == COUNT
@@ -258,31 +258,31 @@ class TestOneChange:
         assert deflated["deflate_block"] < 32 * 4096
 
     def test_another_zlib(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another zlib may deflate to other bytes: every shard is written anew, its records copied."""
+        """Another zlib may write other bytes: every shard is written again, with copied records."""
         monkeypatch.setattr("tfrec_stage.build.fingerprint.deflater", lambda: "another zlib")
         report = project.build()
         assert (len(report.built), report.copied_records) == (4, COUNT)
         assert project.build().built == ()
 
-    def test_a_plain_store_does_not_care_for_zlib(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Plain shards stay what they are with any zlib, and so do their fingerprints with this option."""
+    def test_uncompressed_shards_do_not_depend_on_zlib(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Uncompressed shards and their fingerprints are the same with any zlib."""
         project = Project.of(tmp_path, 8)
         project.build()
         monkeypatch.setattr("tfrec_stage.build.fingerprint.deflater", lambda: "another zlib")
         assert project.build().built == ()
 
     def test_records_have_one_key(self) -> None:
-        """A record's key knows nothing of compression, which changes shards, not records."""
+        """A record's key does not cover compression, which changes shards, not records."""
         plain, compressed = (fingerprint.options_digest(OutputOptions(EncodeOptions(**o))) for o in ({}, GZIP))
         assert plain == compressed
 
 
 class TestDamage:
-    """Accidents in the store cost time and nothing else."""
+    """Damage in the cache costs time and nothing else."""
 
     @pytest.mark.parametrize("place", [0, 5, 12, 200, 0.5, -3])
     def test_a_damaged_shard(self, project: Project, place: float) -> None:
-        """Damage that the next build finds: the shard is built anew."""
+        """A shard that is found to be damaged is built again."""
         name = min(project.names)
         path = project.stored_path(name)
         data = bytearray(path.read_bytes())
@@ -295,7 +295,7 @@ class TestDamage:
     @settings(max_examples=40, deadline=None)
     @given(place=st.integers(0, 10**6))
     def test_damage_that_only_copying_meets(self, tmp_path_factory: pytest.TempPathFactory, place: int) -> None:
-        """Damage behind an unchanged stamp is met where records are copied: those it hit are encoded anew."""
+        """Damage behind an unchanged signature is detected while copying: the damaged records are encoded again."""
         project = Project.of(tmp_path_factory.mktemp("p"), 12, encode=dict(GZIP), num_shards=1)
         draw_large(project, "3", 3)
         project.build()
@@ -307,7 +307,7 @@ class TestDamage:
 
 
 def flip_unseen(path: Path, place: int) -> None:
-    """Flip bits of a byte, in all places where the file is linked, and leave its time as it was."""
+    """Flip bits of one byte in every hard link of the file, and restore its mtime."""
     stamp = path.stat()
     path.chmod(0o644)
     with path.open("r+b") as file:
@@ -319,11 +319,11 @@ def flip_unseen(path: Path, place: int) -> None:
 
 
 class TestRefusals:
-    """Profiles whose readers take no compressed shards."""
+    """Profiles whose readers cannot read compressed shards."""
 
     @pytest.mark.parametrize("profile", ["tfds", "dali"])
     def test_from_python(self, tmp_path: Path, profile: str) -> None:
-        """The contradiction is told before anything is written."""
+        """The conflict is reported before anything is written."""
         expected = f"encode.compression: expected none with the profile {profile}, .* but got gzip"
         with pytest.raises(ConfigError, match=expected):
             build([{"filename": "a", "id": "1"}], tmp_path / "out", compression="gzip", profiles=[profile])
@@ -340,11 +340,11 @@ class TestRefusals:
         assert set(tmp_path.rglob("*")) == before
 
     @pytest.mark.parametrize("profile", [profile for profile in Profile if profile.name not in ("tfds", "dali")])
-    def test_others_are_taken(self, profile: Profile) -> None:
-        """The other profiles do not mind."""
+    def test_other_profiles_are_accepted(self, profile: Profile) -> None:
+        """The other profiles work with compression."""
         assert EncodeOptions(profiles=[profile], **GZIP).compression is Compression.gzip
 
     def test_an_unknown_compression(self, tmp_path: Path) -> None:
-        """What is neither none nor gzip is refused."""
+        """Values other than none and gzip are refused."""
         with pytest.raises(ConfigError, match="zstd"):
             build([{"filename": "a", "id": "1"}], tmp_path / "out", compression="zstd")

@@ -1,4 +1,4 @@
-"""Builds of which images fail: what may replace an earlier build, what is told, and what stays."""
+"""Builds with failing images: what may replace an earlier build, what is reported, and what is kept."""
 
 import json
 import os
@@ -25,17 +25,17 @@ MakeDataset = Callable[..., list[dict]]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project that was built once; its images are pinned by nothing, so that each build looks at them."""
+    """A project that was built once. It pins no image, so every build looks at the files."""
     project = Project.of(tmp_path / "project", 30, is_pinned=False)
     project.build()
     return project
 
 
 class TestImagesAreGone:
-    """The folder of the images is not there: a disk is not mounted, or `images_root` is another."""
+    """The folder of images is missing: a disk is not mounted, or `images_root` is wrong."""
 
     def test_the_good_build_stays(self, project: Project) -> None:
-        """Output and store are as before, and with the images back nothing is built."""
+        """Output and cache are unchanged, and once the images are back nothing has to be built."""
         output, stored = files(project.out), project.stored()
         images = project.root / "images"
         images.rename(project.root / "elsewhere")
@@ -54,8 +54,8 @@ class TestImagesAreGone:
         assert {name for name in project.stored() if not name.endswith(".images")} == stored
         assert not caught.value.failures_path.exists()
 
-    def test_what_is_known_of_the_images_stays(self, project: Project) -> None:
-        """Digests of files that are gone for the moment need not be made again when they are back."""
+    def test_image_hashes_are_kept(self, project: Project) -> None:
+        """Hashes of images that are missing for the moment need not be computed again later."""
         for name in project.records:
             os.utime(project.image(name), (1, 1))
         project.draw("3", 4711)
@@ -70,8 +70,8 @@ class TestImagesAreGone:
             project.build()
         assert known.read_bytes() == content
 
-    def test_pins_and_a_store_need_no_images(self, tmp_path: Path) -> None:
-        """Where each image is known by its sha256 the shards are linked, and nobody looks for the files."""
+    def test_pinned_images_in_the_cache_are_not_needed(self, tmp_path: Path) -> None:
+        """If every image is pinned, the shards are linked and no file is looked at."""
         project = Project.of(tmp_path / "project", 30)
         project.build()
         (project.root / "images").rename(project.root / "elsewhere")
@@ -83,7 +83,7 @@ class TestImagesAreGone:
         assert files(project.out) == before
 
     def test_all_failures_can_be_read(self, project: Project) -> None:
-        """They are in a file beside the output, in the manifest's order; the error has the first of each reason."""
+        """All are in a file beside the output, in the manifest's order; the error has the first of each reason."""
         for name in project.records:
             project.image(name).unlink()
         project.image("3").write_bytes(b"")
@@ -94,8 +94,8 @@ class TestImagesAreGone:
         assert caught.value.by_reason == {"image_missing": 29, "image_empty": 1}
         assert [example.partition(":")[0] for example in caught.value.examples["image_missing"]] == ["0", "1", "2"]
 
-    def test_create_refuses_too(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """Where `create` is given no limit, records are never replaced by none at all."""
+    def test_create_rejects_too(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """`create` without a limit never replaces records by none."""
         dataset = make_dataset(6)
         create(dataset, "train", tmp_path / "out", 2, 1)
         before = files(tmp_path / "out")
@@ -106,8 +106,8 @@ class TestImagesAreGone:
         assert files(tmp_path / "out") == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out", "out.failures.jsonl"]
 
-    def test_create_refuses_where_the_output_is_gone(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """DVC removes it before: the store does not forget its shards for that, and the next build takes them."""
+    def test_create_rejects_where_the_output_was_removed(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """After DVC removed the output, the cache keeps its shards and the next build links them."""
         dataset = make_dataset(6)
         create(dataset, "train", tmp_path / "out", 2, 1, store_dir=tmp_path / "store")
         content, stored = read_all(tmp_path / "out"), files(tmp_path / "store" / "v1" / "shards")
@@ -122,8 +122,8 @@ class TestImagesAreGone:
         assert read_all(tmp_path / "out") == content
         assert files(tmp_path / "store" / "v1" / "shards") == stored
 
-    def test_create_may_be_told_to(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """With `max_failures="100%"` they are."""
+    def test_create_with_a_limit_of_all(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """`max_failures="100%"` allows it."""
         dataset = make_dataset(6)
         create(dataset, "train", tmp_path / "out", 2, 1)
         for record in dataset:
@@ -136,7 +136,7 @@ class TestImagesAreGone:
     ("limit", "is_allowed"), [(2, False), ("3", True), ("29%", False), ("30%", True), (None, True)]
 )
 def test_create_takes_a_limit(tmp_path: Path, make_dataset: MakeDataset, limit: object, is_allowed: bool) -> None:
-    """More failures than that leave the earlier build where it is; no more replace it."""
+    """More failures than the limit keep the earlier build; as many as the limit replace it."""
     dataset = make_dataset(10)
     create(dataset, "train", tmp_path / "out", 2, 1)
     before = files(tmp_path / "out")
@@ -152,15 +152,15 @@ def test_create_takes_a_limit(tmp_path: Path, make_dataset: MakeDataset, limit: 
 
 
 @pytest.mark.parametrize("limit", [-1, "many", "-3%", "nan%", "", "101%", True, 1.5, [1]])
-def test_a_limit_that_is_none_is_refused(tmp_path: Path, limit: object) -> None:
-    """Before anything is written."""
+def test_an_invalid_limit_is_refused(tmp_path: Path, limit: object) -> None:
+    """An invalid limit is refused before anything is written."""
     with pytest.raises(ConfigError, match="max_failures: expected a number or a percentage"):
         create([{"filename": "a", "id": "a"}], "train", tmp_path / "out", 1, 1, max_failures=limit)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shards_of_a_refused_build_are_kept_for_the_next(tmp_path: Path) -> None:
-    """After the repair those images alone are encoded that failed, though the refused build is in no directory."""
+def test_shards_of_a_rejected_build_are_kept(tmp_path: Path) -> None:
+    """After the repair only the failed images are encoded, although the rejected build is in no directory."""
     project = Project.of(tmp_path / "project", 30)
     project.max_failures = "0"
     content = project.image("7").read_bytes()
@@ -176,8 +176,8 @@ def test_shards_of_a_refused_build_are_kept_for_the_next(tmp_path: Path) -> None
     assert not [name for name in project.stored() if "refused" in name]
 
 
-def test_a_refused_build_that_is_mended_by_the_manifest(project: Project) -> None:
-    """What the refused build made of new records is copied when the bad one is taken out of the manifest."""
+def test_a_rejected_build_that_is_repaired_in_the_manifest(project: Project) -> None:
+    """Records that the rejected build encoded are copied once the bad one is removed from the manifest."""
     project.max_failures = "0"
     for name in ("x", "y", "z"):
         project.add(name)
@@ -191,11 +191,11 @@ def test_a_refused_build_that_is_mended_by_the_manifest(project: Project) -> Non
 
 
 class TestRecordsThatAreInvalid:
-    """A record that makes no sense is a failure of its own, and of no other."""
+    """An invalid record fails only itself."""
 
     @pytest.mark.parametrize("engine", ["threads", "processes"])
-    def test_it_comes_back_as_it_was_given(self, tmp_path: Path, make_dataset: MakeDataset, engine: str) -> None:
-        """With its reason and the path of what is wrong; the others are built."""
+    def test_it_is_returned_as_given(self, tmp_path: Path, make_dataset: MakeDataset, engine: str) -> None:
+        """It is returned with its reason and the path of the problem; the others are built."""
         dataset = make_dataset(8)
         icon = object()
         dataset[2]["class"] = {"label": "cat"}
@@ -225,7 +225,7 @@ class TestRecordsThatAreInvalid:
     def test_an_extra_that_is_no_json(
         self, tmp_path: Path, make_dataset: MakeDataset, extra: dict, message: str
     ) -> None:
-        """What cannot be stored as JSON text fails its record, whether or not an earlier build had another value."""
+        """An `extra` that cannot be stored as JSON text fails its record, whatever an earlier build stored."""
         dataset = make_dataset(4)
         dataset[1]["extra"] = {"n": [1, None]} if "n" in extra else {"icon": None}
         create(dataset, "train", tmp_path / "out", 1, 1, store_dir=tmp_path / "store")
@@ -235,8 +235,8 @@ class TestRecordsThatAreInvalid:
         assert failed["extra"] is extra
         assert failed["error_msg"].startswith(message)
 
-    def test_it_is_found_again_in_the_store(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
-        """A build that has an invalid record is not taken for one in which it is repaired."""
+    def test_it_is_not_taken_for_the_repaired_record(self, tmp_path: Path, make_dataset: MakeDataset) -> None:
+        """A build with an invalid record is not taken for the one in which it is repaired."""
         dataset = make_dataset(4)
         dataset[1]["class"] = []
         assert len(create(dataset, "train", tmp_path / "out", 1, 1, store_dir=tmp_path / "store")) == 1
@@ -247,10 +247,10 @@ class TestRecordsThatAreInvalid:
 
 
 class TestLog:
-    """Failures on their way from tasks to the user."""
+    """The log of failures."""
 
     def test_they_come_in_the_order_of_the_manifest(self, tmp_path: Path) -> None:
-        """Whatever the order of tasks, and of records within them; what a message quotes is kept."""
+        """Whatever the order of tasks and of records in them; text quoted in messages is preserved."""
         source = RecordList({"filename": f"{number}.jpg", "id": number} for number in range(6))
         keys = KeyMaker(OutputOptions())
         planned = [keys.key(record).hex() for _, record in source.scan()]
@@ -270,7 +270,7 @@ class TestLog:
         assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
     def test_a_disk_that_takes_no_failures(self, tmp_path: Path) -> None:
-        """A file of failures that cannot be made or joined is one line, and the failures are not taken for none."""
+        """If failures cannot be written or joined, the build stops with a one-line error instead of losing them."""
         (tmp_path / "dir").mkdir()
         failure = Failure(0, "00", "image_missing", "x")
         with FailureWriter(tmp_path / "dir") as failures, pytest.raises(OutputError, match=r"cannot write .*dir: Is a"):
@@ -282,7 +282,7 @@ class TestLog:
         assert (tmp_path / "task").exists()
 
     def test_they_are_not_held_in_memory(self, tmp_path: Path) -> None:
-        """Ten thousand failures of 1,000 bytes are held in a small part of their size."""
+        """Ten thousand failures of 1,000 bytes take a small part of their size."""
         count, message = 10_000, "x" * 1000
         source = RecordList({"filename": "a.jpg", "id": number} for number in range(count))
         keys = KeyMaker(OutputOptions())
@@ -306,7 +306,7 @@ class TestLog:
 
 @pytest.mark.dvc
 def test_a_dvc_stage_leaves_no_directory(clone: Path) -> None:
-    """DVC removes outputs before it runs a stage: one that fails leaves none, and the run after the repair builds."""
+    """A DVC stage that is rejected leaves no output, and the run after the repair builds it."""
     manifest = clone / "data" / "manifests" / "val" / "manifest.jsonl"
     text = manifest.read_text()
     image = clone / "data" / "raw" / "images" / json.loads(text.splitlines()[0])["filename"]

@@ -1,4 +1,4 @@
-"""What decides a key, and what does not."""
+"""What keys and fingerprints cover, and what they do not."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -35,34 +35,34 @@ NOT_IN_KEYS = {"seed", "shuffle", "compression"}
 
 
 def names(group: type) -> list[str]:
-    """Options that have another value than the default."""
+    """Return options with values other than the default."""
     return [option.name for option in fields(group) if option.name != "format"]
 
 
 @pytest.mark.parametrize("name", names(EncodeOptions))
 def test_options_of_encode_decide_keys(name: str) -> None:
-    """Whatever changes a record is in its key, and nothing else is."""
+    """Keys cover every option that changes a record, and no other."""
     other = OutputOptions(encode=EncodeOptions(**{name: OTHER[name]}))
     assert (options_digest(other) == options_digest(OutputOptions())) is (name in NOT_IN_KEYS)
 
 
 @pytest.mark.parametrize("name", names(AnnotationPolicy))
 def test_options_of_annotations_decide_keys(name: str) -> None:
-    """The same, of what becomes of annotations out of bounds."""
+    """The same for the annotation policy."""
     policy = AnnotationPolicy(**{name: OTHER[name]})
     assert options_digest(OutputOptions(annotations=policy)) != options_digest(OutputOptions())
 
 
 @dataclass
 class LaterOptions(EncodeOptions):
-    """What a later version may have."""
+    """Options of a later version."""
 
     tint: int = 0
     """An option whose default changes no byte."""
 
 
 def test_a_new_option_rebuilds_nothing() -> None:
-    """An option that stands at its default is in no key: who takes up a version that has it rebuilds nothing."""
+    """An option at its default is in no key, so upgrading to a version that has it rebuilds nothing."""
     assert options_digest(OutputOptions(encode=LaterOptions())) == options_digest(OutputOptions())
     assert options_digest(OutputOptions(encode=LaterOptions(tint=1))) != options_digest(OutputOptions())
     assert options_digest(OutputOptions(encode=LaterOptions(jpeg_quality=90))) == options_digest(
@@ -71,19 +71,19 @@ def test_a_new_option_rebuilds_nothing() -> None:
 
 
 def test_another_format_rebuilds_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version of the bytes is in every key."""
+    """Every key covers the version of the bytes."""
     before = options_digest(OutputOptions())
     monkeypatch.setattr(fingerprint, "SHARD_FORMAT", fingerprint.SHARD_FORMAT + 1)
     assert options_digest(OutputOptions()) != before
 
 
-def test_the_format_is_told_once() -> None:
+def test_the_format_is_stated_once() -> None:
     """`index.json` has it as `format_version`, and not among the options."""
     assert "format" not in options_as_dict(OutputOptions())["encode"]
 
 
 def test_names_of_parts_decide_keys() -> None:
-    """Which classes have names of parts, and each of these; the order in which classes are listed does not."""
+    """Keys cover the keypoint names of each class, but not the order in which classes are listed."""
     output_options = OutputOptions()
     names: list[dict[int, tuple[str, ...]]] = [
         {},
@@ -98,7 +98,7 @@ def test_names_of_parts_decide_keys() -> None:
 
 
 def test_what_decides_a_fingerprint() -> None:
-    """The keys in their order, what encoded pixels and what compressed; 64 hexadecimal digits."""
+    """The keys in their order, the pixel codec and the compressor; 64 hexadecimal digits."""
     first, second = b"a" * KEY_SIZE, b"b" * KEY_SIZE
     made = [
         shard_fingerprint(first + second),
@@ -119,7 +119,7 @@ def test_what_decides_a_fingerprint() -> None:
     [("3.1.2", "pillow 13, libjpeg-turbo 3.1.2"), (None, "pillow 13, libjpeg 9.6")],
 )
 def test_what_encodes_pixels(monkeypatch: pytest.MonkeyPatch, turbo: str | None, expected: str) -> None:
-    """Pillow and the library that it was built with, each with its version: all decide the bytes of a JPEG."""
+    """Pillow and the libjpeg it was built with, each with its version: all decide the bytes of a JPEG."""
     monkeypatch.setattr("PIL.features.check_feature", lambda name: turbo is not None and name == "libjpeg_turbo")
     monkeypatch.setattr("PIL.features.version_feature", {"libjpeg_turbo": turbo}.get)
     monkeypatch.setattr("PIL.features.version_codec", {"jpg": "9.6"}.get)

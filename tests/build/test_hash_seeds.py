@@ -1,4 +1,4 @@
-"""The same records give the same bytes in every process, whatever the seed of its hashes (PYTHONHASHSEED)."""
+"""The same records give the same bytes in every process, whatever its hash seed (PYTHONHASHSEED)."""
 
 import pickle
 import subprocess
@@ -47,7 +47,7 @@ extras = st.recursive(
 )
 @given(st.lists(extras, min_size=12, max_size=12))
 def test_bytes_do_not_depend_on_the_seed_of_hashes(tmp_path: Path, drawn: list[Any]) -> None:
-    """Shards, what lies beside them and what is told of failures are the same, sets in `extra` included."""
+    """Shards, metadata files and failures are the same, including sets in `extra`."""
     (tmp_path / "a.jpg").write_bytes(encode_noise(1))
     always = [
         {"tags": {"pear", "apple", "fig", "plum"}},

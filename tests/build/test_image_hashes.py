@@ -1,6 +1,7 @@
-"""Digests of images that no manifest pins, and the notes that spare reading them again."""
+"""Hashes of images that no manifest pins, and the cache that saves reading them again."""
 
 import os
+from array import array
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +12,15 @@ from msgspec.structs import replace
 
 from tests.disk import names
 from tfrec_stage.build import image_hashes
-from tfrec_stage.build.fingerprint import KeyMaker, split_keys
-from tfrec_stage.build.image_hashes import UNCERTAIN_NS, HashTask, hash_images, hash_tasks
+from tfrec_stage.build.fingerprint import KEY_SIZE, KeyMaker, key_with_image, split_keys
+from tfrec_stage.build.image_hashes import (
+    UNCERTAIN_NS,
+    HashedImages,
+    HashTask,
+    add_image_hashes,
+    hash_images,
+    hash_tasks,
+)
 from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.plan import read_manifest_index
 from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature, read_image_hashes, write_image_hashes
@@ -20,24 +28,25 @@ from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.record_list import RecordList
 
 NOW_NS = 1_700_000_000_000_000_000
+KEYS = [bytes([number]) * KEY_SIZE for number in range(4)]
 OLD_NS = NOW_NS - UNCERTAIN_NS - 1
 
 
-def tasks_of(folder: Path, *filenames: str, notes: Mapping[str, ImageHash] | None = None) -> list[HashTask]:
+def tasks_of(folder: Path, *filenames: str, known: Mapping[str, ImageHash] | None = None) -> list[HashTask]:
     source = RecordList({"filename": name, "id": name} for name in filenames)
     output_options = OutputOptions()
     return list(
-        hash_tasks(source, read_manifest_index(source, output_options), KeyMaker(output_options), folder, notes or {})
+        hash_tasks(source, read_manifest_index(source, output_options), KeyMaker(output_options), folder, known or {})
     )
 
 
-def digested(folder: Path, *filenames: str, notes: Mapping[str, ImageHash] | None = None) -> list[ImageHash | None]:
-    return [note for task in tasks_of(folder, *filenames, notes=notes) for note in hash_images(task).hashes]
+def hashes_of(folder: Path, *filenames: str, known: Mapping[str, ImageHash] | None = None) -> list[ImageHash | None]:
+    return [image_hash for task in tasks_of(folder, *filenames, known=known) for image_hash in hash_images(task).hashes]
 
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that has not changed for just long enough."""
+    """A file that has been unchanged for just long enough."""
     monkeypatch.setattr(image_hashes, "time", SimpleNamespace(time_ns=lambda: NOW_NS))
     (tmp_path / "a").write_bytes(b"x")
     os.utime(tmp_path / "a", ns=(OLD_NS, OLD_NS))
@@ -45,30 +54,30 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_is_read_once(image: Path) -> None:
-    """A note of the same stamp is believed; one of another size, time, inode or ctime, or without a stamp, is not."""
-    (note,) = digested(image.parent, "a")
-    stamp = ImageSignature.of(image)
-    assert note == ImageHash("a", stamp, sha256(b"x").digest())
-    known = ImageHash("a", stamp, b"known".ljust(32))
-    assert digested(image.parent, "a", notes={"a": known}) == [known]
-    changes = {"size_bytes": 2, "mtime_ns": OLD_NS - 1, "inode": 0, "ctime_ns": stamp.ctime_ns - 1}
+    """A cached hash is used if size, mtime, inode and ctime are the same, and ignored if any differs or is unknown."""
+    (image_hash,) = hashes_of(image.parent, "a")
+    signature = ImageSignature.of(image)
+    assert image_hash == ImageHash("a", signature, sha256(b"x").digest())
+    known = ImageHash("a", signature, b"known".ljust(32))
+    assert hashes_of(image.parent, "a", known={"a": known}) == [known]
+    changes = {"size_bytes": 2, "mtime_ns": OLD_NS - 1, "inode": 0, "ctime_ns": signature.ctime_ns - 1}
     assert changes.keys() == {*ImageSignature.__struct_fields__}
-    for other in (None, *(replace(stamp, **{name: value}) for name, value in changes.items())):
-        assert digested(image.parent, "a", notes={"a": ImageHash("a", other, known.digest)}) == [note]
-    assert digested(image.parent, "a", notes={"b": known}) == [note]
+    for other in (None, *(replace(signature, **{name: value}) for name, value in changes.items())):
+        assert hashes_of(image.parent, "a", known={"a": ImageHash("a", other, known.digest)}) == [image_hash]
+    assert hashes_of(image.parent, "a", known={"b": known}) == [image_hash]
 
 
-@pytest.mark.parametrize(("age_ns", "is_settled"), [(UNCERTAIN_NS + 1, True), (UNCERTAIN_NS, False), (-1, False)])
-def test_only_what_has_settled_is_noted(image: Path, age_ns: int, is_settled: bool) -> None:
-    """A file that had just changed may change again within its clock's grain."""
+@pytest.mark.parametrize(("age_ns", "is_certain"), [(UNCERTAIN_NS + 1, True), (UNCERTAIN_NS, False), (-1, False)])
+def test_recently_changed_files_are_not_cached(image: Path, age_ns: int, is_certain: bool) -> None:
+    """The hash of a file that has just changed is used, but not cached."""
     os.utime(image, ns=(NOW_NS - age_ns, NOW_NS - age_ns))
-    (note,) = digested(image.parent, "a")
-    assert note is not None
-    assert (note.signature is not None, note.digest) == (is_settled, sha256(b"x").digest())
+    (image_hash,) = hashes_of(image.parent, "a")
+    assert image_hash is not None
+    assert (image_hash.signature is not None, image_hash.digest) == (is_certain, sha256(b"x").digest())
 
 
 def test_a_file_that_changes_while_it_is_read(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known of it then: a note would tie the digest of one content to the stamp of another."""
+    """It gets no hash, which would belong to one content and the signature to another."""
 
     def read_and_change(path: str) -> bytes:
         data = Path(path).read_bytes()
@@ -76,7 +85,7 @@ def test_a_file_that_changes_while_it_is_read(image: Path, monkeypatch: pytest.M
         return data
 
     monkeypatch.setattr(image_hashes, "read_image_file", read_and_change)
-    assert digested(image.parent, "a") == [None]
+    assert hashes_of(image.parent, "a") == [None]
 
 
 @pytest.mark.parametrize(
@@ -88,13 +97,13 @@ def test_a_file_that_changes_while_it_is_read(image: Path, monkeypatch: pytest.M
     ],
 )
 def test_what_cannot_be_read(image: Path, make: Callable[[Path], None]) -> None:
-    """It is not known; the others are."""
+    """An unreadable image gets no hash; the others do."""
     make(image.parent / "b")
-    assert [note is not None for note in digested(image.parent, "b", "a", "c\0d")] == [False, True, False]
+    assert [image_hash is not None for image_hash in hashes_of(image.parent, "b", "a", "c\0d")] == [False, True, False]
 
 
-def test_tasks_are_chunks_of_what_is_not_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each has the numbers, positions and keys of its records; the last may be smaller."""
+def test_tasks_have_the_unpinned_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task has the numbers, positions and keys of its records; the last may be smaller."""
     monkeypatch.setattr(image_hashes, "IMAGES_PER_TASK", 2)
     pinned = {"sha256": "0" * 64}
     source = RecordList({"filename": "a", "id": number, **(pinned if number % 3 == 0 else {})} for number in range(8))
@@ -108,18 +117,37 @@ def test_tasks_are_chunks_of_what_is_not_pinned(tmp_path: Path, monkeypatch: pyt
 
 
 def test_another_record_than_planned(image: Path) -> None:
-    """No image is digested for a record that is not there any more."""
+    """No image is hashed for a record that has changed in the manifest."""
     (task,) = tasks_of(image.parent, "a")
     with pytest.raises(ManifestError, match="changed while it was read"):
         hash_images(task._replace(source=RecordList([{"filename": "b", "id": "a"}])))
 
 
-def test_notes_come_back(tmp_path: Path) -> None:
-    """Those of files that had settled; no file of others is left beside."""
-    notes = [ImageHash(name, ImageSignature(number, 2, 3), b"x" * 32) for number, name in enumerate("éb")]
-    write_image_hashes(tmp_path / "notes", [*notes, ImageHash("c", None, b"y" * 32)])
-    assert read_image_hashes(tmp_path / "notes") == dict(zip("éb", notes, strict=True))
-    assert names(tmp_path) == ["notes"]
+def test_hashes_are_read_back(tmp_path: Path) -> None:
+    """Hashes that may be cached are read back as written; no temporary file is left."""
+    hashes = [ImageHash(name, ImageSignature(number, 2, 3), b"x" * 32) for number, name in enumerate("éb")]
+    write_image_hashes(tmp_path / "hashes", [*hashes, ImageHash("c", None, b"y" * 32)])
+    assert read_image_hashes(tmp_path / "hashes") == dict(zip("éb", hashes, strict=True))
+    assert names(tmp_path) == ["hashes"]
     assert read_image_hashes(tmp_path / "absent") == {}
-    (tmp_path / "notes").write_bytes(b"\xff")
-    assert read_image_hashes(tmp_path / "notes") == {}
+    (tmp_path / "hashes").write_bytes(b"\xff")
+    assert read_image_hashes(tmp_path / "hashes") == {}
+
+
+def test_keys_cover_the_images_that_were_hashed() -> None:
+    """A record without a hash, because its image is pinned or cannot be read, keeps its key."""
+    keys = bytearray(b"".join(KEYS))
+    hashed = [
+        HashedImages(array("Q", [1, 2]), [ImageHash("a", None, b"x" * 32), None]),
+        HashedImages(array("Q", [3]), [ImageHash("a", None, b"y" * 32)]),
+    ]
+    completed = add_image_hashes(keys, hashed)
+    expected = [KEYS[0], key_with_image(KEYS[1], b"x" * 32), KEYS[2], key_with_image(KEYS[3], b"y" * 32)]
+    assert list(split_keys(bytes(completed))) == expected
+    assert bytes(keys) == b"".join(KEYS)
+
+
+def test_without_images_to_hash_no_key_is_copied() -> None:
+    """The keys of millions of records are held in memory once."""
+    keys = bytearray(KEYS[0])
+    assert add_image_hashes(keys, []) is keys

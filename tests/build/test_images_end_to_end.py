@@ -1,6 +1,6 @@
-"""Every kind of image file that people really have, through `create()`: what is in the shard, or why it is not.
+"""Every kind of image file that people have, through `create()`: what the shard holds, or why it fails.
 
-Nearly all images here are of one colour, so that what TensorFlow shows can be told without a decoder of our own.
+Nearly all images here have one colour, so that what TensorFlow decodes can be checked without another decoder.
 """
 
 import io
@@ -31,20 +31,20 @@ NOISE = encode_noise(1, 320, 240)  # of many bytes, for damage
 
 
 def save(mode: str = "RGB", image_format: str = "JPEG", **options: Any) -> bytes:
-    """An image file of one colour."""
+    """Save an image file of one colour."""
     buffer = io.BytesIO()
     Image.new("RGB", SIZE, COLOUR).convert(mode).save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
 def animate(image_format: str, mode: str = "RGB") -> bytes:
-    """Three frames, of which the first has the colour."""
+    """Return three frames, of which the first has the colour."""
     others = [Image.new("RGB", SIZE, other).convert(mode) for other in ("navy", "white")]
     return save(mode, image_format, save_all=True, append_images=others)
 
 
 def save_clear(image_format: str, **options: Any) -> bytes:
-    """An image that is transparent all over."""
+    """Save an image that is fully transparent."""
     buffer = io.BytesIO()
     Image.new("RGBA", SIZE, (*COLOUR, 0)).save(buffer, image_format, **options)
     return buffer.getvalue()
@@ -60,7 +60,7 @@ def png(
     side: int = 8,
     interlace: int = 0,
 ) -> bytes:
-    """A square PNG whose samples are all the same, with the data of 8 x 8 pixels at most."""
+    """Return a square PNG whose samples are all equal, with data for at most 8 x 8 pixels."""
     line = int(format(sample, f"0{depth}b") * channels * 8, 2).to_bytes(depth * channels, "big")
     rows = (b"\0" + line[: max(1, depth * channels * side // 8)]) * min(side, 8)
     header = struct.pack(">IIBBBBB", side, side, depth, color_type, 0, 0, interlace)
@@ -76,13 +76,13 @@ def palette(*colours: tuple[int, int, int]) -> bytes:
 
 
 def patch(data: bytes, marker: bytes, at: int, new: bytes) -> bytes:
-    """A file with other bytes, so many behind the first occurrence of a marker."""
+    """Replace bytes of a file at an offset behind the first occurrence of a marker."""
     start = data.index(marker) + at
     return data[:start] + new + data[start + len(new) :]
 
 
 def flip_bits(data: bytes) -> bytes:
-    """One bit of every fiftieth byte of the second half."""
+    """Flip one bit of every fiftieth byte of the second half."""
     flipped = bytearray(data)
     for at in range(len(data) // 2, len(data) - 2, 50):
         flipped[at] ^= 1 << at % 8
@@ -91,7 +91,7 @@ def flip_bits(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of file."""
+    """One kind of file, and what should become of it."""
 
     name: str
     """Its name, which may lie."""
@@ -191,7 +191,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Built:
-    """What became of all rows, built at once."""
+    """What became of all rows in one build."""
 
     root: Path
     failed: dict[str, dict[str, Any]]
@@ -201,7 +201,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tf, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """One dataset of all rows, a folder each; four threads."""
+    """One dataset of all rows, a folder for each; four threads."""
     root = tmp_path_factory.mktemp("images")
     for kind, row in ROWS.items():
         (root / kind).mkdir()
@@ -214,7 +214,7 @@ def built(tf, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def read_examples(tf, directory: Path) -> dict[str, dict[str, list]]:
-    """Every record by its id, parsed by TensorFlow."""
+    """Read every record by its id, parsed by TensorFlow."""
     examples = {}
     for raw in tf.data.TFRecordDataset(sorted(map(str, directory.glob("*-of-*")))).as_numpy_iterator():
         features = tf.train.Example.FromString(raw).features.feature
@@ -225,7 +225,7 @@ def read_examples(tf, directory: Path) -> dict[str, dict[str, list]]:
 
 @pytest.mark.parametrize("kind", [kind for kind, row in ROWS.items() if row.outcome not in REASONS])
 def test_what_goes_in_shows_its_colour(tf, built: Built, kind: str) -> None:
-    """The shard has the same bytes, or a new JPEG; TensorFlow shows the stated size, and the colour that was meant."""
+    """The shard has the same bytes or a new JPEG; TensorFlow decodes it to the stated size and the right colour."""
     row, example = ROWS[kind], built.examples[kind]
     (data,) = example["image/encoded"]
     content = (built.root / kind / row.name).read_bytes()
@@ -239,7 +239,7 @@ def test_what_goes_in_shows_its_colour(tf, built: Built, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, row in ROWS.items() if row.outcome in REASONS])
 def test_what_cannot_go_in_comes_back_with_its_reason(built: Built, kind: str) -> None:
-    """The record comes back as it was given, with a stable reason and a message; no shard has it."""
+    """The record is returned as given, with a stable reason and a message; no shard has it."""
     row, failure = ROWS[kind], built.failed[kind]
     assert failure == {
         "filename": f"{kind}/{row.name}",
@@ -252,7 +252,7 @@ def test_what_cannot_go_in_comes_back_with_its_reason(built: Built, kind: str) -
 
 
 def test_every_file_is_accounted_for(built: Built) -> None:
-    """Each is in a shard or has failed, and the statistics say how many of each."""
+    """Every file is in a shard or has failed, and the statistics count both."""
     assert built.failed.keys() | built.examples.keys() == ROWS.keys()
     by_reason = dict.fromkeys(sorted(REASONS), 0)
     for failure in built.failed.values():
@@ -266,7 +266,7 @@ def test_every_file_is_accounted_for(built: Built) -> None:
 
 
 def test_what_was_done_is_counted(built: Built) -> None:
-    """Animations and pages, dropped bytes, transparency and new encodings are counted by what was done."""
+    """Dropped frames, dropped bytes, flattened transparency and re-encoding are counted."""
     anew = sum(row.outcome == ANEW for row in ROWS.values())
     assert built.statistics["notes"] == {
         "alpha_flattened": 7,
@@ -277,7 +277,7 @@ def test_what_was_done_is_counted(built: Built) -> None:
 
 
 def test_failures_are_a_manifest_whatever_their_names(built: Built) -> None:
-    """failures.jsonl has every failure in the order of the dataset; a name that is not UTF-8 is escaped in it."""
+    """failures.jsonl has every failure in the order of the dataset; names that are not UTF-8 are escaped."""
     records = [record for _, record in open_manifest(built.root / "out" / "failures.jsonl").scan()]
     assert [record.id for record in records] == [kind for kind, row in ROWS.items() if row.outcome in REASONS]
     assert [record.reason for record in records] == [row.outcome for row in ROWS.values() if row.outcome in REASONS]
@@ -285,13 +285,13 @@ def test_failures_are_a_manifest_whatever_their_names(built: Built) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_stored_as_its_bytes(built: Built) -> None:
-    """Readers that load the file find it: `image/filename` has the bytes of the name."""
+    """`image/filename` has the bytes of the name, so that readers find the file."""
     assert built.examples["name not utf-8"]["image/filename"] == [b"name not utf-8/caf\xe9.jpg"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    """No permission: a failure, not an end of the build."""
+    """A file without read permission is a failure; the build goes on."""
     path = tmp_path / "a.jpg"
     path.write_bytes(save())
     path.chmod(0)
@@ -309,7 +309,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_no_record_can_hold(tmp_path: Path, record: dict[str, Any], path: str) -> None:
-    """A text that is not UTF-8, or a number that is none, fails its own record, and failures.jsonl can be read."""
+    """Text that is not UTF-8 or a number that is not finite fails only its record; failures.jsonl stays readable."""
     (tmp_path / "a.jpg").write_bytes(save())
     dataset = [{"filename": "a.jpg", "id": "a", **record}, {"filename": "a.jpg", "id": "b"}]
     (failure,) = create(dataset, "train", tmp_path / "out", 1, 1, images_root=tmp_path)
@@ -336,19 +336,19 @@ STORE: Final = {
 
 
 class TestOrientation:
-    """EXIF orientation 1 to 8: whatever is stored, the box is around what it was drawn around."""
+    """EXIF orientations 1 to 8: boxes surround in the stored image what they surrounded in the original."""
 
     @pytest.mark.parametrize("suffix", ["jpg", "png"])
     @pytest.mark.parametrize("value", STORE)
     def test_boxes_are_on_the_upright_image(self, tf, tmp_path: Path, value: int, suffix: str) -> None:
-        """By default annotations are taken to be made on what a viewer shows."""
+        """By default annotations refer to the image as a viewer shows it."""
         turn = STORE[value]
         save_turned(tmp_path / f"a.{suffix}", drawing() if turn is None else drawing().transpose(turn), value)
         assert_box_holds(tf, tmp_path, {"filename": f"a.{suffix}"})
 
     @pytest.mark.parametrize("value", [5, 6, 7, 8])
     def test_boxes_are_on_the_stored_frame_that_the_record_names(self, tf, tmp_path: Path, value: int) -> None:
-        """Where width and height can only be those of the stored frame, that one stays."""
+        """If the stated width and height can only be those of the stored frame, that frame is kept."""
         save_turned(tmp_path / "a.jpg", drawing(), value)
         assert_box_holds(tf, tmp_path, {"filename": "a.jpg", "width": UPRIGHT[0], "height": UPRIGHT[1]})
 
@@ -367,7 +367,7 @@ def save_turned(path: Path, image: Image.Image, orientation: int) -> None:
 
 
 def assert_box_holds(tf, root: Path, record: dict[str, Any]) -> None:
-    """Build the record with the box and a part in its middle; both are on the colour, and the rest is white."""
+    """Build the record with the box and a keypoint in its centre; both are on the colour, and the rest is white."""
     (left, top, right, bottom), (width, height) = BOX, UPRIGHT
     boxes = {"xmin": [left / width], "xmax": [right / width], "ymin": [top / height], "ymax": [bottom / height]}
     parts = {"x": [(left + right) / 2 / width], "y": [(top + bottom) / 2 / height], "v": [2]}

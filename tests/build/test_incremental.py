@@ -1,4 +1,4 @@
-"""Only what changed is built, and the result is that of a clean build, byte for byte."""
+"""Only what changed is built, and the result equals a clean build, byte for byte."""
 
 import json
 import multiprocessing
@@ -34,7 +34,7 @@ ALL = {f"train-{number:05d}-of-00004" for number in range(4)}
 
 @pytest.fixture(params=[True, False], ids=["pinned", "unpinned"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    """Forty images in four shards, built once; their files have not changed for years."""
+    """Forty images in four shards, built once; the files have been unchanged for years."""
     made = Project.of(tmp_path / "project", COUNT, is_pinned=request.param)
     made.build()
     settle(made)
@@ -43,7 +43,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def pinned(tmp_path: Path) -> Project:
-    """The same, always pinned."""
+    """The same project with a manifest that pins its images."""
     made = Project.of(tmp_path / "project", COUNT)
     made.build()
     return made
@@ -51,7 +51,7 @@ def pinned(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """Counts images read, by what for: `encoder` and `image_hashes`."""
+    """Count the images that are read, by the module that reads them."""
     counted: Counter[str] = Counter()
 
     def counting(module: str, read: Callable[[object], bytes]) -> Callable[[object], bytes]:
@@ -68,7 +68,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
 
 def settle(project: Project) -> None:
-    """Make all images old enough to be noted."""
+    """Make all images old enough for their hashes to be cached."""
     for image in (project.root / "images").iterdir():
         os.utime(image, (LONG_AGO_S, LONG_AGO_S))
 
@@ -83,10 +83,10 @@ class Rebuilt:
 
 
 def rebuild(project: Project) -> Rebuilt:
-    """Build again and check what holds of every build.
+    """Build again and check what holds for every build.
 
-    The result is that of a clean build; encoded are those shards that were not there before; every shard is one file
-    with that of the store, and the inode of one that was there before has not changed.
+    The result equals a clean build. Only shards that did not exist before are encoded. Every shard is the
+    same inode as in the cache, and unchanged shards keep their inode.
     """
     before = files(project.store / "v1" / "shards") if (project.store / "v1").exists() else {}
     report = project.build()
@@ -105,26 +105,26 @@ def rebuild(project: Project) -> Rebuilt:
 
 
 class TestOneChange:
-    """What one change costs."""
+    """The cost of one change."""
 
     def test_nothing(self, project: Project) -> None:
         """Nothing changed: every shard is linked."""
         assert rebuild(project).report.built == ()
 
     def test_content_under_the_same_name(self, project: Project) -> None:
-        """Another image under the same name: one shard is written, one image encoded, the others copied."""
+        """Another image under the same name: one shard is written, one image encoded, the others are copied."""
         project.draw("7", 4711)
         rebuilt = rebuild(project)
         assert (len(rebuilt.report.built), rebuilt.encoded) == (1, 1)
 
     def test_one_label(self, project: Project) -> None:
-        """Another label: one shard, one image."""
+        """One changed label: one shard, one image."""
         project.records["7"]["class"]["label"] = 2
         rebuilt = rebuild(project)
         assert (len(rebuilt.report.built), rebuilt.encoded) == (1, 1)
 
     def test_another_file_name(self, project: Project) -> None:
-        """An image under another file name, which stands in its Example: one shard, one image."""
+        """The same image under another file name, which is stored: one shard, one image."""
         old = project.image("7")
         project.records["7"]["filename"] = "renamed.jpeg"
         old.rename(project.image("7"))
@@ -132,21 +132,21 @@ class TestOneChange:
         assert (len(rebuilt.report.built), rebuilt.encoded) == (1, 1)
 
     def test_another_id(self, project: Project) -> None:
-        """A record under another id may move: the shards it leaves and comes to, one image."""
+        """A record under another id may move: both shards are written, one image is encoded."""
         project.records["renamed"] = project.records.pop("7") | {"id": "renamed"}
         rebuilt = rebuild(project)
         assert 1 <= len(rebuilt.report.built) < 4
         assert rebuilt.encoded == 1
 
     def test_one_more(self, project: Project) -> None:
-        """A new image: itself is encoded, and nothing else."""
+        """One added image: only it is encoded."""
         project.add("new")
         rebuilt = rebuild(project)
         assert 1 <= len(rebuilt.report.built) < 4
         assert rebuilt.encoded == 1
 
     def test_with_room_in_the_shards(self, tmp_path: Path) -> None:
-        """Where shards have room, an image more or less is a matter of its own shard alone."""
+        """If shards have room, adding or removing an image changes only its own shard."""
         project = Project.of(tmp_path, 400, num_shards=2)
         project.build()
         project.add("new")
@@ -157,7 +157,7 @@ class TestOneChange:
         assert (len(rebuilt.report.built), rebuilt.encoded) == (1, 0)
 
     def test_one_less(self, project: Project) -> None:
-        """A removed image: nothing is encoded, though others move up."""
+        """One removed image: nothing is encoded, although other records move."""
         project.remove("7")
         rebuilt = rebuild(project)
         assert rebuilt.report.built
@@ -165,14 +165,14 @@ class TestOneChange:
 
     @pytest.mark.parametrize("edit", ["add", "remove"])
     def test_without_shuffling(self, project: Project, edit: str) -> None:
-        """In the manifest's order every border moves: all is copied but a new image."""
+        """In the manifest's order every border moves: everything is copied except a new image."""
         project.encode = {"shuffle": False}
         assert rebuild(project).encoded == 0
         (project.add if edit == "add" else project.remove)("7" if edit == "remove" else "new")
         assert rebuild(project).encoded == (edit == "add")
 
     def test_there_and_back(self, project: Project) -> None:
-        """A change that is taken back is a change again: the store keeps the newest build alone."""
+        """Undoing a change is another change: the cache keeps only the latest build."""
         label = project.records["7"]["class"]["label"]
         project.records["7"]["class"]["label"] = 2
         rebuild(project)
@@ -181,11 +181,11 @@ class TestOneChange:
 
 
 class TestOptions:
-    """What another option costs."""
+    """The cost of a changed option."""
 
     @pytest.mark.parametrize("num_shards", [1, 2, 3, 5, 8, 50])
     def test_num_shards(self, project: Project, num_shards: int) -> None:
-        """Other shards are made of the same records: none is encoded again."""
+        """Another number of shards: other shards, but no record is encoded again."""
         project.num_shards = num_shards
         rebuilt = rebuild(project)
         assert (len(project.names), rebuilt.encoded) == (num_shards, 0)
@@ -198,13 +198,13 @@ class TestOptions:
 
     @pytest.mark.parametrize("option", [{"jpeg_quality": 50}, {"od_api_keys": True}, {"store_images": False}])
     def test_what_decides_every_record(self, project: Project, option: dict) -> None:
-        """Options that decide the bytes of records: all is encoded again."""
+        """Options that change the bytes of records: everything is encoded again."""
         project.encode = option
         rebuilt = rebuild(project)
         assert (set(rebuilt.report.built), rebuilt.encoded) == (ALL, COUNT)
 
     def test_names_of_parts(self, project: Project) -> None:
-        """Names of keypoints that records have decide every record; unchanged, they cost nothing."""
+        """Keypoint names that records store change every record; unchanged names cost nothing."""
         project.encode = {"profiles": [Profile.od_api]}
         project.labels = (Label(1, "person", keypoints=("nose",)),)
         rebuild(project)
@@ -214,7 +214,7 @@ class TestOptions:
         assert (set(rebuilt.report.built), rebuilt.encoded) == (ALL, COUNT)
 
     def test_other_versions_of_pillow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another Pillow encodes again those shards in which pixels were encoded anew, and no other."""
+        """Another Pillow rewrites the shards with re-encoded images, and no others."""
         project = Project.of(tmp_path, COUNT)
         project.add("drawing", "PNG")
         project.build()
@@ -235,7 +235,7 @@ class TestImages:
     """Which images are read."""
 
     def test_unchanged_pinned_images_are_not_read(self, pinned: Project, reads: Counter[str]) -> None:
-        """One image of a pinned manifest changes and all others are gone: it alone is read."""
+        """One image of a pinned manifest changes and all others are missing: only that one is read."""
         pinned.draw("7", 4711)
         expected = pinned.build_clean()
         reads.clear()
@@ -246,30 +246,28 @@ class TestImages:
         assert read_all(pinned.out) == expected
 
     def test_an_unchanged_pinned_manifest_reads_no_image(self, pinned: Project, reads: Counter[str]) -> None:
-        """Nothing changed and no image is there: nothing is missed."""
+        """Nothing changed and no image exists: nothing is missed."""
         expected = read_all(pinned.out)
         shutil.rmtree(pinned.root / "images")
         assert pinned.build().built == ()
         assert (reads, read_all(pinned.out)) == ({}, expected)
 
-    def test_an_unchanged_pinned_manifest_is_not_walked_through(
-        self, pinned: Project, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Its digest tells that all shards are those of the newest build: no record is looked at, no image digested."""
+    def test_an_unchanged_pinned_manifest_is_not_read(self, pinned: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its digest shows that all shards are those of the latest build: no record is read, no image hashed."""
         assert json.loads((pinned.out / "classes.json").read_text())[0]["name"] == "1"  # learnt, for no label names it
         monkeypatch.setattr(JsonLines, "scan", lambda *_: pytest.fail("a walk"))
         assert pinned.build().built == ()
         assert read_all(pinned.out)["classes.json"]
 
     def test_touched_pinned_images_are_not_read(self, pinned: Project, reads: Counter[str]) -> None:
-        """Newer times tell a pinned manifest nothing."""
+        """Newer mtimes make no difference for pinned images."""
         for name in pinned.records:
             pinned.image(name).touch()
         assert pinned.build().built == ()
         assert reads == {}
 
     def test_touched_unpinned_images_are_hashed(self, tmp_path: Path, reads: Counter[str]) -> None:
-        """Images that no manifest pins are hashed once, again only where their stamp has changed, and not encoded."""
+        """Unpinned images are hashed once, again only if their signature changed, and not encoded."""
         project = Project.of(tmp_path, COUNT, is_pinned=False)
         settle(project)
         assert (project.build().built, reads) == (tuple(sorted(ALL)), {"record_encoder": COUNT})
@@ -279,10 +277,7 @@ class TestImages:
         assert (project.build().built, reads) == ((), {"record_encoder": COUNT, "image_hashes": COUNT + 1})
 
     def test_a_fresh_file_is_not_trusted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file that had just changed when it was hashed may change again within its clock's grain: it is read again.
-
-        However long the build took after that.
-        """
+        """A file that had just changed when it was hashed is read again, however long the build took after that."""
         project = Project.of(tmp_path, COUNT, is_pinned=False)
         project.build()
         image = project.image("7")
@@ -296,7 +291,7 @@ class TestImages:
         assert read_all(project.out) == project.build_clean()
 
     def test_another_image_of_the_same_time_and_length(self, tmp_path: Path) -> None:
-        """As `tar` leaves it, which writes over a file or into the inode of one that was removed, and sets its time."""
+        """As `tar` may leave it: another content with the same inode, size and mtime."""
         project = Project.of(tmp_path, COUNT, is_pinned=False)
         settle(project)
         project.build()
@@ -308,7 +303,7 @@ class TestImages:
     def test_an_image_that_changes_between_hashing_and_encoding(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What an metadata says of an image is what was stored of it, not what was hashed before."""
+        """The metadata describes what was stored, not what was hashed before."""
         project = Project.of(tmp_path, COUNT, is_pinned=False)
         project.build()
         project.draw("7", 4711)
@@ -319,7 +314,7 @@ class TestImages:
 
 
 def after_hashing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Do something once the images are hashed, before any is encoded."""
+    """Do something after the images are hashed and before any is encoded."""
 
     def complete_and_act(*arguments) -> bytearray:
         keys = add_image_hashes(*arguments)
@@ -330,7 +325,7 @@ def after_hashing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> N
 
 
 def change_unseen(path: Path) -> None:
-    """Another content of the same length in the same file, at the same time as its clock has it."""
+    """Change the content of a file, but not its length and mtime."""
     stamp = path.stat()
     path.chmod(0o644)
     with path.open("r+b") as file:
@@ -341,11 +336,11 @@ def change_unseen(path: Path) -> None:
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
 
-class TestTheStore:
-    """What becomes of the store."""
+class TestCache:
+    """The shard cache."""
 
     def test_a_moved_project(self, project: Project, reads: Counter[str]) -> None:
-        """The whole workspace under another name: nothing is encoded, and nothing pinned or noted is read."""
+        """After moving the whole workspace nothing is encoded, and no pinned or hashed image is read."""
         project.build()
         reads.clear()
         moved = project.root.with_name("moved")
@@ -356,7 +351,7 @@ class TestTheStore:
         assert rebuild(again).report.built == ()
 
     def test_a_moved_output(self, pinned: Project) -> None:
-        """A store that serves another output directory knows the shards by their content."""
+        """A cache that serves another output directory finds the shards by fingerprint."""
         store = pinned.root.with_name("store")
         (pinned.root / "store").rename(store)
         pinned.root.rename(pinned.root.with_name("moved"))
@@ -364,31 +359,31 @@ class TestTheStore:
         assert rebuild(again).report.built == ()
 
     @pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2])
-    def test_a_copied_store(self, project: Project, copy: Callable) -> None:
-        """A restored store has other inodes and times: its files are read once, then known again."""
+    def test_a_copied_cache(self, project: Project, copy: Callable) -> None:
+        """A restored cache has other inodes and times: its files are read once, then known again."""
         shutil.copytree(project.store, project.store.with_name("restored"), copy_function=copy)
         shutil.rmtree(project.store)
         project.store.with_name("restored").rename(project.store)
         assert rebuild(project).report.built == ()
         assert rebuild(project).report.built == ()
 
-    def test_stored_shards_are_read_only(self, project: Project) -> None:
-        """Nobody writes by mistake into a shard that store, output and DVC's cache share; the rights else stay."""
+    def test_cached_shards_are_read_only(self, project: Project) -> None:
+        """Shards that cache, output and DVC share are read-only; other permission bits are unchanged."""
         project.build()
         stored = [project.stored_path(name) for name in sorted(ALL)]
         assert [path.stat().st_mode & 0o222 for path in stored] == [0] * len(ALL)
         assert [path.stat().st_mode & 0o444 for path in stored] == [0o666 & ~current_umask() & 0o444] * len(ALL)
         assert [(project.out / name).samefile(project.stored_path(name)) for name in sorted(ALL)] == [True] * len(ALL)
 
-    def test_no_store_any_more(self, project: Project) -> None:
-        """A deleted store costs time and nothing else."""
+    def test_a_deleted_cache(self, project: Project) -> None:
+        """A deleted cache costs time and nothing else."""
         shutil.rmtree(project.store)
         assert set(rebuild(project).report.built) == ALL
         assert rebuild(project).report.built == ()
 
     @pytest.mark.parametrize("shard", [0, 2, 3])
     def test_a_damaged_shard(self, project: Project, caplog: pytest.LogCaptureFixture, shard: int) -> None:
-        """A damaged entry is found and said, the shard built anew; the file with its bytes is not written to."""
+        """A damaged shard is reported and built again; the damaged file is not written to."""
         name = f"train-{shard:05d}-of-00004"
         path = project.stored_path(name)
         damaged = bytearray(path.read_bytes())
@@ -399,7 +394,7 @@ class TestTheStore:
         assert [record.getMessage() for record in caplog.records] == [f"{path} is damaged; the shard is built again"]
 
     def test_a_damage_that_only_copying_meets(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
-        """Damage behind an unchanged stamp is met where records are copied: that record alone is encoded anew."""
+        """Damage behind an unchanged signature is detected while copying: only that record is encoded again."""
         name = project.shard_of("7")
         change_unseen(project.stored_path(name))
         other = next(other for other in project.records if other != "7" and project.shard_of(other) == name)
@@ -410,7 +405,7 @@ class TestTheStore:
 
     @pytest.mark.parametrize("keep", [0, 1, 30, 300, -1, -3])
     def test_a_truncated_sidecar(self, project: Project, keep: int) -> None:
-        """A sidecar cut anywhere: the shard is found whole or built anew, never wrong; nor are its records."""
+        """A sidecar cut anywhere: the shard is found intact or built again, never wrong; nor are its records."""
         name = project.shard_of("7")
         sidecar = project.stored_path(name).with_name(project.names[name] + ".jsonl")
         sidecar.write_bytes(sidecar.read_bytes()[:keep])
@@ -433,14 +428,14 @@ class TestTheStore:
         assert any("is damaged" in record.getMessage() for record in caplog.records)
 
     def test_an_old_format(self, project: Project) -> None:
-        """A store of another format is passed over."""
+        """A cache of another format is ignored."""
         (project.store / "v1").rename(project.store / "v0")
         before = {name for name in project.stored() if name.startswith("v0/")}
         assert set(rebuild(project).report.built) == ALL
         assert before <= project.stored()
 
     def test_a_sidecar_that_counts_less(self, project: Project) -> None:
-        """A shard whose counts an earlier version took is built anew: nothing is missing from classes.json."""
+        """A shard counted by a version with fewer counts is built again, so that classes.json is complete."""
         name = project.shard_of("7")
         sidecar = project.stored_path(name).with_name(project.names[name] + ".jsonl")
         head, _, entries = sidecar.read_bytes().partition(b"\n")
@@ -452,13 +447,13 @@ class TestTheStore:
 
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"fingerprints": 3}', b'{"fingerprints": ["x"]}'])
     def test_a_damaged_list(self, project: Project, content: bytes) -> None:
-        """A list of the newest build that cannot be read costs nothing: shards are found by their fingerprint."""
+        """An unreadable build file costs nothing: shards are found by their fingerprint."""
         next((project.store / "v1" / "builds").glob("*.json")).write_bytes(content)
         assert rebuild(project).report.built == ()
 
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\n", b'["7.jpeg",[1,2,3],"AAAA"]\n'])
-    def test_damaged_notes(self, tmp_path: Path, content: bytes) -> None:
-        """Notes that cannot be read are no notes."""
+    def test_damaged_image_hashes(self, tmp_path: Path, content: bytes) -> None:
+        """Unreadable image hashes are ignored."""
         project = Project.of(tmp_path, COUNT, is_pinned=False)
         settle(project)
         project.build()
@@ -466,8 +461,8 @@ class TestTheStore:
         next((project.store / "v1" / "builds").glob("*.images")).write_bytes(content)
         assert rebuild(project).report.built == ()
 
-    def test_without_a_store(self, tmp_path: Path) -> None:
-        """`store_dir: null` does without: no store, every shard built, the same bytes."""
+    def test_without_a_cache(self, tmp_path: Path) -> None:
+        """`store_dir: null` builds without a cache: every shard is built, with the same bytes."""
         project = Project.of(tmp_path, COUNT)
         expected = project.build_clean()
         project._build(project.out, None, lambda _: None)
@@ -483,7 +478,7 @@ class TestTheStore:
         assert rebuild(project).report.built == (first,)
 
     def test_nothing_but_the_newest_build(self, project: Project) -> None:
-        """After any number of builds the store holds the newest shards, their sidecars, the list and the notes."""
+        """After any number of builds the cache holds the latest shards with sidecars, the build file and the hashes."""
         for turn in range(5):
             project.encode = {"seed": turn}
             project.num_shards = turn + 1
@@ -496,7 +491,7 @@ class TestTheStore:
         assert {path.name for path in (project.store / "v1").iterdir()} == {"builds", "shards"}
 
     def test_two_outputs(self, tmp_path: Path) -> None:
-        """Two output directories share a store: each keeps its newest build, and equal shards are stored once."""
+        """Two output directories share a cache: each keeps its latest build, and equal shards are stored once."""
         first = Project.of(tmp_path / "first", COUNT, store=tmp_path / "store")
         second = Project.of(tmp_path / "second", COUNT, store=tmp_path / "store")
         assert len(first.build().built) == 4
@@ -510,7 +505,7 @@ class TestTheStore:
         assert len(list((tmp_path / "store/v1/builds").iterdir())) == 2
 
     def test_an_interrupted_build_leaves_its_shards_to_the_next(self, project: Project) -> None:
-        """Ctrl-C: what was finished is not made again, and then nothing is left of the interrupted build."""
+        """After Ctrl-C finished shards are not built again, and then nothing is left of the interrupted build."""
         project.encode = {"jpeg_quality": 50}
         interrupt_after(project, 2)
         assert project.names.keys() == ALL
@@ -520,15 +515,15 @@ class TestTheStore:
         assert not list((project.store / "v1" / "builds").glob("*.wip"))
 
     def test_an_interrupted_first_build(self, tmp_path: Path) -> None:
-        """The same where nothing was built before, for unpinned images too."""
+        """The same if nothing was built before, also for unpinned images."""
         project = Project.of(tmp_path, COUNT, is_pinned=False)
         interrupt_after(project, 2)
         assert not project.out.exists()
         assert len(project.build().built) <= 2
         assert read_all(project.out) == project.build_clean()
 
-    def test_python_has_the_store_too(self, tmp_path: Path) -> None:
-        """`create(store_dir=…)` builds only what changed, and the returned failures are the same."""
+    def test_create_with_a_cache(self, tmp_path: Path) -> None:
+        """`create(store_dir=…)` builds only what changed, and returns the same failures."""
         project = Project.of(tmp_path, COUNT)
         project.image("3").unlink()
         records = list(project.records.values())
@@ -549,7 +544,7 @@ def current_umask() -> int:
 
 
 def interrupt_after(project: Project, shards: int) -> None:
-    """A build that gets a Ctrl-C once so many shards are in the store."""
+    """A build that is interrupted by Ctrl-C once that many shards are in the cache."""
     from tfrec_stage.cache.disk_cache import DiskCache
 
     kept = []
@@ -570,7 +565,7 @@ class TestFailures:
     """Builds in which images fail."""
 
     def test_after_the_repair_only_those_are_encoded(self, project: Project) -> None:
-        """Failing images leave finished shards behind: once repaired, they alone are encoded."""
+        """Failing images leave finished shards behind: after the repair only they are encoded."""
         content = {}
         for name in ("3", "7"):
             project.draw(name, 4711 + int(name))
@@ -588,7 +583,7 @@ class TestFailures:
         assert rebuilt.encoded == 2
 
     def test_from_the_first_build_on(self, tmp_path: Path) -> None:
-        """The same where the first build of all has the failures."""
+        """The same if the very first build has the failures."""
         project = Project.of(tmp_path, COUNT)
         content = project.image("7").read_bytes()
         project.image("7").unlink()
@@ -598,7 +593,7 @@ class TestFailures:
         assert (len(rebuilt.report.built), rebuilt.encoded) == (1, 1)
 
     def test_a_failing_image_fails_again(self, project: Project) -> None:
-        """A shard with a failure is never taken for finished: the failure is found again, whatever else is copied."""
+        """A shard with a failure is never taken for complete: the failure is found again, whatever else is copied."""
         project.draw("7", 4711)
         project.image("7").unlink()
         for _ in range(3):
@@ -610,11 +605,11 @@ class TestFailures:
 
 
 class TestTwoAtOnce:
-    """Two builds at once do no harm."""
+    """Two builds at the same time."""
 
     @pytest.mark.parametrize("is_pinned", [True, False])
     def test_processes_in_one_workspace(self, tmp_path: Path, is_pinned: bool) -> None:
-        """Processes that build one output directory with other options: each time whole, in the end one of theirs."""
+        """Processes build one output directory with different options: it is complete at any time."""
         project = Project.of(tmp_path, COUNT, is_pinned=is_pinned)
         expected = []
         for seed in range(3):
@@ -629,8 +624,8 @@ class TestTwoAtOnce:
             assert read_all(project.out) == expected[seed]
         assert not list((project.store / "v1" / "builds").glob("*.wip"))
 
-    def test_processes_that_share_a_store(self, tmp_path: Path) -> None:
-        """Processes with one store and an output directory each: each has its own bytes in the end."""
+    def test_processes_that_share_a_cache(self, tmp_path: Path) -> None:
+        """Processes with one cache and an output directory each: each has its own bytes in the end."""
         store = tmp_path / "store"
         projects = [Project.of(tmp_path / str(number), COUNT, store=store) for number in range(3)]
         for number, project in enumerate(projects):
@@ -650,8 +645,8 @@ class TestTwoAtOnce:
         for project in projects:
             assert read_all(project.out) == project.build_clean()
 
-    def test_a_store_that_vanishes_meanwhile(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
-        """The store is deleted in the middle of a build: this is said, and the build ends as it should."""
+    def test_a_cache_deleted_during_the_build(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+        """If the cache is deleted during a build, this is reported and the build succeeds."""
         project.encode = {"jpeg_quality": 50}
         project.build(lambda _: shutil.rmtree(project.store, ignore_errors=True))
         assert read_all(project.out) == project.build_clean()
@@ -659,10 +654,10 @@ class TestTwoAtOnce:
         assert set(rebuild(project).report.built) == ALL
 
     @pytest.mark.parametrize("moment", ["find", "link", "lease", "latest_build"])
-    def test_a_store_that_vanishes_at_any_moment(
+    def test_a_cache_deleted_at_any_moment(
         self, project: Project, monkeypatch: pytest.MonkeyPatch, moment: str
     ) -> None:
-        """The same before and after each thing a build asks of it."""
+        """The same before and after each call of the build to the cache."""
         from tfrec_stage.cache.disk_cache import DiskCache
 
         original = getattr(DiskCache, moment)
@@ -679,7 +674,7 @@ class TestTwoAtOnce:
         assert read_all(project.out) == project.build_clean()
 
     def test_a_manifest_that_is_edited_meanwhile(self, pinned: Project) -> None:
-        """A manifest that changes under a build is not taken for built: the next build makes what it says."""
+        """A manifest that changes during a build is not taken for built: the next build uses the new content."""
         records = json.loads(json.dumps(pinned.records))
         records["7"]["class"]["label"] = 2
         pinned.records["3"]["class"]["label"] = 2
@@ -714,7 +709,7 @@ def build_in_process(root: Path, is_pinned: bool, records: dict, encode: dict, s
 
 
 def build_many_times(project: Project) -> None:
-    """Builds with other options in between, in the end as at first."""
+    """Build with other options several times, in the end with those of the start."""
     own = project.encode.get("seed", 0)
     for turn in range(7):
         project.encode = {"seed": own + turn % 3}

@@ -24,11 +24,11 @@ images = st.integers(0, 50)
 
 
 class _AccidentError(Exception):
-    """What ends a build in the middle."""
+    """Ends a build in the middle."""
 
 
 class IncrementalBuilds(RuleBasedStateMachine):
-    """Edits and accidents, and a build now and then."""
+    """Edits and accidents, with a build in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class IncrementalBuilds(RuleBasedStateMachine):
         is_pinned=st.booleans(), number=st.integers(FEWEST, 12), num_shards=st.integers(1, 5), shuffle=st.booleans()
     )
     def begin(self, is_pinned: bool, number: int, num_shards: int, shuffle: bool) -> None:
-        """Some images, not yet built."""
+        """Create some images that are not built yet."""
         self.project = Project.of(
             self.root, number, is_pinned=is_pinned, num_shards=num_shards, encode={"shuffle": shuffle, "seed": 0}
         )
 
     def teardown(self) -> None:
-        """Nothing stays."""
+        """Remove everything."""
         shutil.rmtree(self.root)
 
     def pick(self, number: int) -> str:
-        """Any of the records."""
+        """Choose any of the records."""
         return list(self.project.records)[number % len(self.project.records)]
 
     @precondition(lambda self: len(self.project.records) < MOST)
@@ -104,7 +104,7 @@ class IncrementalBuilds(RuleBasedStateMachine):
 
     @rule()
     def age(self) -> None:
-        """As if nothing had been written lately: images are noted, and told by their stamps."""
+        """Make all files old enough for their hashes to be cached."""
         time_s = LONG_AGO_S + next(self.unique)
         for image in (self.root / "images").iterdir():
             os.utime(image, (time_s, time_s))
@@ -131,7 +131,7 @@ class IncrementalBuilds(RuleBasedStateMachine):
 
     @rule(which=which, place=st.integers(0, 10_000), keep=st.booleans())
     def damage_store(self, which: int, place: int, keep: bool) -> None:
-        """A byte of any of its files is another, or all from there on is lost."""
+        """Change one byte of any file of the cache, or cut the file there."""
         files = sorted(path for path in self.project.store.rglob("*") if path.is_file() and path.stat().st_size)
         if files:
             path = files[which % len(files)]
@@ -148,13 +148,13 @@ class IncrementalBuilds(RuleBasedStateMachine):
 
     @rule()
     def delete_output(self) -> None:
-        """As DVC does before it runs a stage."""
+        """Remove the output, as DVC does before it runs a stage."""
         shutil.rmtree(self.project.out, ignore_errors=True)
         self.content = None
 
     @rule(kind=st.sampled_from(["encode", "keep", "listen"]), after=st.integers(0, 8))
     def interrupt(self, kind: str, after: int) -> None:
-        """A build that ends in the middle, or not if there is less to do."""
+        """Run a build that ends in the middle, unless there is less to do."""
         left = count(after, -1)
 
         def strike(original=lambda _: None):
@@ -179,7 +179,7 @@ class IncrementalBuilds(RuleBasedStateMachine):
         self.content = self.project.build_clean()
 
     def build(self) -> None:
-        """The law."""
+        """The law: an incremental build equals a clean one."""
         report = self.project.build()
         self.content = self.project.build_clean()
         assert read_all(self.project.out) == self.content
@@ -195,7 +195,7 @@ class IncrementalBuilds(RuleBasedStateMachine):
 
     @invariant()
     def the_output_is_the_last_that_was_finished(self) -> None:
-        """Whatever else went wrong; and nothing lies beside it."""
+        """Whatever else went wrong, the output is the last finished build, and no temporary file is left."""
         found = read_all(self.project.out) if self.project.out.exists() else None
         assert found == self.content
         assert {path.name for path in self.root.iterdir()} <= {"images", "manifest.jsonl", "out", "store"}

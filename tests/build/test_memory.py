@@ -1,4 +1,4 @@
-"""What a build holds of each record: little, for manifests of millions are built."""
+"""The memory that a build holds per record is small, since manifests have millions of records."""
 
 import gc
 import tracemalloc
@@ -34,7 +34,7 @@ FEW = 2000
     ],
 )
 def test_planning_holds_few_bytes_of_a_record(tmp_path: Path, num_shards: int, most: int) -> None:
-    """The peak from the first line to the last draft grows by no more than these bytes a record."""
+    """The peak from the first line to the last shard plan grows by no more than these bytes per record."""
     many = 11 * FEW
     small, large = (_manifest(tmp_path / f"{count}.jsonl", count) for count in (FEW, many))
     few_shards = max(1, num_shards // 11)
@@ -43,7 +43,7 @@ def test_planning_holds_few_bytes_of_a_record(tmp_path: Path, num_shards: int, m
 
 
 def test_writing_holds_one_entry_of_a_record(tmp_path: Path) -> None:
-    """The peak of writing a shard grows by the line that the store keeps of each record, once, and a little more."""
+    """The peak of writing a shard grows by one copy of each record's entry and little more."""
     Image.new("RGB", (8, 8)).save(tmp_path / "0.jpg")
 
     def task(count: int) -> ShardTask:
@@ -71,7 +71,7 @@ def _manifest(path: Path, count: int, filename: str = "") -> RecordSource:
 
 
 def _peak(work: Callable[[], T]) -> tuple[int, T]:
-    """Most bytes that Python held at once beyond what it had, and what the work gave."""
+    """Return the most bytes that Python held at once during the work, and its result."""
     gc.collect()
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""Laws of the plan."""
+"""Laws of the placement."""
 
 from array import array
 from collections import Counter
@@ -14,7 +14,7 @@ shard_counts = st.integers(1, 30)
 
 
 def plan_of(ids: list[str], num_shards: int, **options: object) -> list[list[str]]:
-    """The plan, told in ids."""
+    """Return the placement as ids."""
     hashes = array("Q", [hash64(name.encode()) for name in ids])
     plan = place_records(hashes, num_shards, PlacementOptions(**options))
     return [[ids[record] for record in shard] for shard in plan.shards]
@@ -34,20 +34,20 @@ def test_each_id_stands_once(ids: list[str], num_shards: int, shuffle: bool) -> 
 
 @given(names, shard_counts)
 def test_no_shard_is_over_the_cap(ids: list[str], num_shards: int) -> None:
-    """No shard holds more than the mean and its slack."""
+    """No shard holds more than the mean plus its slack."""
     assert max(map(len, plan_of(ids, num_shards))) <= shard_cap(len(ids), num_shards)
 
 
 @given(names, shard_counts, st.randoms(use_true_random=False))
 def test_the_order_of_the_manifest_does_not_matter(ids: list[str], num_shards: int, random) -> None:
-    """A shuffled manifest has the same plan."""
+    """A shuffled manifest has the same placement."""
     shuffled = random.sample(ids, len(ids))
     assert plan_of(shuffled, num_shards) == plan_of(ids, num_shards)
 
 
 @given(names, shard_counts, st.integers(0, 2**63 - 1))
 def test_the_seed_moves_no_record_to_another_shard(ids: list[str], num_shards: int, seed: int) -> None:
-    """Another seed orders each shard another way, and that is all."""
+    """Another seed changes only the order inside each shard."""
     sets = [set(shard) for shard in plan_of(ids, num_shards)]
     assert [set(shard) for shard in plan_of(ids, num_shards, seed=seed)] == sets
 
@@ -67,7 +67,7 @@ def test_the_seed_changes_the_order() -> None:
     ],
 )
 def test_small_sets_come_out_even(records: int, num_shards: int, sizes: list[int]) -> None:
-    """A small set fills its shards evenly."""
+    """A small set is split evenly."""
     got = sorted((len(shard) for shard in plan_of(numbered(records), num_shards) if shard), reverse=True)
     assert got == sizes
 
@@ -84,7 +84,7 @@ def test_small_sets_come_out_even(records: int, num_shards: int, sizes: list[int
     ],
 )
 def test_the_cap(records: int, num_shards: int, cap: int) -> None:
-    """A shard takes the mean and a tenth of it, rounded down, but at least an even share."""
+    """A shard takes the mean plus a tenth of it, rounded down, but at least an even share."""
     assert shard_cap(records, num_shards) == cap
 
 
@@ -98,7 +98,7 @@ def test_a_hundred_in_ten_are_within_the_cap(prefix: str) -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_one_new_record_among_ten_thousand_touches_one_shard(number: int) -> None:
-    """10,000 records in 10 shards: a new one changes the shard it goes to, and no other."""
+    """10,000 records in 10 shards: a new one changes only the shard it goes to."""
     ids = [f"{number}-{name}" for name in numbered(10_000)]
     before, after = plan_of(ids, 10), plan_of([*ids, "new"], 10)
     assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
@@ -107,7 +107,7 @@ def test_one_new_record_among_ten_thousand_touches_one_shard(number: int) -> Non
 @settings(max_examples=200)
 @given(st.lists(st.text(max_size=8), unique=True, min_size=2, max_size=100), st.integers(2, 10))
 def test_a_new_record_drives_at_most_its_overflow_on(ids: list[str], num_shards: int) -> None:
-    """Between two caps that are equal, a record leaves its home only if the new one has the same home."""
+    """If the cap stays the same, a record leaves its home only if the new one has the same home."""
     *old, new = ids
     if shard_cap(len(old), num_shards) != shard_cap(len(ids), num_shards):
         return
@@ -122,15 +122,15 @@ def test_a_new_record_drives_at_most_its_overflow_on(ids: list[str], num_shards:
 
 
 def test_what_a_full_shard_passes_on_goes_to_the_next_with_room() -> None:
-    """The largest hashes leave, in their order, to the shards behind their home, and behind the last to the first."""
+    """The largest hashes leave, in their order, for the next shards with room; after the last shard comes the first."""
     all_at_home_in_2 = array("Q", [(2 << 62) + rank for rank in range(8)])
     shards = place_records(all_at_home_in_2, 4, PlacementOptions()).shards
     assert [set(shard) for shard in shards] == [{4, 5}, {6, 7}, {0, 1}, {2, 3}]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_plan_can_be_read_again(shuffle: bool) -> None:
-    """A plan is a value: it has a length, and reading its shards does not use them up."""
+def test_a_placement_can_be_read_again(shuffle: bool) -> None:
+    """A placement is a value: it has a length, and reading it does not use it up."""
     plan = place_records(
         array("Q", [hash64(name.encode()) for name in numbered(9)]), 2, PlacementOptions(shuffle=shuffle)
     )
@@ -142,12 +142,12 @@ def test_without_shuffle_the_order_is_kept() -> None:
     assert plan_of(list("abcdefg"), 3, shuffle=False) == [["a", "b"], ["c", "d"], ["e", "f", "g"]]
 
 
-def test_the_plan_is_what_it_was() -> None:
+def test_the_placement_never_changes() -> None:
     """Placement and order are part of the format: these literals must never change."""
     assert plan_of(list("abcdefgh"), 3) == [["c", "f", "e"], ["b", "a", "g"], ["h", "d"]]
     assert plan_of(list("abcdefgh"), 2, seed=7) == [["c", "f", "e", "a"], ["b", "d", "g", "h"]]
 
 
 def test_length_counts_records() -> None:
-    """The length of a plan is its number of records."""
+    """The length of a placement is its number of records."""
     assert len(Placement((array("Q", [1, 2]), array("Q", [0])))) == 3

@@ -1,4 +1,4 @@
-"""The path of one image: record → file → proved JPEG → Example."""
+"""Encoding of one record: image file, proof that it decodes, Example."""
 
 import pickle
 from hashlib import sha256
@@ -33,7 +33,7 @@ def encode(encoder: RecordEncoder, **record: Any) -> EncodedRecord | FailedRecor
 
 
 def test_an_image_that_is_the_pinned_one(encoder: RecordEncoder) -> None:
-    """Its digest is told, for the key; an image that the record holds is read from no file."""
+    """Its hash is returned, for the key; an image held by the record is not read from a file."""
     held = {"encoded": IMAGE, "height": 30, "width": 40, "format": "JPEG", "colorspace": "RGB", "channels": 3}
     for record in ({}, {"sha256": PIN}, {"filename": "absent.jpg", **held}):
         encoded = encode(encoder, **record)
@@ -51,7 +51,7 @@ def test_an_image_that_is_the_pinned_one(encoder: RecordEncoder) -> None:
     ],
 )
 def test_what_fails_comes_back(encoder: RecordEncoder, record: dict, reason: str, message: str) -> None:
-    """With its reason, since the other images go on."""
+    """A failure is returned with its reason, since the other images go on."""
     failed = encode(encoder, **record)
     assert isinstance(failed, FailedRecord)
     assert failed.reason == reason
@@ -59,8 +59,8 @@ def test_what_fails_comes_back(encoder: RecordEncoder, record: dict, reason: str
         raise RecordError(failed.reason, failed.message)
 
 
-def test_a_wrong_size_is_told_with_other_faults(encoder: RecordEncoder) -> None:
-    """All that has to be mended, at once; a wrong size alone is told alone."""
+def test_a_wrong_size_is_reported_with_other_problems(encoder: RecordEncoder) -> None:
+    """Everything that has to be repaired is reported at once."""
     boxes = {"xmin": [0.5], "xmax": [0.25], "ymin": [0.0], "ymax": [1.0]}
     both, alone = (
         encode(encoder, width=41, height=30, **more) for more in ({"object": {"bbox": boxes}}, {"object": {}})
@@ -72,8 +72,8 @@ def test_a_wrong_size_is_told_with_other_faults(encoder: RecordEncoder) -> None:
     assert both.message == f"{alone.message}; {other.message}"
 
 
-def test_a_broken_image_is_told_alone(encoder: RecordEncoder, tmp_path: Path) -> None:
-    """Annotations that fit no image are told once there is one, with a size or without."""
+def test_a_broken_image_is_reported_alone(encoder: RecordEncoder, tmp_path: Path) -> None:
+    """Annotations that fit no image are reported once there is one, whether or not the record states a size."""
     (tmp_path / "a.jpg").write_bytes(b"")
     boxes = {"xmin": [0.5], "xmax": [0.25], "ymin": [0.0], "ymax": [1.0]}
     sizes: list[dict[str, int]] = [{}, {"width": 40, "height": 30}]
@@ -87,7 +87,7 @@ def test_a_broken_image_is_told_alone(encoder: RecordEncoder, tmp_path: Path) ->
 
 
 def test_a_worker_gets_the_same(encoder: RecordEncoder, tmp_path: Path) -> None:
-    """What is sent to another process encodes to the same bytes, names of parts included."""
+    """A pickled encoder encodes to the same bytes, keypoint names included."""
     output_options = OutputOptions(encode=EncodeOptions(profiles=[Profile.od_api]))
     named = RecordEncoder(output_options, tmp_path, {1: ("nose",)})
     received = pickle.loads(pickle.dumps(named))
@@ -100,7 +100,7 @@ def test_a_worker_gets_the_same(encoder: RecordEncoder, tmp_path: Path) -> None:
 
 
 def test_around_an_image_that_is_encoded(encoder: RecordEncoder, tmp_path: Path) -> None:
-    """The same Example without the file; an invalid record has none."""
+    """The Example is the same without reading the file; an invalid record has none."""
     encoded = encode(encoder)
     assert isinstance(encoded, EncodedRecord)
     (tmp_path / "a.jpg").unlink()
@@ -110,15 +110,15 @@ def test_around_an_image_that_is_encoded(encoder: RecordEncoder, tmp_path: Path)
 
 
 def test_names_of_parts_are_for_those_who_have_them() -> None:
-    """Of labels that name any, with the profile that stores them."""
+    """Only labels that have keypoint names, and only with the profile that stores them."""
     labels = [Label(0, "car"), Label(1, "person", keypoints=("nose",))]
     assert keypoint_names_by_label(labels, EncodeOptions(profiles=[Profile.od_api])) == {1: ("nose",)}
     assert keypoint_names_by_label(labels, EncodeOptions(profiles=[Profile.csv])) == {}
 
 
 @pytest.mark.parametrize("profile", [Profile.tfds, Profile.dali])
-def test_readers_of_plain_files(profile: Profile) -> None:
-    """They take no compressed shards: both together are refused, each alone is taken."""
+def test_profiles_that_need_uncompressed_shards(profile: Profile) -> None:
+    """Profiles that need uncompressed shards and compression are refused together, and accepted alone."""
     with pytest.raises(ConfigError, match=f"expected none with the profile {profile.name}"):
         EncodeOptions(profiles=[profile], compression=Compression.gzip)
     assert EncodeOptions(profiles=[profile]).profiles == [profile]
@@ -137,6 +137,6 @@ def test_readers_of_plain_files(profile: Profile) -> None:
     ],
 )
 def test_every_group_of_options_is_checked(option: dict) -> None:
-    """Those of compression, of the plan, of images, of the schema, and the version."""
+    """Compression, placement, images, schema and the format version."""
     with pytest.raises(ConfigError, match=f"{next(iter(option))}: "):
         EncodeOptions(**option)

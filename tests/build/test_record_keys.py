@@ -1,4 +1,4 @@
-"""Keys of records: the same for what gives the same bytes, another for everything else."""
+"""Keys of records: equal if the bytes are the same, different otherwise."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ OTHERS = {
 
 
 def test_every_field_is_in_the_key() -> None:
-    """Two records that differ in one field have two keys; the table has every field that a record can have."""
+    """Two records that differ in one field have different keys; the table has every field of a record."""
     shapes = {ImageRecord: "", ImageClass: "class.", Objects: "object.", Boxes: "object.bbox.", Parts: "object.parts."}
     fields = {f"{path}{name}" for shape, path in shapes.items() for name in shape.__struct_encode_fields__}
     nested = {"class", "object", "object.bbox", "object.parts"}
@@ -71,13 +71,13 @@ def test_every_field_is_in_the_key() -> None:
     ],
 )
 def test_it_does_not_depend_on_how_defaults_are_written(written: dict) -> None:
-    """What gives the same bytes has the same key, from Python and from JSON."""
+    """Records with the same bytes have the same key, from Python and from JSON."""
     assert key(**written) == key()
     assert KEYS.key(decode_record(json.dumps({**written, **GOOD}).encode())) == key()
 
 
 def test_it_does_not_depend_on_the_order_of_keys() -> None:
-    """In `extra` neither, from Python or from JSON."""
+    """Nor does the order of keys in `extra` matter, from Python or from JSON."""
     one, other = {"a": 1, "b": [2]}, {"b": [2], "a": 1}
     assert key(extra=one) == key(extra=other)
     written = [json.dumps({**GOOD, "extra": extra}).encode() for extra in (one, other)]
@@ -105,19 +105,19 @@ EXTRAS = [
 
 
 def test_every_extra_has_its_own() -> None:
-    """NaN is no null, a text is no JSON value that reads like it, and what no JSON holds is something, too."""
+    """NaN is not null, text is not the JSON value it spells, and values that JSON cannot hold have keys as well."""
     assert len({key(extra=extra) for extra in EXTRAS}) == len(EXTRAS)
 
 
 @pytest.mark.parametrize("record", [{"id": "\udce9"}, {"filename": "\udce9"}, {"extra": "\udce9"}])
 def test_texts_that_are_not_utf8(record: dict) -> None:
-    """A lone surrogate has a key, which is that of no other."""
+    """Text with a lone surrogate has a key of its own."""
     (name,) = record
     assert len({key(**record), key(**{name: "\udcea"}), key(**{name: r"\udce9"}), key()}) == 4
 
 
 def test_invalid_records_have_one_too() -> None:
-    """Of their id and of what is wrong; they need no image."""
+    """The key of an invalid record covers its id and its problem; no image is needed."""
     records = [InvalidRecord("a", "x"), InvalidRecord("a", "y"), InvalidRecord("b", "x")]
     assert len({*map(KEYS.key, records), key(), key(id="b")}) == 5
     assert all(map(has_image, records))
@@ -125,22 +125,22 @@ def test_invalid_records_have_one_too() -> None:
 
 @pytest.mark.parametrize("extra", ["x", {"a": 1}, {"a": "\udce9"}], ids=["text", "JSON", "no UTF-8"])
 def test_what_stands_beside_an_extra_decides(extra: Any) -> None:
-    """Records that share their `extra`, of whatever kind, have keys of their own."""
+    """Records with the same `extra`, of any kind, have different keys."""
     assert len({key(extra=extra, **others) for others in ({}, {"id": "b"}, {"class": {"label": 1}})}) == 3
 
 
 def test_images_that_records_hold_decide() -> None:
-    """Two images of the same size and kind, held by records that are else the same, have two keys."""
+    """Two images held by records that are otherwise equal have different keys."""
     assert key(encoded=b"x", **IMAGE) != key(encoded=b"y", **IMAGE)
 
 
 def test_a_number_that_cannot_be_written() -> None:
-    """A record whose `extra` Python does not write as text has a key, and that of no record that can be stored."""
+    """A record whose `extra` Python refuses to print has a key that no valid record has."""
     assert key(extra={"n": 10**5000}) not in {key(), key(extra={"n": 10**4000}), key(extra="not storable")}
 
 
 def test_keys_of_a_failure_and_of_an_image() -> None:
-    """As long as others, of each record and of each image another one, and not what stands for the other."""
+    """Keys of failures and keys with images are as long as others, and all different."""
     keys = [key(), key(id="b")]
     made = [*keys, *map(key_of_failure, keys)]
     made += [key_with_image(each, digest) for each in keys for digest in (b"x" * 32, b"y" * 32)]
@@ -149,12 +149,12 @@ def test_keys_of_a_failure_and_of_an_image() -> None:
 
 
 def test_whether_the_key_knows_the_image() -> None:
-    """Where the record pins or holds it."""
+    """It does if the record pins or holds the image."""
     given = [{}, {"sha256": SHA}, {"encoded": b"x", **IMAGE}]
     assert [has_image(convert_record({**GOOD, **each})) for each in given] == [False, True, True]
 
 
 def test_keys_are_split_where_they_were_joined() -> None:
-    """One after the other, as they were laid."""
+    """Concatenated keys are split into the original ones."""
     keys = [key(id=name) for name in "abc"]
     assert list(split_keys(b"".join(keys))) == keys

@@ -1,4 +1,4 @@
-"""One shard: records → file, and the metadata of what was written."""
+"""Writing one shard, and the metadata of what was written."""
 
 from array import array
 from dataclasses import replace
@@ -33,7 +33,7 @@ NAMES = {1: ("nose",)}
 
 @pytest.fixture(params=list(Compression), ids=lambda each: each.name)
 def task(request: pytest.FixtureRequest, tmp_path: Path, make_dataset: MakeDataset) -> ShardTask:
-    """Six records, whose fifth image is a PNG; the third has no image, the last no class and its boxes twice."""
+    """Six records: the fifth image is a PNG, the third is missing, the last record has no class and two equal boxes."""
     dataset = make_dataset(COUNT)
     Path(dataset[2]["filename"]).unlink()
     del dataset[5]["class"]
@@ -51,13 +51,13 @@ def entries_of(shard: WrittenShard) -> list[RecordEntry]:
 
 
 def full_keys(task: ShardTask, shard: WrittenShard) -> bytes:
-    """The keys with images, as a later build knows them; that of the failed record is as it was planned."""
+    """Return the keys with images, as a later build knows them; the failed record keeps its planned key."""
     known = [bytes.fromhex(entry.key) for entry in entries_of(shard)]
     return b"".join([*known[:2], task.keys[32:48], *known[2:]])
 
 
-def test_the_account_of_a_shard(task: ShardTask) -> None:
-    """It is of the bytes of the file; its fingerprint has every record, the failed one too, and what encoded them."""
+def test_the_metadata_of_a_shard(task: ShardTask) -> None:
+    """The metadata describes the file; the fingerprint covers every record, also the failed one, and the codec."""
     shard = write_shard(task)
     content = task.path.read_bytes()
     compressed_by = compressor_version(task.encoder.output_options.encode.compression)
@@ -73,7 +73,7 @@ def test_the_account_of_a_shard(task: ShardTask) -> None:
 
 
 def test_what_is_known_of_each_record(task: ShardTask) -> None:
-    """Its key with its image, its class and those of its boxes, what was done to it."""
+    """An entry has the key with the image, the classes, and what was done to the image."""
     entries = entries_of(write_shard(task))
     dataset = [task.source.original(position).values for position in (0, 1, 3, 4, 5)]
     digests = [sha256(Path(record["filename"]).read_bytes()).digest() for record in dataset]
@@ -88,7 +88,7 @@ def test_what_is_known_of_each_record(task: ShardTask) -> None:
 
 
 def test_what_was_written_before_is_copied(task: ShardTask, tmp_path: Path) -> None:
-    """The same bytes and the same metadata, whatever was copied; the failed record alone is tried again."""
+    """Bytes and metadata are the same, whatever was copied; only the failed record is tried again."""
     first = write_shard(task)
     (tmp_path / "sidecar").write_bytes(b"a head\n" + first.entries)
     stored = CachedShard(
@@ -101,7 +101,7 @@ def test_what_was_written_before_is_copied(task: ShardTask, tmp_path: Path) -> N
 
 
 def test_what_was_damaged_is_encoded_again(task: ShardTask, tmp_path: Path) -> None:
-    """A record whose earlier bytes are not whole is read and encoded as if it were new."""
+    """A record that is damaged in the earlier shard is read and encoded like a new one."""
     first = write_shard(task)
     expected = task.path.read_bytes()
     (tmp_path / "sidecar").write_bytes(b"a head\n" + first.entries)
@@ -114,7 +114,7 @@ def test_what_was_damaged_is_encoded_again(task: ShardTask, tmp_path: Path) -> N
 
 
 def test_what_a_killed_worker_left(task: ShardTask) -> None:
-    """Half a shard and half its failures are written anew."""
+    """A half-written shard and half-written failures are written again."""
     expected = write_shard(task)
     content, failures = task.path.read_bytes(), task.failures_path.read_bytes()
     task.path.write_bytes(content[:10])
@@ -123,7 +123,7 @@ def test_what_a_killed_worker_left(task: ShardTask) -> None:
 
 
 def test_failures_of_an_earlier_attempt(task: ShardTask, make_dataset: MakeDataset) -> None:
-    """Of a record that was repaired nothing is left."""
+    """Nothing is left of the failure of a record that was repaired."""
     write_shard(task)
     make_dataset(COUNT)
     assert write_shard(task).metadata.records == COUNT

@@ -1,4 +1,4 @@
-"""Killed processes, full disks, missing rights: the previous output stands, and the next run picks up."""
+"""Killed processes, full disks, missing permissions: the previous output is intact, and the next run recovers."""
 
 import json
 import os
@@ -47,7 +47,7 @@ project.build()
 
 @contextmanager
 def building(project: Project, **options: Any) -> Iterator[subprocess.Popen]:
-    """A process that builds the project; it has begun when the block is entered."""
+    """Start a process that builds the project; it has begun when the block is entered."""
     given = json.dumps([str(project.root), project.is_pinned, project.num_shards, project.encode, project.records])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", BUILD], cwd=ROOT, text=True, **pipes, **options) as process:
@@ -59,7 +59,7 @@ def building(project: Project, **options: Any) -> Iterator[subprocess.Popen]:
 
 
 class Reader(threading.Thread):
-    """Reads an output directory over and over, as a training would: the index, then every shard that it names."""
+    """Reads an output directory again and again, as training would: the index, then every shard that it names."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class TestKilled:
         assert any(0 < count < SHARDS for count in taken_over), f"no kill came in the middle: {taken_over}"
 
     def test_before_the_first_output(self, tmp_path: Path) -> None:
-        """A first build that is killed leaves no output; the rerun takes over what was finished."""
+        """A killed first build leaves no output; the rerun reuses what was finished."""
         project = make_slow_project(tmp_path, is_pinned=False)
         with building(project) as process:
             while len(finished_shards(project)) < 3:
@@ -151,7 +151,7 @@ class TestKilled:
         assert_tidy(project)
 
     def test_other_builds_leave_the_work_of_a_killed_one(self, tmp_path: Path) -> None:
-        """Builds of another output directory, which clean up the store, leave what a killed build had finished."""
+        """Builds of another output directory, which clean the cache, keep what a killed build had finished."""
         project = make_slow_project(tmp_path / "killed", is_pinned=True)
         with building(project) as process:
             while len(finished_shards(project)) < 3:
@@ -165,7 +165,7 @@ class TestKilled:
 
 
 def make_slow_project(root: Path, is_pinned: bool) -> Project:
-    """Some hundred images, large enough for a build to take a while."""
+    """Create a few hundred images, large enough for a build to take a while."""
     project = Project(root, is_pinned, num_shards=SHARDS)
     chance = random.Random(0)
     for number in range(10):
@@ -183,7 +183,7 @@ def build_clean_with(project: Project, quality: int) -> Content:
 
 
 def time_build(project: Project) -> float:
-    """Seconds that a build takes when nothing is there; its output stays."""
+    """Return the seconds of a build without cache and output; its output stays."""
     with building(project) as process:
         begin_s = time.monotonic()
         process.wait()
@@ -192,12 +192,12 @@ def time_build(project: Project) -> float:
 
 
 def finished_shards(project: Project) -> set[str]:
-    """Fingerprints of the shards that the store has with their sidecars."""
+    """Return the fingerprints of the shards that the cache has with their sidecars."""
     return {path.stem for path in (project.store / "v1" / "shards").glob("*.jsonl") if path.name[0] != "."}
 
 
 def assert_tidy(project: Project) -> None:
-    """Nothing but the output, and in the store nothing but its shards."""
+    """Check that there is nothing but the output, and in the cache nothing but its shards."""
     assert {path.name for path in project.root.iterdir()} == {"images", "manifest.jsonl", "out", "store"}
     assert finished_shards(project) == set(project.names.values())
     suffixes = {path.suffix for path in project.store.rglob("*") if path.is_file()}
@@ -206,7 +206,7 @@ def assert_tidy(project: Project) -> None:
 
 @contextmanager
 def untouched(project: Project, message: str) -> Iterator[None]:
-    """The build in the block fails with one line, and leaves the output, its inodes included, as it was."""
+    """Check that the build in the block fails with one line and leaves the output as it was, inodes included."""
     content, stamps = read_all(project.out), files(project.out)
     beside = {path.name for path in project.root.iterdir()}
     with pytest.raises(OutputError, match=message) as raised:
@@ -217,7 +217,7 @@ def untouched(project: Project, message: str) -> Iterator[None]:
 
 
 def assert_recovers(project: Project) -> None:
-    """The next build gives what a clean one gives."""
+    """Check that the next build gives what a clean one gives."""
     project.build()
     assert read_all(project.out) == project.build_clean()
     assert_tidy(project)
@@ -225,7 +225,7 @@ def assert_recovers(project: Project) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system in memory, or changes its options."""
+    """Mount a file system in memory, or change its options."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = []
@@ -249,11 +249,11 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 class TestDisks:
-    """File systems that are full, read-only, other ones, or without hard links."""
+    """File systems that are full, read-only, separate, or without hard links."""
 
     @needs_root
     def test_a_full_disk(self, small_disk: Callable[[str], Path]) -> None:
-        """A disk that fills up during the build: said so; with more room the next build goes on."""
+        """A disk that fills up is reported; with more room the next build succeeds."""
         project = Project.of(small_disk("size=1m") / "project", 100)
         project.build()
         project.encode = {"seed": 1}
@@ -269,7 +269,7 @@ class TestDisks:
     @needs_root
     @pytest.mark.parametrize("room_kb", range(0, 120, 8))
     def test_a_disk_with_hardly_any_room(self, small_disk: Callable[[str], Path], room_kb: int) -> None:
-        """Wherever the room ends, in a shard, a sidecar, an index: the build ends well, or with one line."""
+        """Wherever the room ends, in a shard, a sidecar or an index, the build succeeds or fails with one line."""
         project = Project.of(small_disk("size=4m") / "project", 40)
         project.build()
         project.encode = {"seed": 1}
@@ -283,7 +283,7 @@ class TestDisks:
         assert_recovers(project)
 
     def test_a_limit_on_file_size(self, project: Project) -> None:
-        """A shard larger than the process may write: said so, with what to do."""
+        """A shard larger than the process may write is reported, with what to do."""
         project.encode = {"seed": 1}
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))  # noqa: E731
         before = files(project.out)
@@ -295,7 +295,7 @@ class TestDisks:
 
     @needs_root
     def test_a_read_only_disk(self, small_disk: Callable[[str], Path]) -> None:
-        """Where nothing can be written: said so; once it can, the build goes on."""
+        """A disk that cannot be written is reported; once it can, the build succeeds."""
         project = Project.of(small_disk("size=4m") / "project", 20)
         project.build()
         project.draw("7", 4711)
@@ -307,10 +307,10 @@ class TestDisks:
         assert_recovers(project)
 
     @needs_root
-    def test_a_read_only_store(
+    def test_a_read_only_cache(
         self, tmp_path: Path, small_disk: Callable[[str], Path], caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A store that cannot be written still gives what it has; what it cannot take is said."""
+        """A read-only cache still provides its shards; that it cannot be written is reported."""
         project = Project.of(tmp_path / "project", 40, store=small_disk("size=4m") / "store")
         project.build()
         project.draw("7", 4711)
@@ -322,8 +322,8 @@ class TestDisks:
         assert len(project.build().built) == 1
         assert project.build().built == ()
 
-    def test_a_store_on_another_file_system(self, tmp_path: Path) -> None:
-        """Shards are copied then, and still not built again."""
+    def test_a_cache_on_another_file_system(self, tmp_path: Path) -> None:
+        """Shards are copied instead of linked, and still not built again."""
         if not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
             pytest.skip("needs a second file system")
         with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
@@ -335,7 +335,7 @@ class TestDisks:
             assert finished_shards(project) == set(project.names.values())
 
     def test_no_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file system, or a container, that allows no hard links: the same by copies."""
+        """A file system or container without hard links gives the same result by copying."""
 
         def refuse(source: object, target: object) -> None:
             raise PermissionError(1, "Operation not permitted", str(source), None, str(target))
@@ -346,14 +346,14 @@ class TestDisks:
         assert_tidy(project)
 
     def test_no_exchange_of_names(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A system without renameat2: the same in two steps."""
+        """A system without renameat2 gives the same result in two steps."""
         monkeypatch.setattr("tfrec_stage.directories._exchange", lambda *_: False)
         project.encode = {"seed": 1}
         assert_recovers(project)
 
 
 def is_built(project: Project) -> bool:
-    """Whether a build ends well; else it fails with one line."""
+    """Return whether a build succeeds; otherwise it fails with one line."""
     try:
         project.build()
     except OutputError as error:
@@ -375,7 +375,7 @@ def assert_does_without_links(project: Project) -> None:
 
 @pytest.fixture
 def as_nobody() -> Iterator[Callable[[], Any]]:
-    """A folder that everybody may enter, and a block in which this process has no rights in it."""
+    """A folder that everybody may enter, and a block in which this process has no permissions in it."""
 
     @contextmanager
     def drop_rights() -> Iterator[None]:
@@ -390,7 +390,7 @@ def as_nobody() -> Iterator[Callable[[], Any]]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may read, as pytest's own may not be."""
+    """A folder that everybody may read, since pytest's own may not be."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -398,28 +398,28 @@ def open_folder() -> Iterator[Path]:
 
 @needs_root
 class TestRights:
-    """What must not be read or written."""
+    """Missing permissions."""
 
     def test_no_right_to_write(self, open_folder: Path, as_nobody: Callable) -> None:
-        """An output directory in a folder of somebody else: said so, nothing changed."""
+        """An output directory in somebody else's folder is reported; nothing changes."""
         project = Project.of(open_folder / "project", 20)
         project.build()
         with as_nobody(), untouched(project, r"cannot make .*/out: Permission denied"):
             project.build()
         assert_recovers(project)
 
-    def test_no_right_to_make_a_store(self, open_folder: Path, as_nobody: Callable) -> None:
-        """A store in a folder of somebody else: said so, with what to do."""
+    def test_no_right_to_create_a_cache(self, open_folder: Path, as_nobody: Callable) -> None:
+        """A cache in somebody else's folder is reported, with what to do."""
         project = Project.of(open_folder / "project", 20)
         project.build()
         project.store = open_folder / "another store"
         with as_nobody(), untouched(project, "cannot make the shard cache .*; name another store_dir, or null"):
             project.build()
 
-    def test_no_right_to_read_the_store(
+    def test_no_right_to_read_the_cache(
         self, open_folder: Path, as_nobody: Callable, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A store that cannot be read is done without, and this is said."""
+        """The build does without an unreadable cache, and reports it."""
         project = Project.of(open_folder / "project", 20)
         project.build()
         expected = project.build_clean()
@@ -432,7 +432,7 @@ class TestRights:
         assert "Permission denied" in caplog.text
 
     def test_an_image_that_must_not_be_read(self, open_folder: Path, as_nobody: Callable) -> None:
-        """An image without the right to read it is a failure like any other; with the right it is built."""
+        """An unreadable image is a failure like any other; once it can be read, it is built."""
         project = Project.of(open_folder / "project", 20, is_pinned=False)
         project.build_clean()  # writes the manifest
         project.root.chmod(0o777)
@@ -447,13 +447,13 @@ class TestRights:
 
 
 class TestPowerFailure:
-    """What is on disk, and in which order, so that a crash at any moment leaves the old or the new, whole."""
+    """What is synced to disk in which order, so that a crash at any moment leaves the old or the new output."""
 
     @pytest.mark.parametrize("can_link", [True, False])
     def test_bytes_before_names_before_lists(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool
     ) -> None:
-        """A shard, its name in the store, the output directory, and last the list of the newest build."""
+        """A shard, its name in the cache, the output directory, and last the file of the latest build."""
 
         def refuse(*_: object) -> None:
             raise PermissionError(1, "Operation not permitted")
@@ -477,7 +477,7 @@ class TestPowerFailure:
         log.assert_order(staged, *published, ("sync", "store/v1/builds"))
 
     def test_directories_are_synced_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """However many shards and files a build has: once it is done, or once for each directory that is new."""
+        """However many files a build has, a directory is synced once when it is finished, and once when it is new."""
         project = Project.of(tmp_path, 40, num_shards=20, encode={"profiles": [Profile.dali, Profile.csv]})
         project.build()
         project.encode["jpeg_quality"] = 50
@@ -493,7 +493,7 @@ class TestByHand:
     """What people do to files."""
 
     def test_a_shard_deleted_everywhere(self, project: Project) -> None:
-        """A shard that is gone from output and store is built again, alone."""
+        """A shard that is deleted from output and cache is the only one that is built again."""
         shard = min(project.names)
         project.stored_path(shard).unlink()
         (project.out / shard).unlink()
@@ -504,7 +504,7 @@ class TestByHand:
         "name", ["index.json", "stats.json", "classes.json", "failures.jsonl", "train-00000-of-00004"]
     )
     def test_a_truncated_output(self, project: Project, name: str) -> None:
-        """A file of the output that was cut short is whole after the next build, and nothing else was built."""
+        """A truncated file of the output is intact after the next build, and nothing else was built."""
         expected = read_all(project.out)
         path = project.out / name
         content = path.read_bytes()
@@ -514,7 +514,7 @@ class TestByHand:
         assert read_all(project.out) == expected
 
     def test_an_output_that_was_written_into(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
-        """Who writes into an output, and so into the store's file too, gets that shard built anew, and is told."""
+        """Writing into an output, and so into the cached file, is reported, and the shard is built again."""
         expected = read_all(project.out)
         shard = min(project.names)
         (project.out / shard).chmod(0o644)
@@ -525,7 +525,7 @@ class TestByHand:
         assert read_all(project.out) == expected
 
     def test_a_link_as_output_stays_a_link(self, project: Project) -> None:
-        """An output directory that is a symbolic link: what it names is replaced."""
+        """If the output directory is a symbolic link, its target is replaced."""
         shutil.rmtree(project.store)
         project.out.rename(project.root.with_name("elsewhere"))
         project.out.symlink_to(project.root.with_name("elsewhere"))
@@ -537,7 +537,7 @@ class TestByHand:
 
 
 def test_a_full_run_leaves_no_temporary_file(tmp_path: Path) -> None:
-    """After a run there are the output and the store: nothing in the working directory, TMPDIR or shared memory."""
+    """After a run there are the output and the cache, and nothing in the working directory, TMPDIR or shared memory."""
     project = Project.of(tmp_path / "data" / "raw", 20)
     project.build_clean()
     manifest = tmp_path / "data" / "manifests" / "train" / "manifest.jsonl"
@@ -558,7 +558,7 @@ def test_a_full_run_leaves_no_temporary_file(tmp_path: Path) -> None:
 
 
 def test_terminated_in_the_middle(tmp_path: Path) -> None:
-    """Python code that gets SIGTERM or Ctrl-C in the middle leaves the previous output and no litter."""
+    """SIGTERM or Ctrl-C in Python code leaves the previous output and no temporary files."""
     project = make_slow_project(tmp_path, is_pinned=True)
     time_build(project)
     project.encode = {"jpeg_quality": 50}

@@ -26,7 +26,7 @@ FIRST, SECOND, THIRD = (letter * 64 for letter in "abc")
 
 @pytest.mark.parametrize("name", ["out", "a/b c", "../beside/out", "out % 20", "Größe", os.fsdecode(b"\xff"), "a\nb"])
 def test_an_output_is_found_again(tmp_path: Path, name: str) -> None:
-    """From its path relative to the cache, which is one line of plain text; after a move, too."""
+    """An output directory is found from its relative path, which is one line of plain text, also after a move."""
     for folder in (tmp_path / "here", tmp_path / "moved"):
         relative = relative_output(folder / "store", folder / name)
         assert output_path(folder / "store", relative) == Path(os.path.normpath(folder / name))
@@ -36,7 +36,7 @@ def test_an_output_is_found_again(tmp_path: Path, name: str) -> None:
 
 
 def test_each_output_has_its_own_key(tmp_path: Path) -> None:
-    """Names of its files begin with it: the same for the same directory, however it is written."""
+    """File names begin with the key: equal for the same directory, however it is written."""
     outputs = ["out", "Out", "out/a", "o", "out %"]
     assert len({output_key(relative_output(tmp_path, tmp_path / each)) for each in outputs}) == len(outputs)
     assert output_key(relative_output(tmp_path, tmp_path / "a" / ".." / "out")) == output_key("out")
@@ -45,7 +45,7 @@ def test_each_output_has_its_own_key(tmp_path: Path) -> None:
 
 @pytest.fixture
 def builds(tmp_path: Path) -> Path:
-    """The folder of a cache of three shards, of which a finished build and an unfinished one name one each."""
+    """The folder of a cache of three shards; a finished and an unfinished build name one each."""
     for folder in ("builds", "shards"):
         (tmp_path / folder).mkdir()
     for fingerprint in (FIRST, SECOND, THIRD):
@@ -57,7 +57,7 @@ def builds(tmp_path: Path) -> Path:
 
 
 def test_what_builds_name_is_needed(builds: Path) -> None:
-    """Be they finished or not; other files name nothing, be they damaged or of another kind."""
+    """Finished and unfinished builds name shards; damaged files and files of other kinds name none."""
     (builds / "x.images").write_text(f"{THIRD}\n")
     (builds / "y.json").write_text("{")
     (builds / "y.0.wip").write_bytes(b"\xff\n")
@@ -67,7 +67,7 @@ def test_what_builds_name_is_needed(builds: Path) -> None:
 
 
 def test_what_nobody_needs_is_removed(builds: Path) -> None:
-    """Shards with their sidecars, and what killed builds left half-written; files of others are nobody's."""
+    """Shards with their sidecars and half-written files are removed; foreign files are not."""
     shards = builds.parent / "shards"
     for name in (f".{FIRST}.partial", f".{FIRST}.jsonl.0123.partial", f"{FIRST}.txt", f"x{THIRD}", "NOTES.md"):
         (shards / name).touch()
@@ -80,7 +80,7 @@ def test_what_nobody_needs_is_removed(builds: Path) -> None:
 
 
 def test_whether_a_build_runs(builds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as it holds its lock; where there are no locks, or it cannot be looked at, nobody can say it does not."""
+    """A build runs as long as it holds its lock; if locks cannot be checked, it is assumed to run."""
     wip = builds / "x.0.wip"
     assert not is_running(wip)
     with wip.open("rb") as held:

@@ -1,4 +1,4 @@
-"""CleanReport the shard cache: what belongs to output directories that are gone, and nothing else."""
+"""Cleaning the shard cache: what belongs to missing output directories is removed, and nothing else."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tfrec_stage.errors import OutputError
 
 @pytest.fixture
 def projects(tmp_path: Path) -> list[Project]:
-    """Three outputs that share a store; the first two have their images in common, and one of four shards not."""
+    """Three outputs that share a cache; the first two share all images, one of them has four other shards."""
     made = [Project.of(tmp_path / name, 20, store=tmp_path / "store") for name in ("a", "b")]
     made.append(Project.of(tmp_path / "c", 30, store=tmp_path / "store", num_shards=2))
     made[1].draw("7", 4711)
@@ -36,7 +36,7 @@ def size_of(store: Path) -> CacheSize:
 
 
 def clean(project: Project) -> CleanReport:
-    """Clean, after a dry run that says the same and changes nothing."""
+    """Clean, after a dry run that reports the same and changes nothing."""
     before = files_below(project.store)
     planned = clean_cache(project.store, dry_run=True)
     assert files_below(project.store) == before
@@ -48,7 +48,7 @@ def clean(project: Project) -> CleanReport:
 
 
 def test_nothing_is_gone(projects: list[Project]) -> None:
-    """Where every output directory is there nothing is removed."""
+    """If every output directory exists, nothing is removed."""
     before = files_below(projects[0].store)
     done = clean(projects[0])
     assert (done.dropped, done.running, done.unplaced) == ((), 0, 0)
@@ -58,7 +58,7 @@ def test_nothing_is_gone(projects: list[Project]) -> None:
 
 
 def test_an_output_that_is_gone(projects: list[Project]) -> None:
-    """Its build is dropped by path, with the shards that no other output has; the others lose nothing."""
+    """Its build is removed, with the shards that no other output has; the others lose nothing."""
     first, second, third = projects
     shutil.rmtree(second.out)
     (dropped,) = clean(first).dropped
@@ -71,7 +71,7 @@ def test_an_output_that_is_gone(projects: list[Project]) -> None:
 
 
 def test_all_are_gone(projects: list[Project]) -> None:
-    """Then nothing is left; shards that two dropped outputs share are told for both and counted once in all."""
+    """Nothing is left; shards that two outputs share are listed for both and counted once in total."""
     for project in projects:
         shutil.rmtree(project.out)
     done = clean(projects[0])
@@ -81,7 +81,7 @@ def test_all_are_gone(projects: list[Project]) -> None:
 
 
 def test_a_build_that_runs(projects: list[Project], tmp_path: Path) -> None:
-    """What is being built is left alone, though DVC has removed its output directory; so is what it made so far."""
+    """A running build is left alone although DVC removed its output directory, and so are the shards it has written."""
     first, second, _ = projects
     shutil.rmtree(first.out)
     seen = []
@@ -98,7 +98,7 @@ def test_a_build_that_runs(projects: list[Project], tmp_path: Path) -> None:
 
 
 def test_a_build_that_has_just_begun(projects: list[Project]) -> None:
-    """A build is known to run from its first moment, before it has asked for a shard; it leaves no trace if it ends."""
+    """A build counts as running from its first moment, and leaves no trace if it ends then."""
     first = projects[0]
     shutil.rmtree(first.out)
     before = files_below(first.store)
@@ -113,7 +113,7 @@ def test_a_build_that_has_just_begun(projects: list[Project]) -> None:
 
 
 def test_an_interrupted_build(tmp_path: Path) -> None:
-    """What a first build left that was interrupted is dropped, too, and said to be unfinished."""
+    """The shards of an interrupted first build are removed, and reported as unfinished."""
     project = Project.of(tmp_path, 20)
     interrupt_after(project, 2)
     done = clean(project)
@@ -122,8 +122,8 @@ def test_an_interrupted_build(tmp_path: Path) -> None:
     assert files_below(project.store) == set()
 
 
-def test_notes_go_with_their_build(tmp_path: Path) -> None:
-    """Digests of images that no manifest pins are dropped with the build of that output."""
+def test_image_hashes_are_removed_with_their_build(tmp_path: Path) -> None:
+    """Hashes of unpinned images are removed with the build of their output."""
     project = Project.of(tmp_path, 20, is_pinned=False)
     for path in (tmp_path / "images").iterdir():
         os.utime(path, (1e9, 1e9))
@@ -137,7 +137,7 @@ def test_notes_go_with_their_build(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
 def test_a_build_that_does_not_say_where_it_went(projects: list[Project], content: bytes | None) -> None:
-    """A list of an earlier version, or a damaged one, is kept and counted; the next build of that output notes it."""
+    """A build file without an output path, or a damaged one, is kept and counted; the next build adds the path."""
     first = projects[0]
     (path,) = (
         path
@@ -156,7 +156,7 @@ def test_a_build_that_does_not_say_where_it_went(projects: list[Project], conten
 
 
 def test_a_moved_workspace(projects: list[Project], tmp_path: Path) -> None:
-    """Outputs are known by their path relative to the store: nothing is gone where all was moved together."""
+    """Outputs are known by their path relative to the cache, so nothing is missing after both have moved."""
     moved = tmp_path.with_name(f"{tmp_path.name} moved")
     tmp_path.rename(moved)
     assert clean_cache(moved / "store", dry_run=False).dropped == ()
@@ -167,7 +167,7 @@ def test_a_moved_workspace(projects: list[Project], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out % 20", "Größe", os.fsdecode(b"\xff"), "a\nb", "# x"])
 def test_odd_names(tmp_path: Path, name: str) -> None:
-    """An output directory may be called anything; what is said is text."""
+    """Output directories may have any name; what is printed is printable."""
     project = Project.of(tmp_path / name, 10)
     project.build()
     shutil.rmtree(project.out)
@@ -180,7 +180,7 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
 
 
 def test_an_output_that_cannot_be_looked_for(projects: list[Project], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that may not be looked into counts as there."""
+    """A directory that cannot be inspected counts as existing."""
     first = projects[0]
     shutil.rmtree(first.out)
     look, output = os.stat, str(first.out.resolve())
@@ -195,7 +195,7 @@ def test_an_output_that_cannot_be_looked_for(projects: list[Project], monkeypatc
 
 
 def test_a_file_in_the_place_of_a_folder_above(tmp_path: Path) -> None:
-    """An output directory below it cannot be there: it counts as gone."""
+    """An output directory below a file cannot exist, so it counts as missing."""
     project = Project.of(tmp_path / "a" / "b", 10, store=tmp_path / "store")
     project.build()
     shutil.rmtree(tmp_path / "a")
@@ -205,7 +205,7 @@ def test_a_file_in_the_place_of_a_folder_above(tmp_path: Path) -> None:
 
 
 def test_what_killed_builds_left_half_written(projects: list[Project]) -> None:
-    """It is removed, and counted as no shard and no build; a build that noted images is a finished one."""
+    """It is removed and counted neither as a shard nor as a build; a build with image hashes is a finished one."""
     first = projects[0]
     store = first.store / "v1"
     (store / "shards" / f".{'0' * 64}.partial").write_bytes(b"half")
@@ -218,7 +218,7 @@ def test_what_killed_builds_left_half_written(projects: list[Project]) -> None:
 
 
 def test_how_large_a_dropped_output_is(tmp_path: Path) -> None:
-    """Its shards with the files beside them."""
+    """The size of its shards and sidecars."""
     project = Project.of(tmp_path, 10)
     project.build()
     stored = size_of(project.store)
@@ -227,7 +227,7 @@ def test_how_large_a_dropped_output_is(tmp_path: Path) -> None:
 
 
 def test_files_of_others(projects: list[Project]) -> None:
-    """What is no shard by its name is nobody's to remove, neither by a cleaning nor by a build."""
+    """Files that are not named like our shards are never removed, neither by cleaning nor by a build."""
     first = projects[0]
     mine = first.store / "v1" / "shards" / "NOTES.md"
     mine.write_text("mine")
@@ -239,22 +239,22 @@ def test_files_of_others(projects: list[Project]) -> None:
 
 
 def test_no_cache(tmp_path: Path) -> None:
-    """A cache that is not there has nothing to remove, and is not made."""
+    """A missing cache has nothing to remove and is not created."""
     done = clean_cache(tmp_path / "store", dry_run=False)
     assert list(done.summary()) == [f"{tmp_path / 'store'}: 0 shards, 0.0 MB; nothing to remove"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_place_of_the_cache(tmp_path: Path) -> None:
-    """Said in one line."""
+    """It is reported in one line."""
     (tmp_path / "store").write_text("mine")
     with pytest.raises(OutputError, match=r"cannot clean the shard cache .*store: Not a directory"):
         clean_cache(tmp_path / "store", dry_run=False)
     assert (tmp_path / "store").read_text() == "mine"
 
 
-def test_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every output with its path and size, what is left alone and why, and what is left in all."""
+def test_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report lists every removed output with its size, what is left alone and why, and the total that is left."""
     monkeypatch.chdir(tmp_path)
     outputs = (
         DroppedOutput(tmp_path / "data" / "train", CacheSize(2, 1_500_000), is_finished=True),
@@ -277,7 +277,7 @@ def test_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_stage(tmp_path: Path, make_dataset: MakeDataset) -> None:
-    """The dry run says what would go and where it was, the cleaning says the same; other splits are unchanged."""
+    """The dry run lists what would be removed, the cleaning says the same; other splits are unchanged."""
     copy_conf(tmp_path)
     for split, count in (("train", 10), ("val", 5)):
         manifest = tmp_path / "data" / "manifests" / split / "manifest.jsonl"

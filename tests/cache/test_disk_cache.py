@@ -1,4 +1,4 @@
-"""The shard store: what it finds, keeps and gives away."""
+"""The shard cache on disk: what it finds, keeps and removes."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def stored(number: int, records: int) -> CachedShard:
 
 
 def looked_at(records: list[int | None], number: int, num_shards: int) -> list[int]:
-    """Numbers of the earlier shards in which the records of a shard are looked for."""
+    """Return the numbers of the earlier shards that are searched for the records of a shard."""
     changed = [None if count is None else stored(index, count) for index, count in enumerate(records)]
     return [int(shard.path.name) for shard in ChangedShards([changed]).near(number, num_shards)]
 
@@ -46,12 +46,12 @@ def looked_at(records: list[int | None], number: int, num_shards: int) -> list[i
     ],
 )
 def test_which_of_many_may_hold_a_record(number: int, num_shards: int, expected: list[int]) -> None:
-    """Those whose range overlaps that of the shard, and one more on either side."""
+    """Shards with an overlapping range of hashes, and one more on either side."""
     assert looked_at([MANY] * 10, number, num_shards) == expected
 
 
 def test_few_records_are_looked_for_everywhere() -> None:
-    """A full shard passes records on, sometimes far; entries of shards that stay are never needed."""
+    """Small sets search all changed shards: a full shard passes records on, sometimes to a distant one."""
     assert looked_at([SEARCH_ALL // 10] * 10, 0, 10) == list(range(10))
     assert looked_at([MANY, None, *[MANY] * 8], 0, 10) == [0, *range(2, 10)]
     assert looked_at([MANY, None, *[MANY] * 9], 0, 11) == [0]
@@ -66,7 +66,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_shard_that_is_not_there(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    """It is not found, and nothing is said."""
+    """It is not found, and nothing is logged."""
     with DiskCache(project.store, project.out) as store:
         assert store.find("0" * 64) is None
         assert store.link("0" * 64, project.root / "target") is None
@@ -75,7 +75,7 @@ def test_a_shard_that_is_not_there(project: Project, caplog: pytest.LogCaptureFi
 
 
 def test_a_sidecar_that_cannot_be_read(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told; the shard is built again."""
+    """It is logged, and the shard is built again."""
     name = min(project.names)
     sidecar = project.stored_path(name).with_name(f"{project.names[name]}.jsonl")
     sidecar.unlink()
@@ -87,7 +87,7 @@ def test_a_sidecar_that_cannot_be_read(project: Project, caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_a_shard_of_another_stamp(project: Project, is_damaged: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """It is read to the end: whole, it is known by that stamp from then on; damaged, it is removed and told."""
+    """A shard with another signature is read to the end: accepted with that signature if intact, removed if damaged."""
     path = project.stored_path(min(project.names))
     content = path.read_bytes()
     path.unlink()
@@ -106,14 +106,14 @@ def test_a_shard_of_another_stamp(project: Project, is_damaged: bool, caplog: py
 
 
 def stamped_ns(path: Path) -> int:
-    """When the shard changed, as its sidecar has it."""
+    """Return the mtime of the shard in its sidecar."""
     head = path.with_name(f"{path.name}.jsonl").read_bytes().partition(b"\n")[0]
     return json.loads(head.partition(b" ")[2])["stamp"][1]
 
 
 @pytest.mark.parametrize("place", [0, 5, 30, 120])
 def test_a_head_that_was_changed(project: Project, place: int, caplog: pytest.LogCaptureFixture) -> None:
-    """A sidecar of which the checksum or the metadata says something else is not believed."""
+    """A sidecar whose checksum or metadata disagrees is not believed."""
     path = project.stored_path(min(project.names))
     sidecar = path.with_name(f"{path.name}.jsonl")
     content = bytearray(sidecar.read_bytes())
@@ -127,7 +127,7 @@ def test_a_head_that_was_changed(project: Project, place: int, caplog: pytest.Lo
 
 
 def test_what_is_in_the_way_of_a_shard(project: Project) -> None:
-    """A shard takes the place of a half-written one, whether or not the store has it."""
+    """A shard replaces a half-written one, whether or not the cache has it."""
     target = project.root / "target"
     with DiskCache(project.store, project.out) as store:
         for fingerprint in [project.names[min(project.names)], "0" * 64]:
@@ -139,7 +139,7 @@ def test_what_is_in_the_way_of_a_shard(project: Project) -> None:
 
 
 def keep(store: DiskCache, folder: Path, number: int) -> str:
-    """Have the store keep a shard; its fingerprint."""
+    """Add a shard to the cache; return its fingerprint."""
     path, fingerprint = folder / f"shard {number}", f"{number:064x}"
     path.write_bytes(b"%d" % number)
     statistics = Statistics().as_dict()
@@ -151,16 +151,16 @@ def keep(store: DiskCache, folder: Path, number: int) -> str:
 
 
 def kept(root: Path) -> tuple[list[str], list[str]]:
-    """Fingerprints of the shards of a store, and the kinds of files that builds have there."""
+    """Return the fingerprints of the shards in a cache, and the suffixes of the files of its builds."""
     shards = [name for name in names(root / "v1" / "shards") if not name.endswith(".jsonl")]
     return shards, sorted(path.name.partition(".")[2].rpartition(".")[2] for path in (root / "v1" / "builds").iterdir())
 
 
 class TestWhatIsKept:
-    """Shards that a build needs that has ended or still runs, and no other."""
+    """Exactly the shards that a finished or running build needs are kept."""
 
     def test_a_build_that_runs_beside(self, tmp_path: Path) -> None:
-        """A build of the same output that ends first takes nothing from one that still runs."""
+        """A build of the same output that ends first removes nothing that a running one needs."""
         with DiskCache(tmp_path / "store", tmp_path / "out") as running:
             first = keep(running, tmp_path, 1)
             with DiskCache(tmp_path / "store", tmp_path / "out") as other:
@@ -171,7 +171,7 @@ class TestWhatIsKept:
         assert kept(tmp_path / "store") == ([first], ["json"])
 
     def test_an_interrupted_build(self, tmp_path: Path) -> None:
-        """What it made stays until a build of the same output ends well; one of another output leaves it alone."""
+        """Its shards stay until a build of the same output succeeds; builds of other outputs leave them alone."""
         with pytest.raises(KeyboardInterrupt), DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
             raise KeyboardInterrupt
@@ -186,7 +186,7 @@ class TestWhatIsKept:
         assert kept(tmp_path / "store") == ([], ["json", "json"])
 
     def test_a_build_whose_manifest_changed(self, tmp_path: Path) -> None:
-        """Nothing that it made is kept, for it may stand under the wrong key; the newest build loses nothing."""
+        """Nothing that it wrote is kept, as it may have the wrong key; the latest build loses nothing."""
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
             store.commit(CachedBuild([first]), [])
@@ -195,8 +195,8 @@ class TestWhatIsKept:
             raise ManifestError("changed")
         assert kept(tmp_path / "store") == ([first], ["json"])
 
-    def test_a_build_that_was_refused(self, tmp_path: Path) -> None:
-        """It keeps its shards beside those of the newest build until one is finished, and what it knows of images."""
+    def test_a_rejected_build(self, tmp_path: Path) -> None:
+        """A rejected build keeps its shards, and the image hashes, until the next build succeeds."""
         first_note, second_note = (ImageHash("a", ImageSignature(1, 2, number), b"x" * 32) for number in range(2))
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
@@ -214,7 +214,7 @@ class TestWhatIsKept:
         assert kept(tmp_path / "store") == ([second], ["images", "json", "json"])
 
     def test_a_shard_that_is_kept_twice(self, tmp_path: Path) -> None:
-        """The same, once more, over what an earlier attempt left half-written."""
+        """Adding a shard again works, also over the half-written file of an earlier attempt."""
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             fingerprint = keep(store, tmp_path, 1)
             (tmp_path / "store" / "v1" / "shards" / f".{fingerprint}.partial").write_bytes(b"half")
@@ -227,8 +227,8 @@ class TestWhatIsKept:
         assert kept(tmp_path / "store") == ([fingerprint], ["json"])
 
 
-def test_a_store_that_is_gone_before_it_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told, finds nothing and keeps nothing, and the build goes on."""
+def test_a_cache_deleted_before_it_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; nothing is found or kept, and the build goes on."""
     store = DiskCache(tmp_path / "store", tmp_path / "out")
     shutil.rmtree(tmp_path / "store")
     with store:
@@ -244,8 +244,8 @@ def test_a_store_that_is_gone_before_it_is_used(tmp_path: Path, caplog: pytest.L
     assert f"cannot use the shard cache {tmp_path / 'store' / 'v1'}" in caplog.text
 
 
-def test_a_store_in_the_place_of_a_file(tmp_path: Path) -> None:
-    """Said in one line, with what to do."""
+def test_a_file_in_the_place_of_the_cache(tmp_path: Path) -> None:
+    """It is refused in one line, with what to do."""
     (tmp_path / "store").touch()
     message = r"cannot make the shard cache .*/store/v1: Not a directory; name another store_dir, or null"
     with pytest.raises(OutputError, match=message):

@@ -1,4 +1,4 @@
-"""Records that an earlier shard has: taken only where the bytes are those that were written."""
+"""Records of earlier shards: read only if the bytes are those that were written."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FRAMES = [b"".join(encode_frame(b"head", b"image" * number, b"tail")) for number
 
 
 def store(folder: Path, codec: str | None = None) -> CachedShard:
-    """A shard of three records with its sidecar."""
+    """Create a shard of three records with its sidecar."""
     (folder / "shard").write_bytes(b"".join(FRAMES))
     lines, offset = [], 0
     for key, frame in zip(KEYS, FRAMES, strict=True):
@@ -31,14 +31,14 @@ def store(folder: Path, codec: str | None = None) -> CachedShard:
 
 
 def taken(*shards: CachedShard) -> list[bytes | None]:
-    """The frame of each record; nothing where it is not known or damaged."""
+    """Return the frame of each record; None if it is unknown or damaged."""
     with PreviousRecords(shards) as previous:
         found = [previous.read(key) if key in previous else None for key in KEYS]
     return [record and record.frame for record in found]
 
 
 def test_records_come_as_they_stood(tmp_path: Path) -> None:
-    """Each under its key, with its entry."""
+    """Each record is found under its key, with its entry."""
     with PreviousRecords([store(tmp_path)]) as previous:
         assert b"x" * 16 not in previous
         records = [previous.read(key) for key in KEYS]
@@ -49,7 +49,7 @@ def test_records_come_as_they_stood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", range(len(FRAMES[1])))
 def test_a_flipped_bit_anywhere_in_a_frame(tmp_path: Path, place: int) -> None:
-    """In the length, the payload or a checksum: that record alone is not taken."""
+    """In the length, the payload or a checksum: only that record is not reused."""
     shard = store(tmp_path)
     content = bytearray(shard.path.read_bytes())
     content[len(FRAMES[0]) + place] ^= 1
@@ -59,7 +59,7 @@ def test_a_flipped_bit_anywhere_in_a_frame(tmp_path: Path, place: int) -> None:
 
 @pytest.mark.parametrize("missing", [1, 4, len(FRAMES[2]) - 15, len(FRAMES[2]) - 1, len(FRAMES[2])])
 def test_a_shard_that_was_cut(tmp_path: Path, missing: int) -> None:
-    """A record of which the end is missing is not taken, nor does it end the build."""
+    """A record whose end is missing is not reused, and does not stop the build."""
     shard = store(tmp_path)
     shard.path.write_bytes(shard.path.read_bytes()[:-missing])
     assert taken(shard) == [*FRAMES[:2], None]
@@ -67,25 +67,25 @@ def test_a_shard_that_was_cut(tmp_path: Path, missing: int) -> None:
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 5, 11, 15, 16, len(FRAMES[0]) - 1, len(FRAMES[0]) + 1])
 def test_an_entry_of_another_length(tmp_path: Path, size_bytes: int) -> None:
-    """An entry that does not fit its frame gives nothing."""
+    """An entry that does not fit its frame gives no record."""
     shard = store(tmp_path)
     entry = RecordEntry(KEYS[0].hex(), 0, size_bytes, 0, 0, 0, None, [], (), {})
     assert taken(rewritten(shard, msgspec.json.encode(entry) + b"\n")) == [None, None, None]
 
 
 def test_an_entry_of_another_shape(tmp_path: Path) -> None:
-    """An entry that another version wrote gives nothing."""
+    """An entry written by another version gives no record."""
     assert taken(rewritten(store(tmp_path), b'["%b","x"]\n' % KEYS[0].hex().encode())) == [None, None, None]
 
 
 def rewritten(shard: CachedShard, entries: bytes) -> CachedShard:
-    """The shard with other entries, whose checksum is right."""
+    """Return the shard with other entries and their right checksum."""
     shard.sidecar.write_bytes(b"a head\n" + entries)
     return shard._replace(entries_crc32c=value(entries))
 
 
 def test_entries_that_are_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A sidecar that was changed is not believed, and this is said."""
+    """A changed sidecar is not believed, and this is logged."""
     shard = store(tmp_path)
     content = shard.sidecar.read_bytes()
     shard.sidecar.write_bytes(content.replace(KEYS[0].hex().encode(), KEYS[1].hex().encode()))
@@ -95,7 +95,7 @@ def test_entries_that_are_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 @pytest.mark.parametrize("name", ["shard", "sidecar"])
 def test_a_file_that_is_gone(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The store was deleted meanwhile: nothing is taken, and nothing said."""
+    """If the cache was deleted in the meantime, nothing is reused and nothing is logged."""
     shard = store(tmp_path)
     (tmp_path / name).unlink()
     assert taken(shard) == [None, None, None]
@@ -103,6 +103,6 @@ def test_a_file_that_is_gone(tmp_path: Path, name: str, caplog: pytest.LogCaptur
 
 
 def test_pixels_of_another_version(tmp_path: Path) -> None:
-    """A shard in which another Pillow encoded pixels gives nothing; one of the same, or of none, gives all."""
+    """A shard with images re-encoded by another Pillow is not reused; one by the same, or with none, is."""
     for codec, expected in (("pillow 1, libjpeg 1", [None] * 3), (pixel_codec(), FRAMES), (None, FRAMES)):
         assert taken(store(tmp_path, codec)) == expected
