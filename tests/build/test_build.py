@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,9 +17,8 @@ import pytest
 
 from tests.conftest import MakeDataset, encode_noise
 from tfrec_stage import create, directories
-from tfrec_stage import engine as engine_module
 from tfrec_stage.cache.shard_cache import NoCache
-from tfrec_stage.engine import EngineName
+from tfrec_stage.engine import EngineName, EngineOptions, runner
 from tfrec_stage.errors import ConfigError, ManifestError, OutputError
 from tfrec_stage.progress import Progress
 
@@ -74,10 +74,13 @@ def _as_dict(example) -> dict:
 @pytest.fixture(autouse=True, params=EngineName, ids=lambda engine: engine.name)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EngineName:
     """Run every test here on each engine: where the default, threads, is asked for, the engine under test is used."""
-    choose, under_test = engine_module._runner, request.param
-    monkeypatch.setattr(
-        engine_module, "_runner", lambda asked: choose(under_test if asked is EngineName.threads else asked)
-    )
+    open_pool = runner._open_pool
+
+    def open_under_test(options: EngineOptions, *arguments: object) -> runner.Pool:
+        is_default = options.engine is EngineName.threads
+        return open_pool(replace(options, engine=request.param) if is_default else options, *arguments)
+
+    monkeypatch.setattr(runner, "_open_pool", open_under_test)
     return request.param
 
 

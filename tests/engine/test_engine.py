@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import random
 import re
 import signal
 import subprocess
@@ -13,12 +14,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from tests.engine import work as engine_work
-from tfrec_stage.engine import EngineName, EngineOptions, run_tasks, worker
+from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
 from tfrec_stage.errors import ConfigError, EngineError
 
 
@@ -159,6 +161,41 @@ class TestProcesses:
             assert sorted(results) == sorted(path for path, _ in tasks)
         assert is_idle()
 
+    @pytest.mark.parametrize("num_threads", [1, 2, 3, 4])
+    def test_killers_are_named(self, num_threads: int) -> None:
+        """Two of eight tasks always kill their worker: in every round one of them is named, and nothing hangs."""
+        for _ in range(10):
+            tasks = ["a", "deadly", "b", "c", "deadly", "d", "e", "f"]
+            with pytest.raises(EngineError, match="deadly: its worker process died twice"):
+                run(engine_work.always_die, tasks, num_threads, EngineName.processes)
+        assert is_idle()
+
+    def test_workers_killed_amid_large_messages(self) -> None:
+        """Tasks and results larger than any pipe: a worker that dies while it reads or writes one holds nobody up."""
+        tasks = [bytes([number]) * 3_000_000 for number in range(40)]
+        kills = random.Random(0)
+        results = []
+        for result in run_tasks(engine_work.echo, tasks, EngineOptions(3, EngineName.processes)):
+            results.append(result)
+            if len(results) in {3, 11, 23}:
+                time.sleep(kills.random() / 100)
+                kills.choice(multiprocessing.active_children()).kill()
+        assert sorted(results) == tasks
+        assert is_idle()
+
+    def test_a_killed_server_is_started_again(self, tmp_path: Path) -> None:
+        """Tasks are run again only when the workers that ran them have ended, though the server could not say so."""
+        tasks = [(str(tmp_path / str(number)), 300 * number) for number in range(4)]
+        results = []
+        for result in run_tasks(engine_work.hold, tasks, EngineOptions(2, EngineName.processes)):
+            results.append(result)
+            if len(results) == 1:
+                worker = multiprocessing.active_children()[0].pid
+                os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+                os.kill(worker, signal.SIGKILL)
+        assert sorted(results) == [path for path, _ in tasks]
+        assert is_idle()
+
     def test_images_of_the_dead_count_once(self, tmp_path: Path) -> None:
         """What is done again is not counted again."""
         tasks = [(str(tmp_path / str(number)), 20) for number in range(5)]
@@ -190,14 +227,13 @@ class TestProcesses:
                 children.append(multiprocessing.get_context("fork").Process(target=engine_work.sleep_long))
                 children[0].start()
 
-        def open_and_fork() -> object:
-            line = open_line()
+        def connect_and_fork(fds: object) -> object:
             fork()
-            return line
+            return connect(fds)
 
-        open_line = worker.open_line
+        connect = forkserver.connect_to_new_process
         if when == "while a worker begins":
-            monkeypatch.setattr(worker, "open_line", open_and_fork)
+            monkeypatch.setattr(forkserver, "connect_to_new_process", connect_and_fork)
         ticks = {"tick": fork} if when == "while it works" else {}
         assert sum(run(engine_work.linger, [20] * 6, 2, EngineName.processes, **ticks)) == 120
         assert [child.is_alive() for child in children] == [True]

@@ -1,5 +1,6 @@
 """Tasks that worker processes can import."""
 
+import fcntl
 import json
 import os
 import signal
@@ -52,6 +53,22 @@ def die_halfway(task: tuple[str, int], encode_all) -> int:
 def always_die(task: str, encode_all) -> str:
     if task == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def hold(task: tuple[str, int], encode_all) -> str:
+    """Lock a file and keep it locked for a while, deaf to SIGTERM; fail if another process has it."""
+    path, items = task
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with Path(path).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        list(encode_all(_sleep, range(items)))
+    return path
+
+
+def echo(task: bytes, encode_all) -> bytes:
+    """Give back a task that does not fit into a pipe."""
+    encode_all(_square, [])
     return task
 
 

@@ -1,103 +1,78 @@
 """Threads of this process.
 
-Tasks that fill all threads run one a thread, which costs nothing per image. Those left for the last round, and all of
-them where there are fewer shards than threads, have their images encoded side by side by a pool they share: no thread
-is idle, and every shard is still written in order.
+Full rounds of tasks run one task per thread, which costs nothing per image. The tasks of the last round, and all tasks
+if there are fewer than threads, have their images encoded in parallel by a second pool that they share: no thread is
+idle, and every shard is still written in order.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
-from signal import SIGINT, SIGTERM
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tfrec_stage.engine.ordered_map import OrderedMap
-from tfrec_stage.engine.signals import held_back
-from tfrec_stage.engine.window import drain
+from tfrec_stage.engine.runner import OrderedMap, Pool, Work, serial_map
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def run_in_threads(
-    work: Callable[[Task, OrderedMap], Result], tasks: Sequence[Task], workers: int, tick: Callable[[int], None]
-) -> Generator[Result, None, None]:
-    """See `run_tasks`."""
-    stop = Event()
-    with ThreadPoolExecutor(workers, "shard") as pool, ThreadPoolExecutor(workers, "image") as image_pool:
-        lanes = [_Lane(stop) for _ in tasks]
-        maps = _maps(lanes, image_pool, workers)
-        futures = (_submit(pool, work, task, encode_all) for task, encode_all in zip(tasks, maps, strict=True))
-        try:
-            for future in drain(futures, 2 * workers, lambda: tick(sum(lane.done for lane in lanes))):
-                yield future.result()
-        finally:
-            stop.set()
+class ThreadPool(Pool):
+    """A pool of threads."""
 
+    def __init__(self, work: Work, num_tasks: int, workers: int) -> None:
+        super().__init__(ThreadPoolExecutor(workers, "shard"), 2 * workers, [0] * (2 * workers))
+        self._work = work
+        self._images = ThreadPoolExecutor(workers, "image")
+        self._stop = Event()
+        self._left_in_full_rounds = num_tasks - num_tasks % workers
+        # Tasks of the last round share the image threads: so many images each may be ahead of what it has written.
+        self._images_ahead = max(2, -(-2 * workers // max(1, num_tasks % workers)))
 
-def _submit(
-    pool: ThreadPoolExecutor, work: Callable[[Task, OrderedMap], Result], task: Task, encode_all: OrderedMap
-) -> Future[Result]:
-    """Submit with signals held back.
+    def start(self, task: Any, slot: int) -> Future[Any]:
+        """See `Pool`."""
+        self._left_in_full_rounds -= 1
+        ordered_map: OrderedMap = partial(serial_map, self._stop.is_set, self._counts, slot)
+        if self._left_in_full_rounds < 0:
+            ordered_map = partial(self._parallel_map, slot)
+        return self.executor.submit(self._work, task, ordered_map)
 
-    A Ctrl-C after a thread was started and before the pool has noted it would leave a thread that nobody waits for, and
-    that writes into what is being removed.
-    """
-    with held_back(SIGINT, SIGTERM):
-        return pool.submit(work, task, encode_all)
+    def result(self, future: Future[Any], slot: int) -> Any:  # noqa: ARG002 - the interface
+        """See `Pool`."""
+        return future.result()
 
+    def stop(self) -> None:
+        """See `Pool`."""
+        self._stop.set()
 
-@dataclass(slots=True)
-class _Lane:
-    """What the driver shares with one running task."""
+    def kill(self) -> None:
+        """See `Pool`; threads cannot be killed."""
 
-    stop: Event
-    """Set when the task shall end at the next image."""
-    done: int = field(default=0)
-    """Images finished; written by the task's thread alone."""
+    def close(self) -> None:
+        """See `Pool`."""
+        self._images.shutdown()
 
-    def one_by_one(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """`map` that can be stopped."""
-        for item in items:
-            self._raise_if_stopped()
-            yield function(item)
-            self.done += 1
-
-    def side_by_side(
-        self, pool: ThreadPoolExecutor, window: int, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[Result]:
-        """`map` over a pool, at most `window` items ahead, in the order of the items."""
+    def _parallel_map(self, slot: int, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """`map` over the image threads, with results in the order of the items."""
         ahead: deque[Future[Result]] = deque()
         for item in items:
-            self._raise_if_stopped()
-            ahead.append(_at_once(function, item) if getattr(item, "is_cheap", False) else pool.submit(function, item))
-            if len(ahead) >= window:
-                yield ahead.popleft().result()
-                self.done += 1
+            is_cheap = getattr(item, "is_cheap", False)
+            ahead.append(_finished(function(item)) if is_cheap else self._images.submit(function, item))
+            if len(ahead) >= self._images_ahead:
+                yield self._next_result(ahead, slot)
         while ahead:
-            self._raise_if_stopped()
-            yield ahead.popleft().result()
-            self.done += 1
+            yield self._next_result(ahead, slot)
 
-    def _raise_if_stopped(self) -> None:
-        if self.stop.is_set():
+    def _next_result(self, ahead: deque[Future[Result]], slot: int) -> Result:
+        if self._stop.is_set():
             raise CancelledError
+        result = ahead.popleft().result()
+        self._counts[slot] += 1
+        return result
 
 
-def _at_once(function: Callable[[Item], Result], item: Item) -> Future[Result]:
+def _finished(result: Result) -> Future[Result]:
     future: Future[Result] = Future()
-    future.set_result(function(item))
+    future.set_result(result)
     return future
-
-
-def _maps(lanes: Sequence[_Lane], image_pool: ThreadPoolExecutor, workers: int) -> Iterator[OrderedMap]:
-    last_round = len(lanes) % workers
-    for lane in lanes[: len(lanes) - last_round]:
-        yield lane.one_by_one
-    for lane in lanes[len(lanes) - last_round :]:
-        window = max(2, -(-2 * workers // last_round))
-        yield partial(lane.side_by_side, image_pool, window)
