@@ -13,7 +13,7 @@ from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions,
 from tfrec_stage.build.record_encoder import EncodedRecord, RecordEncoder
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, RecordError
-from tfrec_stage.manifest.parse import convert_record
+from tfrec_stage.manifest.parsing import convert_record
 from tfrec_stage.records import InvalidRecord
 from tfrec_stage.schema.profiles import Profile
 

@@ -7,7 +7,7 @@ import pytest
 
 from tfrec_stage.build.fingerprint import KEY_SIZE, KeyMaker, has_image, key_of_failure, key_with_image, split_keys
 from tfrec_stage.build.options import OutputOptions
-from tfrec_stage.manifest.parse import convert_record, decode_record
+from tfrec_stage.manifest.parsing import convert_record, decode_record
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, InvalidRecord, Objects, Parts
 
 KEYS = KeyMaker(OutputOptions())

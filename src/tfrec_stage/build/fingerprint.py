@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 
 from tfrec_stage.build.options import Compression, OutputOptions
 from tfrec_stage.format_versions import SHARD_FORMAT
-from tfrec_stage.manifest.faults import changed_error
+from tfrec_stage.manifest.problems import changed_error
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.schema.fields import fields_of

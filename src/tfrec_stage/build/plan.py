@@ -13,7 +13,7 @@ from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.placement import Placement, hash64
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
-from tfrec_stage.manifest.faults import Faults
+from tfrec_stage.manifest.problems import Faults
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
 

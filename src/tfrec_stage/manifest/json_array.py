@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from tfrec_stage.errors import ManifestError
-from tfrec_stage.manifest.faults import Faults
-from tfrec_stage.manifest.parse import UnusableRecordError, decode_record
+from tfrec_stage.manifest.parsing import UnusableRecordError, decode_record
+from tfrec_stage.manifest.problems import Faults
 from tfrec_stage.manifest.source import Original
 from tfrec_stage.manifest.spool import SpooledRecords, write_spool
 from tfrec_stage.records import ParsedRecord

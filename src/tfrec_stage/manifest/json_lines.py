@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from tfrec_stage.manifest.faults import Faults, changed_error
-from tfrec_stage.manifest.parse import UnusableRecordError, decode_record
+from tfrec_stage.manifest.parsing import UnusableRecordError, decode_record
+from tfrec_stage.manifest.problems import Faults, changed_error
 from tfrec_stage.manifest.source import Original
 from tfrec_stage.records import ParsedRecord
 

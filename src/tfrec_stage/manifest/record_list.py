@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfrec_stage.manifest.faults import Faults, changed_error
-from tfrec_stage.manifest.parse import UnusableRecordError, convert_record
+from tfrec_stage.manifest.parsing import UnusableRecordError, convert_record
+from tfrec_stage.manifest.problems import Faults, changed_error
 from tfrec_stage.manifest.source import Original
 from tfrec_stage.manifest.spool import SpooledRecords, write_spool
 from tfrec_stage.records import ParsedRecord

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from tfrec_stage.errors import OutputError
-from tfrec_stage.manifest.faults import changed_error
+from tfrec_stage.manifest.problems import changed_error
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ParsedRecord
 

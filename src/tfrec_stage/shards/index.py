@@ -14,7 +14,7 @@ from typing import Any, Final
 from tfrec_stage.errors import OutputError
 from tfrec_stage.files import atomic_writer, write_file
 from tfrec_stage.format_versions import SHARD_FORMAT
-from tfrec_stage.manifest.plain import encode_line
+from tfrec_stage.manifest.json_values import encode_line
 from tfrec_stage.shards.metadata import ShardMetadata
 from tfrec_stage.shards.statistics import Statistics
 

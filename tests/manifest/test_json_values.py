@@ -8,7 +8,7 @@ import pytest
 
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.manifest.plain import encode_line, to_builtins
+from tfrec_stage.manifest.json_values import encode_line, to_builtins
 from tfrec_stage.manifest.record_list import RecordList
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrec_stage.manifest.parse import UnusableRecordError, convert_record, decode_record
+from tfrec_stage.manifest.parsing import UnusableRecordError, convert_record, decode_record
 from tfrec_stage.records import MAX_NESTING, ImageRecord, InvalidRecord
 
 GOOD = {"filename": "a.jpg", "id": "a"}

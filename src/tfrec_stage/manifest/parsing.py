@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tfrec_stage.manifest.plain import find_unstorable, has_set_without_order, to_builtins
+from tfrec_stage.manifest.json_values import find_unstorable, has_set_without_order, to_builtins
 from tfrec_stage.manifest.shape import shape_faults, without_nulls
 from tfrec_stage.records import MAX_NESTING, ImageRecord, Int64, InvalidRecord, ParsedRecord
 
