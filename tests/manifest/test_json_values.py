@@ -1,4 +1,4 @@
-"""Dicts from Python become JSON, and lines that can be read again."""
+"""Python values become JSON values, and records become lines that can be read again."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from tfrec_stage.manifest.json_values import encode_line, to_builtins
 from tfrec_stage.manifest.record_list import RecordList
 
 
-def test_a_line_is_the_record_again() -> None:
-    """What JSON can hold comes back as it was; NumPy's values, tuples, paths and bytes as what they stand for."""
+def test_a_line_holds_the_record() -> None:
+    """Decoding a line gives the record, with NumPy values, tuples, paths and bytes as JSON values."""
     record = {"filename": Path("é.jpg"), "id": np.int64(3), "extra": {"a": (1, np.float64(0.5))}, "encoded": b"\xff"}
     line = encode_line(record)
     assert line.endswith(b"\n")
@@ -26,12 +26,12 @@ def test_a_line_is_the_record_again() -> None:
 
 
 def test_a_line_keeps_the_order_of_keys() -> None:
-    """People find the file name where they wrote it."""
+    """A line has the keys in the order in which they were written."""
     assert encode_line({"filename": "b", "id": "a", "error_msg": "x"}) == b'{"filename":"b","id":"a","error_msg":"x"}\n'
 
 
-def test_what_is_not_utf8_is_escaped() -> None:
-    """Wherever it stands, a lone surrogate becomes its escape, and whatever is UTF-8 stays."""
+def test_lone_surrogates_are_escaped() -> None:
+    """A lone surrogate anywhere in a record becomes its escape; other text is unchanged."""
     record = {"filename": "caf\udce9.jpg", "id": "é", "extra": {"k\udce9": ["\ud800", 1]}, "encoded": b"\xe9"}
     assert msgspec.json.decode(encode_line(record)) == {
         "filename": r"caf\udce9.jpg",
@@ -41,8 +41,8 @@ def test_what_is_not_utf8_is_escaped() -> None:
     }
 
 
-def test_a_set_without_an_order_is_not_written() -> None:
-    """Its line would be another one in every process; the rest of the record is there."""
+def test_an_unorderable_set_is_described() -> None:
+    """A set without a fixed order is named by its type, so a line is the same in every process; the rest is written."""
     record = {"filename": "a", "id": "a", "extra": {"groups": {frozenset("ab"), frozenset("cd")}, "tags": {"y", "x"}}}
     assert msgspec.json.decode(encode_line(record)) == {
         "filename": "a",
@@ -51,8 +51,8 @@ def test_a_set_without_an_order_is_not_written() -> None:
     }
 
 
-def test_what_no_json_holds_is_told_in_words() -> None:
-    """In its place alone, and the same in every process; whatever can be stored beside it stays."""
+def test_unstorable_values_are_described() -> None:
+    """A value that JSON cannot hold is named by its type, the same in every process; values beside it are unchanged."""
     cyclic: list[object] = []
     cyclic.append(cyclic)
     record = {"id": "a", "extra": {"a": [1, "x", (object(), 2)], 3: {"b": {1: 2}, "c": {4, "x"}}}, "loop": cyclic}
@@ -65,14 +65,14 @@ def test_what_no_json_holds_is_told_in_words() -> None:
 
 
 def test_keys_become_text() -> None:
-    """As in JSON, whose keys are strings: numbers as keys of `extra` are no error."""
+    """Numbers as keys of `extra` become strings, as JSON requires."""
     assert to_builtins({"extra": {1: {2: "x"}}}) == {"extra": {"1": {"2": "x"}}}
     ((_, record),) = RecordList([{"filename": "a", "id": "a", "extra": {1: 2}}]).scan()
     assert record.extra == {"1": 2}
 
 
-def test_a_record_nested_too_deep_is_a_fault_of_its_line(tmp_path: Path) -> None:
-    """A line of a hundred thousand brackets is told with its number."""
+def test_a_record_nested_too_deep_is_a_problem_of_its_line(tmp_path: Path) -> None:
+    """A line with 100,000 nested lists raises a ManifestError with its line number."""
     path = tmp_path / "m.jsonl"
     path.write_text('{"filename": "a", "id": "a", "extra": ' + "[" * 100_000 + "]" * 100_000 + "}")
     with pytest.raises(ManifestError, match="line 1: expected at most 100 levels of lists and objects"):

@@ -13,7 +13,7 @@ from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.placement import Placement, hash64
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
-from tfrec_stage.manifest.problems import Faults
+from tfrec_stage.manifest.problems import Problems
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
 
@@ -116,15 +116,15 @@ def _refuse_duplicate_ids(source: RecordReader, index: ManifestIndex) -> None:
     if all(len(set(hashes)) == len(hashes) for hashes in _by_first_byte(index.id_hashes)):
         return
     # Two hashes are equal: read the ids themselves, for the message, and because different ids may share a hash.
-    faults = Faults("manifest")
+    problems = Problems("manifest")
     first_seen: dict[str, int] = {}
     for position, record in source.scan():
         name = str(record.id)
         if name in first_seen:
             places = f"{source.where(first_seen[name])} and {source.where(position)}"
-            faults.add(places, [f"two records have the id {name!r}; ids must be unique"])
+            problems.add(places, [f"two records have the id {name!r}; ids must be unique"])
         first_seen.setdefault(name, position)
-    faults.raise_if_any()
+    problems.raise_if_any()
 
 
 def _by_first_byte(hashes: "array[int]") -> "list[array[int]]":

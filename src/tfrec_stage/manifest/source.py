@@ -1,4 +1,4 @@
-"""The one interface of all sources of image records."""
+"""The interface of all sources of image records: manifest files, and lists from Python."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,31 +8,34 @@ from tfrec_stage.records import ParsedRecord
 
 
 class Original(NamedTuple):
-    """A record as it was given."""
+    """One record, both as it was written and parsed."""
 
     values: dict[str, Any]
-    """Its keys and values, in a copy."""
+    """A copy of its keys and values as they were written."""
     record: ParsedRecord
-    """What they mean."""
+    """The parsed record."""
 
 
 class RecordReader(Protocol):
-    """Image records that can be walked from end to end, and found again one by one; what tasks read from."""
+    """Image records that can be scanned in order, and read again by position. Tasks read from this.
+
+    A position is a whole number from 0, by which the reader finds a record again: a byte offset or an index.
+    """
 
     def scan(self) -> Iterator[tuple[int, ParsedRecord]]:
-        """Position and record, in order.
+        """Position and record of every record, in order.
 
         Raises:
-            ManifestError: once the end is reached, naming the first 20 records that put the manifest in doubt; or it is
-                not the manifest whose `digest` was told.
+            ManifestError: at the end of the scan, if records were unusable (the first 20 problems are named), or if
+                the content is not what `digest` hashed.
         """
         ...
 
     def read(self, positions: Iterable[int]) -> Iterator[ParsedRecord]:
-        """The records at these positions, in their order.
+        """Records at these positions, in the order of the positions.
 
-        They may be others than those of the scan where the manifest changed meanwhile: who needs the same compares
-        their keys.
+        If the manifest was edited after the scan, they may differ from the scanned records. A caller that needs the
+        same records compares their keys.
 
         Raises:
             ManifestError: there is no record at a position.
@@ -40,30 +43,33 @@ class RecordReader(Protocol):
         ...
 
     def where(self, position: int) -> str:
-        """What people call that position: `line 12`."""
+        """Name of a position in messages, for example `line 12`."""
         ...
 
 
 class RecordSource(RecordReader, Protocol):
-    """The same, as they were given: what a build is made from."""
+    """A reader that also gives records as they were written. A build starts from this."""
 
     def original(self, position: int) -> Original:
-        """The record as it was given.
+        """The record at a position, as it was written and parsed.
 
         Raises:
-            ManifestError: there is none at that position.
+            ManifestError: there is no record at the position.
         """
         ...
 
     def digest(self) -> str | None:
-        """Digest of the whole source, by which it is known again without reading its records; None if it has none."""
+        """SHA-256 of the whole source, in hexadecimal; None if the source has no bytes to hash.
+
+        It identifies the source without parsing its records.
+        """
         ...
 
     def for_workers(self, spool: Path) -> RecordReader:
-        """The same records, to be sent to worker processes with every task: a few bytes, however many records.
+        """A reader of the same records that can be sent to worker processes: a few bytes, however many records.
 
         Args:
-            spool: a file to make where the records are in this process's memory alone; whoever calls removes it.
+            spool: path of a file to create if the records are only in this process's memory. The caller removes it.
 
         Raises:
             ManifestError: as `scan`.
