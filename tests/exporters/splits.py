@@ -1,4 +1,4 @@
-"""A small split in one call, for the tests of handing over."""
+"""A small split in one call, for the tests of exporters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.conftest import encode_noise
 from tfrec_stage import create
-from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.exporters import FinishedDataset
+from tfrec_stage.schema.fields import SchemaOptions
 from tfrec_stage.shards.index import ShardEntry
 from tfrec_stage.shards.statistics import Statistics
 
@@ -21,14 +21,14 @@ class Split:
     """A split of 40 by 30 pixel images that has been built."""
 
     directory: Path
-    """Its shards and what lies beside them."""
+    """Directory of its shards and of the files beside them."""
 
     def shards(self) -> list[Path]:
         """Its shards, in order."""
         return sorted(self.directory.glob("train-?????-of-?????"))
 
     def finished(self, labels: tuple[Label, ...] = ()) -> FinishedDataset:
-        """What a writer of a profile gets, counts of labels included."""
+        """What an exporter is given, with labels counted."""
         dataset = self.finished_unread(labels)
         for record in dataset.records():
             dataset.statistics.object_labels.update(record.features["image/object/bbox/label"].values)
@@ -37,13 +37,13 @@ class Split:
         return dataset
 
     def finished_unread(self, labels: tuple[Label, ...] = ()) -> FinishedDataset:
-        """The same with nothing counted: no shard is opened."""
+        """The same without counts; no shard is opened."""
         entries = tuple(ShardEntry(path.name, 0, path.stat().st_size, "", "") for path in self.shards())
-        return FinishedDataset(self.directory, "train", entries, OutputOptions(), labels, Statistics())
+        return FinishedDataset(self.directory, "train", entries, SchemaOptions(), labels, Statistics())
 
 
 def build_split(directory: Path, records: Iterable[Record], num_shards: int = 2, **options: Any) -> Split:
-    """Build records below a directory, each with an image of its own; more options are those of `create`."""
+    """Build records below a directory, each with its own image; `options` are those of `create`."""
     filled = []
     for number, record in enumerate(records):
         (directory / f"{number}.jpg").write_bytes(encode_noise(number))

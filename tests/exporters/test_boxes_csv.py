@@ -1,4 +1,4 @@
-"""The profile `csv`: a table of boxes, read by TensorFlow, pandas and our own importer."""
+"""The profile `csv`: a table of boxes, read by Python, TensorFlow, pandas and our own importer."""
 
 import csv
 import struct
@@ -23,13 +23,13 @@ SHARED = ("tiny_coco", "raccoon_voc")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """The table, as Python's own reader has it."""
+    """Rows of the table, read by Python's own reader."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
 
 def build_real(name: str, root: Path, directory: Path) -> tuple[Path, dict[str, TrueImage]]:
-    """A real data set's directory and its own annotations, by the names of the image files as shards have them."""
+    """Directory of a real dataset's shards, and its annotations by the names of image files in the shards."""
     if name == "tiny_coco":
         built, truth = build_coco(root, directory, profiles=["csv"]), read_coco(root, "train")
     else:
@@ -38,7 +38,7 @@ def build_real(name: str, root: Path, directory: Path) -> tuple[Path, dict[str, 
 
 
 def check_rows(table: list[dict[str, Any]], truth: dict[str, TrueImage]) -> None:
-    """Compare rows to the annotations: every box once, in pixels."""
+    """Assert that the rows are the annotations: every box once, in pixels."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in truth}
     for row in table:
         found[row["filename"]].append(row)
@@ -51,24 +51,24 @@ def check_rows(table: list[dict[str, Any]], truth: dict[str, TrueImage]) -> None
 
 
 class TestTable:
-    """The file itself."""
+    """The text of the file."""
 
     def test_its_text(self, tmp_path: Path) -> None:
-        """A header and a row a box, in pixels of the image without needless digits; no row without a box."""
+        """There is a header and one row per box, in pixels with as few digits as needed; no row without a box."""
         records = [box(0, "cat"), {}, box(1, "dog", xmin=0.1, ymax=1 / 3)]
         split = build_split(tmp_path, records, profiles=["csv"], shuffle=False)
         assert (split.directory / "train.csv").read_bytes() == (
             b"filename,width,height,class,xmin,ymin,xmax,ymax\n0.jpg,40,30,cat,10,6,30,18\n2.jpg,40,30,dog,4,6,30,10\n"
         )
 
-    def test_any_text_comes_back(self, tmp_path: Path) -> None:
-        """Commas, quotes, line breaks and any letter in names come back, quoted where they must be."""
+    def test_any_text_is_read_back(self, tmp_path: Path) -> None:
+        """Names with commas, quotes, line breaks and any letters are read back unchanged."""
         names = ["a,b", 'a "b"', "line\nbreak", "Größe 🦝"]
         split = build_split(tmp_path, [box(number, name) for number, name in enumerate(names)], profiles=["csv"])
         assert sorted(row["class"] for row in rows(split.directory / "train.csv")) == sorted(names)
 
-    def test_names_of_files_go_through(self, tmp_path: Path) -> None:
-        """A file's name stands as the record has it, also one that is not UTF-8."""
+    def test_names_of_files_are_unchanged(self, tmp_path: Path) -> None:
+        """The name of a file has the same bytes as in the record, even if they are not UTF-8."""
         for name in (b"a,b.jpg", b"\xff.jpg"):
             Path(bytes(tmp_path).decode(), name.decode(errors="surrogateescape")).write_bytes(encode_noise(1))
         records = [box(0) | {"filename": "a,b.jpg"}, box(0) | {"filename": "\udcff.jpg"}]
@@ -79,7 +79,7 @@ class TestTable:
         ]
 
     def test_where_the_class_comes_from(self, tmp_path: Path) -> None:
-        """The name of the label, given or learnt, else the box's text, else `object`."""
+        """The class is the given name of the label, else the box's text, else the label, else `object`."""
         split = build_split(
             tmp_path,
             [box(0, "hound"), box(1, "owl"), box(2), box(None, "fox"), box()],
@@ -91,14 +91,14 @@ class TestTable:
         assert [row["class"] for row in rows(split.directory / "train.csv")] == ["dog", "owl", "2", "fox", "object"]
 
     def test_labels_without_boxes_have_no_row(self, tmp_path: Path) -> None:
-        """Objects that have a label but no box have no row."""
+        """Objects with a label but without a box have no row."""
         record = {"object": {"count": 1, "bbox": {"label": [1]}}}
         split = build_split(tmp_path, [record], profiles=["csv"])
         assert rows(split.directory / "train.csv") == []
 
     @pytest.mark.parametrize("edge", [0.0, 1.0, 1 / 3, 1e-7, 1e-30, 0.1234567, 0.99999994])
-    def test_every_edge_comes_back_exactly(self, tmp_path: Path, edge: float) -> None:
-        """A pixel divided by the size is the very number in the shard, to the last bit."""
+    def test_every_edge_is_read_back_exactly(self, tmp_path: Path, edge: float) -> None:
+        """An edge in pixels divided by the size gives exactly the number in the shard, to the last bit."""
         split = build_split(tmp_path, [box(0, xmin=edge)], 1, profiles=["csv"], degenerate_boxes="keep")
         (record,) = split.finished().records()
         (row,) = rows(split.directory / "train.csv")
@@ -108,13 +108,13 @@ class TestTable:
 
 @pytest.mark.parametrize("name", SHARED)
 def test_python_reads_it(shared_data: SharedData, tmp_path: Path, name: str) -> None:
-    """Every box of a real data set stands in the table, to a hundredth of a pixel."""
+    """The table has every box of a real dataset, to a hundredth of a pixel."""
     directory, truth = build_real(name, shared_data(name), tmp_path)
     check_rows(rows(directory / "train.csv"), truth)
 
 
 def test_whole_pixels_stay_whole(shared_data: SharedData, tmp_path: Path) -> None:
-    """Boxes that were annotated in whole pixels, as in VOC, are written as whole numbers."""
+    """Boxes annotated in whole pixels, as in VOC, are written as whole numbers."""
     directory, _ = build_real("raccoon_voc", shared_data("raccoon_voc"), tmp_path)
     edges = [row[edge] for row in rows(directory / "train.csv") for edge in ("xmin", "ymin", "xmax", "ymax")]
     assert len(edges) == 4 * 217
@@ -123,7 +123,7 @@ def test_whole_pixels_stay_whole(shared_data: SharedData, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", SHARED)
 def test_our_importer_gives_the_same_boxes(shared_data: SharedData, tmp_path: Path, name: str) -> None:
-    """A split built from the table by `importer=csv` has the same boxes, bit for bit, and the same classes."""
+    """A split built from the table with `importer=csv` has the same boxes, bit for bit, and the same classes."""
     root = shared_data(name)
     directory, truth = build_real(name, root, tmp_path)
     names = [label.text for label in read_labels(tmp_path / "labels.json")]
@@ -146,7 +146,7 @@ def test_our_importer_gives_the_same_boxes(shared_data: SharedData, tmp_path: Pa
 
 @pytest.mark.parametrize("name", SHARED)
 def test_tensorflow_reads_it(tf, shared_data: SharedData, tmp_path: Path, name: str) -> None:
-    """TensorFlow's `make_csv_dataset` gives every row, with edges as numbers."""
+    """TensorFlow's `make_csv_dataset` reads every row, with edges as numbers."""
     directory, truth = build_real(name, shared_data(name), tmp_path)
     defaults = [tf.string, tf.int64, tf.int64, tf.string, *[tf.float32] * 4]
     dataset = tf.data.experimental.make_csv_dataset(
@@ -160,8 +160,8 @@ def test_tensorflow_reads_it(tf, shared_data: SharedData, tmp_path: Path, name: 
     check_rows(table, truth)
 
 
-def test_tensorflow_guesses_the_kinds(tf, tmp_path: Path) -> None:
-    """Without being told, `make_csv_dataset` takes sizes and edges for numbers, and reads quoted names."""
+def test_tensorflow_infers_the_types(tf, tmp_path: Path) -> None:
+    """Without column types, `make_csv_dataset` infers numbers for sizes and edges, and reads quoted names."""
     split = build_split(tmp_path, [box(0, 'a "b", c')], profiles=["csv"])
     dataset = tf.data.experimental.make_csv_dataset(str(split.directory / "train.csv"), 1, num_epochs=1, shuffle=False)
     (row,) = dataset.as_numpy_iterator()
@@ -170,7 +170,7 @@ def test_tensorflow_guesses_the_kinds(tf, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SHARED)
 def test_pandas_reads_it(shared_data: SharedData, tmp_path: Path, name: str) -> None:
-    """Pandas gives every row, grouped by file as the community's scripts do."""
+    """Pandas reads every row; rows are grouped by file, as the community's scripts do."""
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     directory, truth = build_real(name, shared_data(name), tmp_path)
     table = pandas.read_csv(directory / "train.csv")
@@ -180,16 +180,16 @@ def test_pandas_reads_it(shared_data: SharedData, tmp_path: Path, name: str) -> 
     check_rows(grouped, truth)
 
 
-def test_a_box_is_called_by_its_own_text(tmp_path: Path) -> None:
-    """Without `labels` each row has the text of its box, whatever images or other boxes of that label are called."""
+def test_without_labels_a_row_has_the_text_of_its_box(tmp_path: Path) -> None:
+    """Without `labels` each row has the text of its own box, whatever texts other boxes of that label have."""
     records = [box(0, "cat"), box(0, "dog"), box(0, "dog") | {"class": {"label": 0, "text": "indoor"}}, box(3)]
     split = build_split(tmp_path, records, 1, profiles=["csv"], shuffle=False)
     assert [row["class"] for row in rows(split.directory / "train.csv")] == ["cat", "dog", "dog", "3"]
 
 
 @pytest.mark.parametrize("text", ["a\rb", "a\nb", 'a"b', "a,b"])
-def test_what_would_end_a_cell_is_quoted(tmp_path: Path, text: str) -> None:
-    """Line ends of either kind, quotes and commas come back as they are, on every version of Python."""
+def test_special_characters_are_quoted(tmp_path: Path, text: str) -> None:
+    """Both kinds of line breaks, quotes and commas are quoted and read back, on every version of Python."""
     split = build_split(tmp_path, [box(0, text)], 1, profiles=["csv"])
     assert [row["class"] for row in rows(split.directory / "train.csv")] == [text]
     quoted = text.replace('"', '""')

@@ -19,7 +19,7 @@ SharedData = Callable[[str], Path]
 
 
 def spans(path: Path) -> list[tuple[int, ...]]:
-    """What an index says."""
+    """Offset and size of every record, from an index."""
     return [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
 
 
@@ -30,17 +30,17 @@ def lookup(directory: Path) -> tuple[dict[str, int], list[Path]]:
 
 
 def build_real(name: str, root: Path, directory: Path) -> tuple[Path, dict[str, TrueImage]]:
-    """A real data set with indices, and its own annotations."""
+    """Directory of a real dataset's shards with indices, and its annotations."""
     if name == "tiny_coco":
         return build_coco(root, directory, profiles=["dali"]), read_coco(root, "train")
     return build_voc(root, directory, profiles=["dali"]), read_voc(root)
 
 
 class TestIndex:
-    """The file itself."""
+    """The text of the file."""
 
     def test_each_line_is_one_record(self, tmp_path: Path) -> None:
-        """A line a record: offset and size of its frame, from the first byte to the last without a gap."""
+        """There is one line per record with the offset and size of its frame; frames have no gaps between them."""
         split = build_split(tmp_path, [box(number) for number in range(5)], profiles=["dali"])
         for shard in split.shards():
             index = spans(index_path(shard))
@@ -57,8 +57,8 @@ class TestIndex:
         assert sorted(index_path(shard).stat().st_size > 0 for shard in split.shards()) == [False, True]
 
     @pytest.mark.parametrize("kept", [5, 14, -1])
-    def test_a_shard_that_ends_early(self, tmp_path: Path, kept: int) -> None:
-        """A file that ends inside a frame is told with its name and the byte, and gets no index."""
+    def test_a_truncated_shard(self, tmp_path: Path, kept: int) -> None:
+        """A file that ends within a frame raises a ShardError with its name and the byte, and gets no index."""
         split = build_split(tmp_path, [box(0)], num_shards=1)
         (shard,) = split.shards()
         raw = shard.read_bytes()
@@ -69,7 +69,7 @@ class TestIndex:
         assert not index_path(shard).exists()
 
     def test_a_damaged_length(self, tmp_path: Path) -> None:
-        """A length that does not have its checksum is told, instead of jumping anywhere."""
+        """A length with a wrong checksum raises a ShardError; it is not used to seek."""
         path = tmp_path / "shard"
         first, second = (b"".join(encode_frame(payload)) for payload in (b"one", b"two"))
         path.write_bytes(first + b"\x04" + second[1:])
@@ -91,7 +91,7 @@ class TestDali:
     @pytest.mark.parametrize("name", ["tiny_coco", "raccoon_voc"])
     @pytest.mark.parametrize("num_readers", [1, 2])
     def test_it_reads_every_record(self, shared_data: SharedData, tmp_path: Path, name: str, num_readers: int) -> None:
-        """Its reader gives each record once among its readers, with the boxes and labels of the annotations."""
+        """DALI's readers together give each record once, with the boxes and labels of the annotations."""
         needs("nvidia.dali")
         directory, truth = build_real(name, shared_data(name), tmp_path)
         labels, shards = lookup(directory)
@@ -112,7 +112,7 @@ class TestPyTorch:
     @pytest.mark.parametrize("name", ["tiny_coco", "raccoon_voc"])
     @pytest.mark.parametrize("workers", [0, 2])
     def test_it_reads_every_record(self, shared_data: SharedData, tmp_path: Path, name: str, workers: int) -> None:
-        """With the index, alone and as two workers, it gives each record once, as the annotations have it."""
+        """With the index, one reader or two workers give each record once, as annotated."""
         needs("tfrecord")
         directory, truth = build_real(name, shared_data(name), tmp_path)
         labels, shards = lookup(directory)
@@ -125,14 +125,14 @@ class TestPyTorch:
             assert record["labels"] == [labels[each.name] for each in true.objects]
 
     def test_its_script_writes_the_same(self, tmp_path: Path) -> None:
-        """Its own `tfrecord2idx` writes the same bytes, also for a shard without records."""
+        """Its own `tfrecord2idx` writes the same bytes, even for a shard without records."""
         needs("tfrecord")
         shards = build_split(tmp_path, [box(number) for number in range(3)], 4, profiles=["dali"]).shards()
         assert consume("pytorch", "index", *shards) == [index_path(shard).read_text() for shard in shards]
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_a_data_loader_reads_every_record(self, tmp_path: Path, workers: int) -> None:
-        """A `DataLoader` over its dataset gives each record once, whatever the number of worker processes."""
+        """A `DataLoader` over its dataset gives each record once, with any number of worker processes."""
         needs("tfrecord", "torch")
         records = [box(number, xmin=number / 10) for number in range(6)]
         (shard,) = build_split(tmp_path, records, 1, profiles=["dali"]).shards()

@@ -1,4 +1,4 @@
-"""What TensorFlow Datasets and Croissant are told, checked without the packages that read it."""
+"""The files for TensorFlow Datasets and Croissant, checked without the packages that read them."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ ALL = sorted(FILES)
 
 @pytest.fixture
 def build_again(tmp_path: Path) -> Callable[..., tuple[Split, int]]:
-    """Builds the same images with a store; gives the split, and how many shards were written."""
+    """A function that builds the same images with a store; returns the split and the number of shards written."""
     directory = build_split(tmp_path, CLASSES).directory  # draws the images
     records = [{"id": str(number), "filename": f"{number}.jpg"} | record for number, record in enumerate(CLASSES)]
 
@@ -39,8 +39,8 @@ def names_in(split: Split) -> set[str]:
     return {path.name for path in split.directory.iterdir()} & set().union(*FILES.values())
 
 
-def test_files_of_croissant_cost_no_shard(build_again: Callable[..., tuple[Split, int]]) -> None:
-    """A profile of files alone comes and goes while every shard stays the file that it was."""
+def test_croissant_builds_no_shard(build_again: Callable[..., tuple[Split, int]]) -> None:
+    """Adding or removing a profile without keys of its own builds no shard."""
     assert build_again()[1] == 2
     for profiles in (["croissant"], ["croissant"], []):
         split, built = build_again(*profiles)
@@ -48,8 +48,8 @@ def test_files_of_croissant_cost_no_shard(build_again: Callable[..., tuple[Split
         assert names_in(split) == (FILES["croissant"] if profiles else set())
 
 
-def test_keys_of_tfds_are_written_anew(build_again: Callable[..., tuple[Split, int]]) -> None:
-    """A profile with keys builds the shards again, once; without it its files are gone."""
+def test_tfds_builds_every_shard_once(build_again: Callable[..., tuple[Split, int]]) -> None:
+    """Adding or removing a profile with keys builds every shard once; without the profile its files are gone."""
     assert [build_again(*profiles)[1] for profiles in ([], ["tfds"], ["tfds"])] == [2, 2, 0]
     split, built = build_again("tfds", "croissant")
     assert (names_in(split), built) == (FILES["tfds"] | FILES["croissant"], 0)
@@ -57,8 +57,8 @@ def test_keys_of_tfds_are_written_anew(build_again: Callable[..., tuple[Split, i
     assert (names_in(split), built) == (set(), 2)
 
 
-def test_files_are_the_same_whatever_the_threads(tmp_path: Path) -> None:
-    """Neither threads nor the directory change a byte of any file."""
+def test_files_do_not_depend_on_threads(tmp_path: Path) -> None:
+    """Neither the number of threads nor the directory changes a byte of any file."""
     made = []
     for threads in (1, 4):
         (tmp_path / str(threads)).mkdir()
@@ -69,7 +69,7 @@ def test_files_are_the_same_whatever_the_threads(tmp_path: Path) -> None:
 
 
 def test_features_are_the_keys(tmp_path: Path) -> None:
-    """features.json names each key of a record: those of objects nested, the others under their own names."""
+    """features.json has every key of a record: those of objects nested, the others under their own names."""
     split = build_split(tmp_path, CLASSES, profiles=["tfds"])
     features = json.loads((split.directory / "features.json").read_text())["featuresDict"]["features"]
     nested = features.pop("objects")["sequence"]["feature"]["featuresDict"]["features"]
@@ -77,8 +77,8 @@ def test_features_are_the_keys(tmp_path: Path) -> None:
     assert {f"objects/{name}" for name in nested} == {field.key for field in TFDS_FIELDS}
 
 
-def test_what_is_not_stored_is_left_out(tmp_path: Path) -> None:
-    """With `store_images: false` features.json promises no image, and nothing is to be learnt from one."""
+def test_images_that_are_not_stored_are_not_features(tmp_path: Path) -> None:
+    """With `store_images: false` features.json has no image, and dataset_info.json no supervised keys."""
     split = build_split(tmp_path, CLASSES, profiles=["tfds"], store_images=False)
     assert "image/encoded" not in (split.directory / "features.json").read_text()
     assert "supervisedKeys" not in json.loads((split.directory / "dataset_info.json").read_text())

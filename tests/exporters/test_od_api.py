@@ -13,7 +13,7 @@ from tests.exporters.truth import build_coco
 from tests.project import Project, read_all
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.exporters.class_names import LARGEST
+from tfrec_stage.exporters.class_names import MAX_LABEL
 from tfrec_stage.exporters.label_map import write_label_map
 from tfrec_stage.schema.fields import AreaUnit
 from tfrec_stage.schema.profiles import Profile
@@ -36,7 +36,7 @@ def two_objects(bbox: dict[str, Any] | None = None, **more: Any) -> dict[str, An
 
 @pytest.mark.parametrize("options", [{"profiles": ["od_api"]}, {"od_api_keys": True}])
 def test_the_further_keys(tmp_path: Path, options: dict[str, Any]) -> None:
-    """The profile, or the option of old, adds twelve keys, classes counted from 1; the core keys stay as they are."""
+    """The profile or the older option adds twelve keys, with classes from 1; the core keys are unchanged."""
     record = two_objects({"label": [0, 3], "text": ["cat", "owl"]}, is_crowd=[0, 1]) | {"extra": {"difficult": [1, 0]}}
     (tmp_path / "plain").mkdir()
     (plain,) = values(build_split(tmp_path / "plain", [record], 1))
@@ -52,8 +52,8 @@ def test_the_further_keys(tmp_path: Path, options: dict[str, Any]) -> None:
     assert (tmp_path / "out" / "label_map.pbtxt").exists()
 
 
-def test_the_option_of_old_is_the_profile(tmp_path: Path) -> None:
-    """`od_api_keys: true` gives the same shards and the same files as the profile."""
+def test_the_older_option_is_the_profile(tmp_path: Path) -> None:
+    """`od_api_keys: true` gives the same shards and files as the profile."""
     project = Project.of(tmp_path, 4, encode={"od_api_keys": True})
     before = project.build_clean()
     project.encode = {"profiles": _profiles("od_api")}
@@ -63,14 +63,14 @@ def test_the_option_of_old_is_the_profile(tmp_path: Path) -> None:
 
 
 def test_boxes_without_labels_are_of_one_class(tmp_path: Path) -> None:
-    """Boxes without labels get id 1, which the label map calls `object`: the API needs a class for each box."""
+    """Boxes without labels get id 1, named `object` in the label map, because the API needs a class for each box."""
     split = build_split(tmp_path, [two_objects()], 1, profiles=["od_api"])
     assert values(split)[0]["image/object/class/label"] == [1, 1]
     assert 'id: 1\n  name: "object"' in (split.directory / "label_map.pbtxt").read_text()
 
 
 def test_extra_as_text_says_the_same(tmp_path: Path) -> None:
-    """An object in `extra` and its JSON text, as records that were read back have it, give the same flags."""
+    """`extra` gives the same flags as an object and as its JSON text, which is how it is read back."""
     record = two_objects({"label": [0, 3], "text": ["cat", "owl"]}) | {"extra": '{"difficult": [1, 0]}'}
     (got,) = values(build_split(tmp_path, [record], 1, profiles=["od_api"]))
     assert got["image/object/difficult"] == [1, 0]
@@ -80,7 +80,7 @@ def test_extra_as_text_says_the_same(tmp_path: Path) -> None:
     "extra", ["text", "{", {"difficult": [1]}, {"difficult": "01"}, {"difficult": [2, 0]}, [1, 0], {}]
 )
 def test_only_flags_are_difficult(tmp_path: Path, extra: object) -> None:
-    """An `extra` without a flag for each object says nothing about which are difficult."""
+    """An `extra` that does not have one flag per object gives no flags."""
     (got,) = values(build_split(tmp_path, [two_objects() | {"extra": extra}], 1, profiles=["od_api"]))
     assert got["image/object/difficult"] == []
 
@@ -90,7 +90,7 @@ PARTS = {"x": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "y": [0.6, 0.5, 0.4, 0.3, 0.2, 0.1
 
 
 class TestKeypoints:
-    """Parts under the names that the Object Detection API has for them."""
+    """Parts under the keys of the Object Detection API."""
 
     def build(self, tmp_path: Path, label: list[int], names: bool = True, **parts: Any) -> dict[str, Any]:
         project = Project.of(tmp_path, 1, encode={"profiles": _profiles("od_api")}, num_shards=1)
@@ -101,7 +101,7 @@ class TestKeypoints:
         return {key.rpartition("/")[2]: value for key, value in got.items() if key.startswith("image/object/keypoint/")}
 
     def test_what_they_hold(self, tmp_path: Path) -> None:
-        """Positions and visibilities are the parts', `num` counts those in the image, `text` names each."""
+        """Positions and visibilities equal those of the parts, `num` counts those in the image, `text` names each."""
         got = self.build(tmp_path, [0, 1])
         assert got["x"] == pytest.approx(PARTS["x"])
         assert got["y"] == pytest.approx(PARTS["y"])
@@ -110,30 +110,30 @@ class TestKeypoints:
         assert got["text"] == [b"nose", b"ear", b"toe", b"nose", b"", b""]
 
     def test_classes_without_names(self, tmp_path: Path) -> None:
-        """Parts of a class without names have empty ones, as many as there are parts."""
+        """Parts of a class without names of parts get empty names."""
         assert self.build(tmp_path, [2, 9])["text"] == [b""] * 6
 
     def test_boxes_without_labels(self, tmp_path: Path) -> None:
-        """Boxes without labels are of class 0, so that their parts have its names."""
+        """Boxes without labels are of class 0, so their parts have its names."""
         assert self.build(tmp_path, [])["text"] == [b"nose", b"ear", b"toe"] * 2
 
     def test_without_names(self, tmp_path: Path) -> None:
-        """Where no class has names, there are none."""
+        """If no class has names of parts, `text` is empty."""
         assert self.build(tmp_path, [0, 1], names=False)["text"] == []
 
     def test_without_visibilities(self, tmp_path: Path) -> None:
-        """Parts that have no visibility all count."""
+        """Without visibilities, `num` counts all parts."""
         got = self.build(tmp_path, [0, 1], v=[])
         assert (got["visibility"], got["num"]) == ([], [3, 3])
 
     def test_without_parts(self, tmp_path: Path) -> None:
-        """An object without parts has none that count, an image without objects no counts."""
+        """`num` is 0 for an object without parts, and empty for an image without objects."""
         first, second = values(build_split(tmp_path, [two_objects(), {}], 1, profiles=["od_api"]))
         assert (first["image/object/keypoint/num"], first["image/object/keypoint/x"]) == ([0, 0], [])
         assert second["image/object/keypoint/num"] == []
 
     def test_other_names_are_other_bytes(self, tmp_path: Path) -> None:
-        """New names of parts build every shard again, and only with the profile."""
+        """New names of parts build every shard again, but only with the profile."""
         project = Project.of(tmp_path, 8, encode={"profiles": _profiles("od_api")})
         project.build()
         assert project.build().built == ()
@@ -147,8 +147,8 @@ class TestKeypoints:
         assert read_all(project.out) == project.build_clean()
 
     @pytest.mark.parametrize("split", ["train", "val"])
-    def test_num_is_that_of_coco(self, shared_data: Callable[[str], Path], tmp_path: Path, split: str) -> None:
-        """`num` is the `num_keypoints` of the annotation of that object, 0 for one that is no person."""
+    def test_num_equals_that_of_coco(self, shared_data: Callable[[str], Path], tmp_path: Path, split: str) -> None:
+        """`num` is the `num_keypoints` of the object's annotation, 0 if it is not a person."""
         root = shared_data("tiny_coco")
         directory = build_coco(root, tmp_path, split, profiles=["od_api"])
         persons = json.loads((root / "annotations" / f"person_keypoints_{split}2017.json").read_text())["annotations"]
@@ -165,7 +165,7 @@ class TestLabelMap:
     """`label_map.pbtxt`."""
 
     def test_its_text(self, tmp_path: Path) -> None:
-        """Ids from 1, each with its name twice, keypoints from 0; the same labels give the same bytes."""
+        """Items have ids from 1 and their name twice; keypoints have ids from 0."""
         labels = (Label(0, "cat", keypoints=("nose", "tail")), Label(1, "dog"))
         split = build_split(tmp_path, [box(1)])
         write_label_map(split.finished(labels))
@@ -175,8 +175,8 @@ class TestLabelMap:
             'item {\n  id: 2\n  name: "dog"\n  display_name: "dog"\n}\n'
         )
 
-    def test_any_name_comes_back(self, tmp_path: Path) -> None:
-        """Quotes, backslashes, control characters and any other letter come back from protobuf's own reader."""
+    def test_any_name_is_read_back(self, tmp_path: Path) -> None:
+        """Protobuf's own parser reads back names with quotes, backslashes, control characters and any letters."""
         names = [
             'a "b"',
             "c\\d",
@@ -197,16 +197,16 @@ class TestLabelMap:
         ]
 
     def test_labels_too_large_to_list(self, tmp_path: Path) -> None:
-        """A label that is no number of a class is refused, instead of listing a million names."""
+        """A label above `MAX_LABEL` is a ConfigError; a million names are not listed."""
         with pytest.raises(
             ConfigError, match=r"^encode.profiles: expected labels up to 999,999, .*, but got 1000000; "
         ):
-            build_split(tmp_path, [box(LARGEST + 1)], profiles=["od_api"])
+            build_split(tmp_path, [box(MAX_LABEL + 1)], profiles=["od_api"])
         assert not (tmp_path / "out").exists()
 
 
 def test_areas_in_pixels(tmp_path: Path) -> None:
-    """`area=pixels` multiplies by the image's width and height, and changes nothing else."""
+    """`area=pixels` multiplies areas by the width and height of the image, and changes nothing else."""
     record = two_objects(area=[0.25, 0.0])
     (tmp_path / "pixels").mkdir()
     (normalized,) = values(build_split(tmp_path, [record], 1))
@@ -216,8 +216,8 @@ def test_areas_in_pixels(tmp_path: Path) -> None:
     assert pixels == normalized
 
 
-def test_areas_in_pixels_are_those_of_coco(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
-    """Areas in pixels are COCO's, to the precision of a float of 32 bits."""
+def test_areas_in_pixels_equal_those_of_coco(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    """Areas in pixels equal COCO's, to the precision of a 32-bit float."""
     root = shared_data("tiny_coco")
     annotations = json.loads((root / "annotations" / "instances_train2017.json").read_text())["annotations"]
     expected = {str(annotation["id"]): annotation["area"] for annotation in annotations}
@@ -235,7 +235,7 @@ def _profiles(*names: str) -> list[Any]:
 
 
 def read_label_map(path: Path) -> Any:
-    """Read by protobuf, with the message that the Object Detection API has for it."""
+    """Read a label map with protobuf and the message type of the Object Detection API."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
     file = descriptor_pb2.FileDescriptorProto(name="label_map.proto", package="test", syntax="proto2")
@@ -253,7 +253,7 @@ def read_label_map(path: Path) -> Any:
 
 
 def test_flags_go_with_dropped_objects(tmp_path: Path) -> None:
-    """Where a box without area is dropped, the flags of the objects that stay are theirs."""
+    """If a box without area is dropped, the remaining objects keep their own flags."""
     edges = {"xmin": [0.1, 0.5, 0.2], "xmax": [0.9, 0.5, 0.8], "ymin": [0.1] * 3, "ymax": [0.9] * 3}
     flags = {"difficult": [1, 0, 0], "folder": "a"}
     record = {"object": {"bbox": edges | {"text": ["cat", "dog", "owl"]}}, "extra": flags}

@@ -1,4 +1,4 @@
-"""The profile `od_api`, read by the Object Detection API's and the Model Garden's own code."""
+"""The profile `od_api`, read by the code of the Object Detection API and of the Model Garden."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -17,14 +17,14 @@ NUM_KEYPOINTS = 17
 
 
 def write_names(directory: Path) -> dict[str, int]:
-    """The table `id,name` that the Model Garden's other decoder reads; ids by name."""
+    """Write the table `id,name` that the Model Garden's other decoder reads; return ids by name."""
     labels = read_labels(directory / "labels.json")
     (directory / "names.csv").write_text("".join(f"{label.label + 1},{label.text}\n" for label in labels))
     return {label.text: label.label + 1 for label in labels}
 
 
 def check_record(got: dict, true: TrueImage, ids: dict[str, int]) -> None:
-    """Compare what every decoder gives to the annotations."""
+    """Assert that a decoded record equals the annotations of its image."""
     assert got["shape"] == [true.height, true.width, 3]
     true.check_boxes(got["boxes"])
     assert got["classes"] == got["classes_by_name"] == [ids[each.name] for each in true.objects]
@@ -37,7 +37,7 @@ class TestModelGarden:
     """`tf-models-official`."""
 
     def test_coco(self, shared_data: SharedData, tmp_path: Path) -> None:
-        """Every box, class (from 1), area in pixels and crowd of COCO comes out; RetinaNet's parser makes targets."""
+        """Boxes, classes (from 1), areas in pixels and crowds equal COCO's, and RetinaNet's parser builds targets."""
         needs("official.vision")
         root = shared_data("tiny_coco")
         directory = build_coco(root, tmp_path, profiles=["od_api"], area=AreaUnit.pixels)
@@ -56,7 +56,7 @@ class TestModelGarden:
         assert min(trained) == ids["person"] == 1
 
     def test_voc(self, shared_data: SharedData, tmp_path: Path) -> None:
-        """All 217 raccoons come out as class 1; ids that are no numbers may be used as long as nothing evaluates."""
+        """All 217 raccoons are read as class 1; ids need not be numbers unless the parser evaluates."""
         needs("official.vision")
         root = shared_data("raccoon_voc")
         directory = build_voc(root, tmp_path, profiles=["od_api"])
@@ -73,7 +73,7 @@ class TestObjectDetectionApi:
 
     @pytest.mark.parametrize("split", ["train", "val"])
     def test_coco(self, shared_data: SharedData, tmp_path: Path, split: str) -> None:
-        """Boxes, classes by number and by name, keypoints by order and by name, crowds and areas are COCO's."""
+        """Boxes, classes by number and name, keypoints by order and name, crowds and areas equal COCO's."""
         needs("object_detection.data_decoders")
         root = shared_data("tiny_coco")
         directory = build_coco(root, tmp_path, split, profiles=["od_api"], area=AreaUnit.pixels)
@@ -98,7 +98,7 @@ class TestObjectDetectionApi:
         assert seen == {"train": 57, "val": 46}[split]
 
     def test_voc(self, shared_data: SharedData, tmp_path: Path) -> None:
-        """All 217 raccoons come out as class 1, those that are marked as difficult too."""
+        """All 217 raccoons are read as class 1, with their flag `difficult`."""
         needs("object_detection.data_decoders")
         root = shared_data("raccoon_voc")
         directory = build_voc(root, tmp_path, profiles=["od_api"])
@@ -113,7 +113,7 @@ class TestObjectDetectionApi:
 
 
 def check_keypoints(got: dict, true: TrueImage) -> int:
-    """Compare the keypoints of all objects to the annotations; how many objects have any that is labelled."""
+    """Assert that the keypoints equal the annotations; return how many objects have a labelled keypoint."""
     assert got["keypoints"] == got["keypoints_by_name"]
     seen = 0
     for number, each in enumerate(true.objects):

@@ -1,4 +1,4 @@
-"""What all profiles have in common: which files they add, and what they build again."""
+"""What all profiles have in common: which files they add, and which shards they build again."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ ADDED = {
     "csv": {"train.csv"},
 }
 FILES_ONLY = ("dali", "csv")
-ACCOUNT = {"index.json", "stats.json", "classes.json", "failures.jsonl"}
+METADATA_FILES = {"index.json", "stats.json", "classes.json", "failures.jsonl"}
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def use(project: Project, *names: str) -> None:
 
 
 def shards(project: Project) -> dict[str, tuple[int, int]]:
-    """Inode and time of each shard."""
+    """Inode and modification time of each shard."""
     return {name: status for name, status in files(project.out).items() if name[-8:-5] == "of-"}
 
 
 @pytest.mark.parametrize("name", ADDED)
 def test_a_profile_adds_its_files(project: Project, name: str) -> None:
-    """On: its files are there, whole, as a clean build has them. Off again: they are gone, the rest is as before."""
+    """With a profile its files equal those of a clean build; without it they are gone and the rest is unchanged."""
     before = read_all(project.out)
     use(project, name)
     project.build()
@@ -55,8 +55,8 @@ def test_a_profile_adds_its_files(project: Project, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES_ONLY)
-def test_files_alone_build_no_shard(project: Project, name: str) -> None:
-    """A profile that adds no keys writes no shard: all are linked, the same files as before."""
+def test_a_profile_without_keys_builds_no_shard(project: Project, name: str) -> None:
+    """A profile that adds no keys leaves every shard the same file as before."""
     before = shards(project)
     use(project, name)
     assert project.build().built == ()
@@ -64,26 +64,28 @@ def test_files_alone_build_no_shard(project: Project, name: str) -> None:
 
 
 def test_further_keys_build_every_shard(project: Project) -> None:
-    """A profile that adds keys writes every shard, once; the second build links them."""
+    """A profile that adds keys builds every shard once; the next build reuses them all."""
     use(project, "od_api")
     assert len(project.build().built) == 4
     before = files(project.out)
     assert project.build().built == ()
-    assert {name for name, status in files(project.out).items() if status != before[name]} == ACCOUNT | ADDED["od_api"]
+    assert {name for name, status in files(project.out).items() if status != before[name]} == METADATA_FILES | ADDED[
+        "od_api"
+    ]
 
 
-def test_built_twice_the_same(project: Project) -> None:
-    """All profiles at once: a second build, and one without store, give the same bytes."""
+def test_a_second_build_is_the_same(project: Project) -> None:
+    """With several profiles, a second build and a build without a store give the same bytes."""
     use(project, *ADDED)
     project.build()
     before = read_all(project.out)
-    assert before.keys() == ADDED["od_api"] | ADDED["dali"] | ADDED["csv"] | ACCOUNT | project.names.keys()
+    assert before.keys() == ADDED["od_api"] | ADDED["dali"] | ADDED["csv"] | METADATA_FILES | project.names.keys()
     project.build()
     assert read_all(project.out) == before == project.build_clean()
 
 
-def test_other_shards_have_other_indices(project: Project) -> None:
-    """Fewer shards leave no index of those that are gone; a changed image changes the index of its shard."""
+def test_indices_follow_their_shards(project: Project) -> None:
+    """A changed image changes only the index of its shard, and with fewer shards no old index is left."""
     use(project, "dali")
     project.build()
     before = read_all(project.out)
@@ -91,7 +93,7 @@ def test_other_shards_have_other_indices(project: Project) -> None:
     project.draw("3", 999)
     project.build()
     after = read_all(project.out)
-    assert {name for name in after if before[name] != after[name]} - ACCOUNT == {changed, f"{changed}.idx"}
+    assert {name for name in after if before[name] != after[name]} - METADATA_FILES == {changed, f"{changed}.idx"}
     project.num_shards = 2
     project.build()
     assert {name for name in read_all(project.out) if name.endswith(".idx")} == {
@@ -100,8 +102,8 @@ def test_other_shards_have_other_indices(project: Project) -> None:
 
 
 @pytest.mark.parametrize("name", ["label_map.pbtxt.bak", "val.csv", "train-00000-of-00004.idx.old", "train.csv2"])
-def test_files_of_others_are_refused(project: Project, name: str) -> None:
-    """Only the files of profiles may be replaced; any other, however alike, keeps the directory from being so."""
+def test_similar_names_are_refused(project: Project, name: str) -> None:
+    """A file whose name only resembles one of a profile prevents the directory from being replaced."""
     (project.out / name).write_text("precious")
     with pytest.raises(OutputError, match="but it holds "):
         project.build()
@@ -119,8 +121,8 @@ def workspace(tmp_path: Path, make_dataset: MakeDataset) -> Path:
     return copy_conf(tmp_path)
 
 
-def test_the_stage_hands_over(workspace: Path) -> None:
-    """`encode.profiles=[dali,csv]` after a build without: 0 shards are built, and the files lie beside them."""
+def test_the_stage_writes_exports(workspace: Path) -> None:
+    """`encode.profiles=[dali,csv]` after a build without profiles builds 0 shards and writes the files."""
     stage("num_shards=4", directory=workspace)
     done = stage("num_shards=4", "encode.profiles=[dali,csv]", directory=workspace)
     assert done.stdout.startswith("train: 10 images in 4 shards (0 built, 4 unchanged), ")
@@ -135,8 +137,8 @@ def test_the_stage_hands_over(workspace: Path) -> None:
         ("encode.area=acres", "encode.area: Invalid value 'acres', expected one of [normalized, pixels]"),
     ],
 )
-def test_wrong_names_are_told_in_one_line(workspace: Path, override: str, message: str) -> None:
-    """A profile or unit that does not exist: one line that names the key and those that do, and nothing written."""
+def test_wrong_names_are_reported_in_one_line(workspace: Path, override: str, message: str) -> None:
+    """An unknown profile or unit is reported in one line that names the option, and nothing is written."""
     before = files_below(workspace)
     done = stage(override, directory=workspace, expect=1)
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
@@ -145,8 +147,8 @@ def test_wrong_names_are_told_in_one_line(workspace: Path, override: str, messag
 
 
 @pytest.mark.parametrize("name", ["train.csv", "metadata.json", "features.json", "label_map.pbtxt"])
-def test_files_of_the_user_are_never_taken_for_ours(project: Project, name: str) -> None:
-    """A file that a profile might write, beside a build that did not write it, is the user's: it stays."""
+def test_files_of_the_user_are_kept(project: Project, name: str) -> None:
+    """A file that has the name of a profile's file, but was not written by the build, is not replaced."""
     (project.out / name).write_text("mine")
     with pytest.raises(OutputError, match=name):
         project.build()

@@ -1,4 +1,4 @@
-"""The lines of docs/consumers.md run as they stand there."""
+"""The code in docs/consumers.md runs as it is written there."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ SHOWN = {
     "mlcroissant": 'print([row["classes/name"] for row in classes])',
     "": 'got = next(iter(boxes)); print(sorted(got["class"].numpy().tolist()), got["xmax"].numpy())',
 }
-"""What shows that it worked, by the package that is needed."""
+"""Code that prints what was read, by the package that the snippet needs."""
 EXPECTED = {
     "official": "(30, 40, 3) [2]",
     "nvidia.dali": "[30, 40, 3]",
@@ -35,8 +35,8 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("package", SHOWN)
-def test_the_lines_run(tmp_path: Path, package: str) -> None:
-    """Each block reads a split that was built with all its profiles."""
+def test_the_code_runs(tmp_path: Path, package: str) -> None:
+    """Each code block reads a split that was built with all profiles."""
     needs(*filter(None, [package, *(["torch"] if package == "tfrecord" else [])]))
     blocks = re.findall(r"^```py\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     (block,) = (each for each in blocks if _package_of(each) == package)
@@ -54,6 +54,6 @@ def test_the_lines_run(tmp_path: Path, package: str) -> None:
 
 
 def _package_of(block: str) -> str:
-    """What a block begins with importing; nothing where it is TensorFlow's."""
+    """The package that a block imports first; empty for a block that only needs TensorFlow."""
     found = re.match(r"(?:from|import) (\w+(?:\.dali)?)", block)
     return found[1] if found else ""

@@ -1,4 +1,4 @@
-"""TensorFlow Datasets, the released package, reads what the profile `tfds` leaves beside the shards."""
+"""TensorFlow Datasets, the released package, reads the files of the profile `tfds`."""
 
 import json
 import shutil
@@ -11,20 +11,20 @@ from google.protobuf import json_format
 from tests.exporters.splits import box, build_split
 from tfrec_stage import create
 
-tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets, whose reading is proved here")
+tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
 
 CLASSES = [{"class": {"label": number % 3, "text": f"class {number % 3}"}} for number in range(7)]
 FILES = {"features.json", "dataset_info.json", "objects-label.labels.txt", "image.class.label.labels.txt"}
 
 
 def read(directory: Path, split: str = "train", **options: Any) -> list[Any]:
-    """Examples as TFDS gives them, in the order of the shards."""
+    """Examples as TFDS reads them, in the order of the shards."""
     builder = tfds.builder_from_directory(directory)
     return list(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, **options)))
 
 
 def test_every_key_is_a_feature(tmp_path: Path) -> None:
-    """Every example has every key under its own name, the image decoded."""
+    """Every example has every key under its own name, with the image decoded."""
     split = build_split(tmp_path, CLASSES, profiles=["tfds", "od_api"])
     examples = read(split.directory)
     stored = list(split.finished().records())
@@ -37,8 +37,8 @@ def test_every_key_is_a_feature(tmp_path: Path) -> None:
         assert example["image/object/bbox/xmin"].tolist() == record.features["image/object/bbox/xmin"].values
 
 
-def test_objects_run_in_parallel(tmp_path: Path) -> None:
-    """Under `objects` every list has an entry a box, whatever the record left out."""
+def test_objects_have_one_entry_per_box(tmp_path: Path) -> None:
+    """Under `objects` every list has one entry per box, even for values that the record does not have."""
     records = [box(1, "dog"), box(), {"object": {"count": 2, "is_crowd": [0, 1]}}, {}]
     split = build_split(tmp_path, records, num_shards=1, shuffle=False, profiles=["tfds"], labels=["cat", "dog"])
     objects = [example["objects"] for example in read(split.directory)]
@@ -50,8 +50,8 @@ def test_objects_run_in_parallel(tmp_path: Path) -> None:
     assert objects[0]["id"].tolist() == [b""]
 
 
-def test_splits_are_counted_by_shard(tmp_path: Path) -> None:
-    """TFDS knows the files, their numbers of examples and bytes, and cuts splits at any place."""
+def test_sizes_of_shards_are_known(tmp_path: Path) -> None:
+    """TFDS knows the files and their numbers of examples and bytes, so it can slice the split anywhere."""
     split = build_split(tmp_path, CLASSES, num_shards=3, profiles=["tfds"])
     info = tfds.builder_from_directory(split.directory).info.splits["train"]
     assert [Path(path) for path in info.filepaths] == split.shards()
@@ -66,14 +66,14 @@ def index(directory: Path) -> dict[str, Any]:
     return json.loads((directory / "index.json").read_text())
 
 
-def test_empty_shards_are_read_over(tmp_path: Path) -> None:
-    """More shards than records are no obstacle."""
+def test_empty_shards_are_skipped(tmp_path: Path) -> None:
+    """A split with empty shards gives all its records."""
     split = build_split(tmp_path, CLASSES[:2], num_shards=5, profiles=["tfds"])
     assert sorted(example["image/id"] for example in read(split.directory)) == [b"0", b"1"]
 
 
 def test_supervised_gives_image_and_class(tmp_path: Path) -> None:
-    """`as_supervised` gives pairs of image and class, whose names the feature tells."""
+    """`as_supervised` gives pairs of image and class, and the feature of the class has all names."""
     split = build_split(tmp_path, CLASSES, num_shards=1, shuffle=False, profiles=["tfds"])
     pairs = read(split.directory, as_supervised=True)
     assert [(image.shape, int(label)) for image, label in pairs[:2]] == [((30, 40, 3), 0), ((30, 40, 3), 1)]
@@ -81,8 +81,8 @@ def test_supervised_gives_image_and_class(tmp_path: Path) -> None:
     assert names == ["class 0", "class 1", "class 2"]
 
 
-def test_supervised_gives_objects_where_images_have_no_class(tmp_path: Path) -> None:
-    """Where no record states a class of its image, its label is a plain number, and objects are what is learnt."""
+def test_supervised_gives_objects_if_images_have_no_class(tmp_path: Path) -> None:
+    """If no record states the class of its image, the label is a plain number and the target is `objects`."""
     split = build_split(tmp_path, [box(1, "dog")], num_shards=1, profiles=["tfds"])
     ((image, objects),) = read(split.directory, as_supervised=True)
     assert image.shape == (30, 40, 3)
@@ -92,8 +92,8 @@ def test_supervised_gives_objects_where_images_have_no_class(tmp_path: Path) -> 
     assert not isinstance(features["image/class/label"], tfds.features.ClassLabel)
 
 
-def test_files_are_those_of_tfds_itself(tmp_path: Path) -> None:
-    """What TFDS writes of the features that it read equals ours byte for byte, and it knows every field of the rest."""
+def test_files_equal_those_of_tfds(tmp_path: Path) -> None:
+    """TFDS writes the features that it read back byte for byte, and knows every field of dataset_info.json."""
     split = build_split(tmp_path, [*CLASSES, box(1, "dog")], profiles=["tfds"])
     builder = tfds.builder_from_directory(split.directory)
     (tmp_path / "again").mkdir()
@@ -115,8 +115,8 @@ def test_files_are_those_of_tfds_itself(tmp_path: Path) -> None:
     ],
     ids=["twice", "spaces", "unicode"],
 )
-def test_names_come_back_in_their_order(tmp_path: Path, texts: list[str], expected: list[str]) -> None:
-    """TFDS gives a name for each number, whatever texts the records have."""
+def test_names_are_read_back_in_order(tmp_path: Path, texts: list[str], expected: list[str]) -> None:
+    """TFDS reads one unique name per number, whatever texts the records have."""
     records = [{"class": {"label": number, "text": text}} for number, text in enumerate(texts)]
     split = build_split(tmp_path, records, profiles=["tfds"])
     label = tfds.builder_from_directory(split.directory).info.features["image/class/label"]
@@ -125,14 +125,14 @@ def test_names_come_back_in_their_order(tmp_path: Path, texts: list[str], expect
 
 
 def test_a_split_without_any_label_is_read(tmp_path: Path) -> None:
-    """Boxes without labels, and no class of an image: no names, and every label of a box is -1."""
+    """Without any label there are no files of names, and the label of every box is -1."""
     split = build_split(tmp_path, [box(), {}], profiles=["tfds"])
     assert sorted(example["objects"]["label"].tolist() for example in read(split.directory)) == [[], [-1]]
     assert {path.name for path in split.directory.glob("*.labels.txt")} == set()
 
 
-def test_images_that_are_not_stored_are_not_promised(tmp_path: Path) -> None:
-    """With `store_images: false` all but the image is read; its file is named."""
+def test_images_that_are_not_stored(tmp_path: Path) -> None:
+    """With `store_images: false` TFDS reads everything but the image, including the name of its file."""
     split = build_split(tmp_path, CLASSES, profiles=["tfds"], store_images=False)
     examples = read(split.directory)
     assert not any("image/encoded" in example for example in examples)
@@ -141,7 +141,7 @@ def test_images_that_are_not_stored_are_not_promised(tmp_path: Path) -> None:
 
 
 def test_directories_of_splits_are_one_dataset(tmp_path: Path) -> None:
-    """`builder_from_directories` joins splits, each with its own number of shards."""
+    """`builder_from_directories` joins splits with different numbers of shards."""
     build_split(tmp_path, CLASSES)  # draws the images
     for name, numbers, shards in (("train", range(4), 2), ("val", range(4, 6), 1), ("test", range(6, 7), 3)):
         records = [{"id": str(number), "filename": f"{number}.jpg", **CLASSES[number]} for number in numbers]
@@ -154,23 +154,23 @@ def test_directories_of_splits_are_one_dataset(tmp_path: Path) -> None:
     assert len(list(builder.as_dataset(split="train+test[:100%]"))) == 5
 
 
-def test_load_finds_a_directory_named_as_it_expects(tmp_path: Path) -> None:
-    """`tfds.load` reads a directory `<data_dir>/<name>/<version>`."""
+def test_load_reads_a_directory_by_name_and_version(tmp_path: Path) -> None:
+    """`tfds.load` reads a split in `<data_dir>/<name>/<version>`."""
     split = build_split(tmp_path, CLASSES, profiles=["tfds"])
     shutil.copytree(split.directory, tmp_path / "data" / "birds" / "1.0.0")
     dataset, info = tfds.load("birds", data_dir=tmp_path / "data", split="train", with_info=True)
     assert len(list(dataset)) == info.splits["train"].num_examples == 7
 
 
-def test_the_description_for_croissant_is_no_obstacle(tmp_path: Path) -> None:
-    """TFDS takes any `metadata.json` for free-form metadata, so that of Croissant as well."""
+def test_croissant_beside_tfds(tmp_path: Path) -> None:
+    """TFDS reads any `metadata.json` as free-form metadata, so that of Croissant does not disturb it."""
     split = build_split(tmp_path, CLASSES, profiles=["croissant", "tfds"])
     assert len(read(split.directory)) == 7
     assert tfds.builder_from_directory(split.directory).info.metadata["@type"] == "sc:Dataset"
 
 
-def test_what_the_owner_tells_is_told_on(tmp_path: Path) -> None:
-    """Name, version, description, licence, address and citation are TFDS's own."""
+def test_the_description_is_passed_on(tmp_path: Path) -> None:
+    """TFDS gives the name, version, description, licence, address and citation in `about`."""
     about = {
         "name": "birds",
         "version": "2.1.0",

@@ -1,4 +1,4 @@
-"""Real annotations through TensorFlow Datasets: what it reads is what the annotation files say."""
+"""Real annotations through TensorFlow Datasets: it reads what is in the annotation files."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -16,12 +16,12 @@ from tfrec_stage.importers.import_dataset import import_dataset
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.schema.profiles import Profile
 
-tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets, whose reading is proved here")
+tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
 
 
 @pytest.fixture
 def read_with_tfds(tmp_path: Path):
-    """Imports annotations, builds four shards and gives TFDS's builder of them with its examples by image id."""
+    """A function that imports annotations and builds four shards; returns TFDS's builder and examples by image id."""
 
     def make(importer: str, annotations: list[Path], images: Path, root: Path) -> tuple[Any, dict[str, Any]]:
         dataset = find_importer(importer)(tuple(annotations), images, root)
@@ -40,12 +40,12 @@ def read_with_tfds(tmp_path: Path):
 
 
 def pixels(objects: dict[str, Any], width: int, height: int) -> list[list[float]]:
-    """Left, top, right and bottom of each box, in pixels."""
+    """Left, top, right and bottom edge of each box, in pixels."""
     return [[left * width, top * height, right * width, low * height] for top, left, low, right in objects["bbox"]]
 
 
-def test_coco_comes_back(read_with_tfds, shared_data: Callable[[str], Path]) -> None:
-    """50 images with 470 objects: box, class, area, crowd and keypoints of each, by its annotation's id."""
+def test_coco_is_read_back(read_with_tfds, shared_data: Callable[[str], Path]) -> None:
+    """Boxes, classes, areas, crowds and keypoints of all 470 objects equal their annotations, matched by id."""
     root = shared_data("tiny_coco")
     files = [root / "annotations" / f"{kind}_train2017.json" for kind in ("instances", "person_keypoints")]
     instances, keypoints = (json.loads(path.read_text()) for path in files)
@@ -86,8 +86,8 @@ def parts(example: dict[str, Any], number: int, width: int, height: int) -> list
     return [float(value) for x, y, v in zip(*columns, strict=True) for value in (x * width, y * height, v)]
 
 
-def test_voc_comes_back(read_with_tfds, shared_data: Callable[[str], Path]) -> None:
-    """200 images with 217 boxes; areas, which the XML does not state, are those of the boxes."""
+def test_voc_is_read_back(read_with_tfds, shared_data: Callable[[str], Path]) -> None:
+    """All 217 boxes of 200 images are read; areas, which the XML does not state, are those of the boxes."""
     root = shared_data("raccoon_voc")
     builder, examples = read_with_tfds("voc", [root / "annotations"], root / "images", root)
     assert builder.info.features["objects"]["label"].names == ["raccoon"]

@@ -1,4 +1,4 @@
-"""Real annotations as their own files have them, to compare what consumers read to, and splits built from them."""
+"""Real annotations, read directly from their files to compare with, and splits built from them."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -23,11 +23,11 @@ class TrueObject:
     """One annotated object."""
 
     name: str
-    """Its class."""
+    """Name of its class."""
     box: list[float]
     """Top, left, bottom and right edge, in pixels."""
     area: float | None = None
-    """In square pixels."""
+    """Area in square pixels."""
     is_crowd: bool = False
     is_difficult: bool = False
     keypoints: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ class TrueImage:
     objects: list[TrueObject] = field(default_factory=list)
 
     def check_boxes(self, boxes: list[list[float]]) -> None:
-        """Compare normalised boxes (top, left, bottom, right) to the annotations, to a hundredth of a pixel."""
+        """Assert that normalised boxes (top, left, bottom, right) are those annotated, to a hundredth of a pixel."""
         sizes = [self.height, self.width, self.height, self.width]
         pixels = [[edge * size for edge, size in zip(box, sizes, strict=True)] for box in boxes]
         assert len(pixels) == len(self.objects)
@@ -53,7 +53,7 @@ class TrueImage:
 
 
 def read_coco(root: Path, split: str) -> dict[str, TrueImage]:
-    """Images of tiny_coco by their ids: all instances, the persons among them with their keypoints."""
+    """Images of tiny_coco by id, with all instances; persons have their keypoints."""
     files = [root / "annotations" / f"{kind}_{split}2017.json" for kind in ("instances", "person_keypoints")]
     instances, persons = (json.loads(path.read_text()) for path in files)
     names = {category["id"]: category["name"] for category in instances["categories"]}
@@ -78,7 +78,7 @@ def read_coco(root: Path, split: str) -> dict[str, TrueImage]:
 
 
 def read_voc(root: Path) -> dict[str, TrueImage]:
-    """Images of raccoon_voc by their names."""
+    """Images of raccoon_voc by name."""
     images = {}
     for path in sorted((root / "annotations").glob("*.xml")):
         tree = ET.parse(path)
@@ -92,13 +92,13 @@ def read_voc(root: Path) -> dict[str, TrueImage]:
 
 
 def build_coco(root: Path, directory: Path, split: str = "train", **encode: Any) -> Path:
-    """Import and build a split of tiny_coco; where its shards are."""
+    """Import and build a split of tiny_coco; return the directory of its shards."""
     files = tuple(root / "annotations" / f"{kind}_{split}2017.json" for kind in ("instances", "person_keypoints"))
     return _build(find_importer("coco")(files, root / f"{split}2017", root), root, directory, encode)
 
 
 def build_voc(root: Path, directory: Path, **encode: Any) -> Path:
-    """The same with raccoon_voc."""
+    """Import and build raccoon_voc; return the directory of its shards."""
     return _build(find_importer("voc")((root / "annotations",), root / "images", root), root, directory, encode)
 
 

@@ -200,8 +200,8 @@ def _write_metadata_files(
     shards = tuple(shard_entry(name, shard.metadata) for name, shard in zip(names, finished, strict=True))
     write_index(directory, request.name, options_as_dict(request.output_options), shards)
     write_stats(directory, statistics)
-    options, labels, about = request.output_options, request.labels, request.about
-    dataset = FinishedDataset(directory, request.name, shards, options, labels, statistics, about)
-    write_exports(dataset, options.encode.consumers)
+    encode, labels, about = request.output_options.encode, request.labels, request.about
+    dataset = FinishedDataset(directory, request.name, shards, encode, labels, statistics, about)
+    write_exports(dataset, encode.consumers)
     built = tuple(name for name, shard in zip(names, finished, strict=True) if shard.is_built)
     return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in finished))

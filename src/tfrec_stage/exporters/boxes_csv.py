@@ -1,7 +1,7 @@
-"""`<name>.csv`: one row a box, in pixels.
+"""`<name>.csv`: one row per box, in pixels.
 
-The columns are those of the community's `xml_to_csv.py` and `generate_tfrecord.py` for the TensorFlow Object Detection
-API, first of the raccoon data set (github.com/datitran/raccoon_dataset); quoting is RFC 4180's.
+Source: the columns of `xml_to_csv.py` and `generate_tfrecord.py`, scripts of the community for the TensorFlow Object
+Detection API (first in github.com/datitran/raccoon_dataset); quoting as in RFC 4180.
 """
 
 import csv
@@ -10,24 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any, Final
 
-from tfrec_stage.exporters.dataset import FinishedDataset
+from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.files import atomic_writer
 from tfrec_stage.tfrecord.example import Feature
 
 COLUMNS: Final = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
-_ANY: Final = "object"
-"""Class of boxes that have neither label nor text."""
+_UNNAMED: Final = "object"
+"""Class of boxes that have neither a label nor a text."""
 _EDGES: Final = COLUMNS[4:]
-_DECIMALS: Final = 10
+_MAX_DECIMALS: Final = 10
 _float32 = struct.Struct("<f")
 
 
 def write_boxes_csv(dataset: FinishedDataset) -> None:
-    """Write a row for each box, in the order of the shards; an image without boxes has none.
+    """Write one row per box, in the order of the shards. An image without boxes has no row.
 
-    Pixels are those of the stored image, from its left or top edge, written with as few digits as give the very number
-    in the shard when they are divided by the width or height. The class is the name that
-    `labels.json` gives to the box's label, else the box's own text, else its label.
+    Edges are in pixels of the stored image, from its left or top. They have as few digits as needed to give exactly the
+    number in the shard when divided by the width or height. The class is the name of the box's label in
+    `labels.json`, else the box's own text, else its label.
 
     Raises:
         ShardError: a shard cannot be read.
@@ -41,17 +41,17 @@ def write_boxes_csv(dataset: FinishedDataset) -> None:
 
 
 def _to_line(row: Sequence[Any]) -> bytes:
-    r"""One row, ended by a line feed.
+    r"""One row, with a line feed at the end.
 
-    What is quoted depends on the line ends that the writer is told, and in Python 3.13 no longer: with both of them
-    every version quotes both.
+    Before Python 3.13 the writer quotes only the line breaks that its `lineterminator` contains. With "\r\n" every
+    version quotes both kinds.
 
     >>> _to_line(["a\rb", 1])
     b'"a\rb",1\n'
     """
     text = StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(row)
-    # A file's name may be any bytes: they go through as they are.
+    # The name of a file may be any bytes; those that are not UTF-8 are written unchanged.
     return text.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
 
@@ -61,8 +61,9 @@ def _rows(features: Mapping[str, Feature], names: Mapping[int, str]) -> Iterator
     sizes = (width, height, width, height)
     labels, texts, *sides = (_values(features, f"image/object/bbox/{name}") for name in ("label", "text", *_EDGES))
     for number, edges in enumerate(zip(*sides, strict=True)):
+        # Labels and texts are optional, so their lists may be empty.
         label, text = ([*values[number : number + 1], None][0] for values in (labels, texts))
-        name = names.get(label) or (text or b"").decode() or (_ANY if label is None else str(label))
+        name = names.get(label) or (text or b"").decode() or (_UNNAMED if label is None else str(label))
         yield *image, name, *map(_to_pixels, edges, sizes)
 
 
@@ -71,13 +72,13 @@ def _values(features: Mapping[str, Feature], key: str) -> list[Any]:
 
 
 def _to_pixels(edge: float, size: int) -> str:
-    """An edge in pixels, with as few decimals as give it back.
+    """An edge in pixels, with as few decimals as needed to give back the normalised edge.
 
     >>> _to_pixels(0.10000000149011612, 30)
     '3'
     """
-    stored = _float32.pack(edge)
-    for decimals in range(_DECIMALS):
+    stored = _float32.pack(edge)  # compare as shards store it: 0.1 in 32 bits is 0.10000000149011612
+    for decimals in range(_MAX_DECIMALS):
         text = f"{edge * size:.{decimals}f}"
         if _float32.pack(float(text) / size) == stored:
             return text

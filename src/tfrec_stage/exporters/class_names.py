@@ -1,4 +1,4 @@
-"""Names for the numbers in shards: those of `labels.json`, and what the records themselves say about the others."""
+"""Names of classes: those of `labels.json`, and for other numbers the texts that the records have beside them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -7,43 +7,44 @@ from typing import Any, Final
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.exporters.dataset import FinishedDataset
+from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.records import InvalidRecord
 from tfrec_stage.shards.index import ClassCount
 from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.text_files import is_utf8
 
-LARGEST: Final = 999_999
-"""Consumers list all classes from 0 on; a label beyond this one is no number of a class, and listing takes forever."""
+MAX_LABEL: Final = 999_999
+"""Largest label of an export. Exports list all classes from 0 to the largest label. A larger label is hardly the number
+of a class, and listing would take very long."""
 
-_CLASSES: Final = (
+_LABEL_AND_TEXT_KEYS: Final = (
     ("image/class/label", "image/class/text"),
     ("image/object/bbox/label", "image/object/bbox/text"),
 )
 
 
 def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
-    """Every class from number 0 to the largest one given or used, without gaps, each with a name of its own.
+    """Every class from 0 to the largest number given or used, without gaps, each with a name that no other has.
 
-    A number that `dataset.labels` has no name for gets the text that stands beside it in the records most often, else
-    the number itself. Of two classes with one name the later is told apart by its number: `cat (3)`. Records are read
-    only if they use a number that `dataset.labels` has no name for. Without any number there are no classes.
+    A number without a name in `dataset.labels` gets the most frequent text beside it in the records, else the number
+    itself. If two classes have one name, the later gets its number too: `cat (3)`. Records are read only if they use a
+    number without a name in `dataset.labels`. Without any number there are no classes.
 
     Raises:
-        ConfigError: a label is larger than `LARGEST`.
+        ConfigError: a label is larger than `MAX_LABEL`.
         ShardError: a shard cannot be read.
     """
     given = {label.label: label for label in dataset.labels if label.text}
     used = dataset.statistics.image_labels.keys() | dataset.statistics.object_labels.keys()
     largest = max(used | given.keys(), default=-1)
-    if largest > LARGEST:
+    if largest > MAX_LABEL:
         raise ConfigError(
-            f"encode.profiles: expected labels up to {LARGEST:,}, as all classes are listed, but got {largest}; "
+            f"encode.profiles: expected labels up to {MAX_LABEL:,}, as all classes are listed, but got {largest}; "
             "number the classes from 0, without gaps"
         )
     texts = _merge_texts(_texts_in_shards(dataset)) if used - given.keys() else {}
-    return _told_apart(
+    return _with_unique_names(
         [given.get(number) or Label(number, _most_frequent(texts, number)) for number in range(largest + 1)]
     )
 
@@ -51,19 +52,19 @@ def complete_labels(dataset: FinishedDataset) -> tuple[Label, ...]:
 def learn_class_texts(
     statistics: Statistics, labels: Iterable[Label], source: RecordSource, known: Mapping[int, str]
 ) -> dict[int, str]:
-    """Names of the classes that are used and that no label names, by number.
+    """Names of the classes that are used but not named by a label, by number.
 
-    They are those that `complete_labels` gives, except that they are learnt from the manifest and not from shards: it
-    is much smaller.
+    The names are chosen as in `complete_labels`, but from the texts in the manifest, which is much smaller than the
+    shards.
 
     Args:
         statistics: counts over all shards.
         labels: the classes that are given.
-        source: the manifest; it is read only if a number is used that has no name yet.
-        known: names that an earlier build learnt from the same manifest.
+        source: the manifest. It is read only if a used number has no name yet.
+        known: names that an earlier build chose from the same manifest.
 
     Raises:
-        ManifestError: the manifest cannot be read any more.
+        ManifestError: the manifest can no longer be read.
     """
     unnamed = statistics.class_images.keys() - {label.label for label in labels if label.text}
     if unnamed <= known.keys():
@@ -73,24 +74,24 @@ def learn_class_texts(
 
 
 def count_classes(statistics: Statistics, labels: Iterable[Label], texts: Mapping[int, str]) -> tuple[ClassCount, ...]:
-    """Images and boxes of every class that is given or used, in the order of the numbers.
+    """Numbers of images and boxes of every class that is given or used, in the order of the classes' numbers.
 
     Args:
         statistics: counts over all shards.
         labels: the classes that are given.
-        texts: names of the others, from `learn_class_texts`.
+        texts: names of the other classes, from `learn_class_texts`.
     """
     given = {label.label: label for label in labels if label.text}
     used = statistics.class_images
     numbers = sorted(used.keys() | given.keys())
-    named = _told_apart([given.get(number) or Label(number, texts[number]) for number in numbers])
+    named = _with_unique_names([given.get(number) or Label(number, texts[number]) for number in numbers])
     return tuple(
         ClassCount(each.label, each.text, used[each.label], statistics.object_labels[each.label]) for each in named
     )
 
 
 _Texts = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
-"""Numbers and texts of a record: that of the image, and those of its boxes."""
+"""Pairs of number and text of one record: first of the image, then of its boxes."""
 
 
 def _texts_in_manifest(source: RecordSource, numbers: Collection[int]) -> Iterator[_Texts]:
@@ -98,7 +99,7 @@ def _texts_in_manifest(source: RecordSource, numbers: Collection[int]) -> Iterat
         if isinstance(record, InvalidRecord):
             continue
         boxes = record.object.bbox
-        pairs = zip(boxes.label, boxes.text, strict=False)  # a box's text may be absent
+        pairs = zip(boxes.label, boxes.text, strict=False)  # texts are optional, so their list may be empty
         yield (
             [(int(record.class_.label), record.class_.text)] if record.class_.label in numbers else [],
             [(int(label), text) for label, text in pairs if label in numbers],
@@ -108,38 +109,42 @@ def _texts_in_manifest(source: RecordSource, numbers: Collection[int]) -> Iterat
 def _texts_in_shards(dataset: FinishedDataset) -> Iterator[_Texts]:
     for record in dataset.records():
         of_image, of_boxes = (
-            _pair(record.features[numbers].values, record.features[names].values) for numbers, names in _CLASSES
+            _pair(record.features[label].values, record.features[text].values) for label, text in _LABEL_AND_TEXT_KEYS
         )
         yield of_image, of_boxes
 
 
-def _pair(numbers: Sequence[Any], names: Sequence[Any]) -> list[tuple[int, str]]:
-    return [(number, name.decode()) for number, name in zip(numbers, names, strict=False)]
+def _pair(numbers: Sequence[Any], texts: Sequence[Any]) -> list[tuple[int, str]]:
+    return [(number, text.decode()) for number, text in zip(numbers, texts, strict=False)]
 
 
 def _merge_texts(records: Iterable[_Texts]) -> Mapping[int, Counter[str]]:
-    """How often each text stands beside each number: those of boxes, or where no box has the number those of images."""
+    """How often each text is beside each number: in boxes, or in images if no box with the number has a text."""
     of_images, of_boxes = defaultdict[int, Counter[str]](Counter), defaultdict[int, Counter[str]](Counter)
     for record in records:
         for texts, found in zip((of_images, of_boxes), record, strict=True):
             for number, text in found:
-                if text and is_utf8(text):  # of a record that failed a manifest may have any
+                # A manifest may have any text in a record that failed; exports are UTF-8.
+                if text and is_utf8(text):
                     texts[number][text] += 1
     return of_images | of_boxes
 
 
 def _most_frequent(texts: Mapping[int, Counter[str]], number: int) -> str:
-    """Of equally frequent texts the first by alphabet, for the order of records shall decide nothing."""
+    """The most frequent text of a number, else the number itself.
+
+    Of equally frequent texts it is the first by alphabet, so that the order of records does not matter.
+    """
     found = texts.get(number, Counter())
     return min(found, key=lambda text: (-found[text], text), default=str(number))
 
 
-def _told_apart(labels: Sequence[Label]) -> tuple[Label, ...]:
-    """Consumers map names to numbers, so that no two classes may share one."""
-    taken: dict[str, Label] = {}
+def _with_unique_names(labels: Sequence[Label]) -> tuple[Label, ...]:
+    """The labels, with a number after every repeated name: readers of exports map names to numbers."""
+    by_name: dict[str, Label] = {}
     for label in labels:
         text = label.text
-        while text in taken:
+        while text in by_name:
             text = f"{text} ({label.label})"
-        taken[text] = replace(label, text=text)
-    return tuple(taken.values())
+        by_name[text] = replace(label, text=text)
+    return tuple(by_name.values())

@@ -1,14 +1,14 @@
-"""For Croissant, the JSON-LD that describes a dataset to any tool: `metadata.json`.
+"""Croissant: `metadata.json`, a JSON-LD file that describes a dataset to any tool.
 
-It names the files with their checksums, and sets of records:
+It lists the files with their checksums, and these record sets:
 
-    records   every key of a record with its kind and meaning; the shards hold them
-    shards    name, number of records, size and CRC32C of each shard; in index.json
-    splits    the split and its number of images; in the file itself
-    classes   number and name of each class; in the file itself
-    boxes     a row a box, where the profile `csv` is on; in its table
+    records   every key of a record with its kind and meaning; rows in the shards
+    shards    name, number of records, size and CRC32C of each shard; rows in index.json
+    splits    the split and its number of images; rows in metadata.json itself
+    classes   number and name of each class; rows in metadata.json itself
+    boxes     one row per box, with the profile `csv` only; rows in <name>.csv
 
-`mlcroissant` gives the rows of all but the first: it has no reader for TFRecord.
+`mlcroissant` reads the rows of all of them but `records`, because it has no reader for TFRecord.
 
 Source: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html and mlcroissant 1.1.1.
 """
@@ -19,35 +19,54 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
 
+from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.exporters.class_names import complete_labels
-from tfrec_stage.exporters.croissant_context import CONTEXT
-from tfrec_stage.exporters.croissant_records import BOXES_FILE, SHARD_FILES, describe_record_sets
-from tfrec_stage.exporters.dataset import FinishedDataset
+from tfrec_stage.exporters.croissant_record_sets import BOXES_FILE, SHARD_FILES, describe_record_sets
 from tfrec_stage.files import write_file
 from tfrec_stage.shards.index import INDEX_NAME
 
-NAMES: Final = r"metadata\.json"
-"""File of this profile, as a regular expression."""
-
 _TFRECORD: Final = "application/x-tfrecord"
-"""Not registered, but what Google Cloud's manifest_index of data calls the format."""
-
+"""Media type of shards. It is not registered; Google Cloud's catalogue of data uses it."""
+_CROISSANT_TERMS: Final = (
+    *("arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field", "fileProperty"),
+    *("fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5"),
+    *("parentField", "path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate"),
+    *("separator", "source", "subField", "transform"),
+)
+# The specification recommends this `@context` for every file, and its checker compares with it.
+_CONTEXT: Final[dict[str, Any]] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "description": {"@container": "@language"},
+    "name": {"@container": "@language"},
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{term: f"cr:{term}" for term in _CROISSANT_TERMS},
+}
+"""What the short names in a Croissant file stand for."""
 Json = dict[str, Any]
 
 
 def write_croissant(dataset: FinishedDataset) -> None:
-    """Write `metadata.json`; every shard is read once, for the SHA-256 that the format demands of a file.
+    """Write `metadata.json`. Every shard is read once, because the format requires the SHA-256 of each file.
 
     Raises:
-        OutputError: it cannot be written.
+        ConfigError: labels are too large to list all classes.
+        OutputError: the file cannot be written.
     """
     boxes = dataset.directory / f"{dataset.name}.csv"
     record_sets = describe_record_sets(dataset, complete_labels(dataset), has_boxes_file=boxes.is_file())
     described = {
-        "@context": CONTEXT,
+        "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
-        **_in_words(dataset),
+        **_stated(dataset),
         "distribution": _distribution(dataset, boxes),
         "recordSet": record_sets,
     }
@@ -55,9 +74,10 @@ def write_croissant(dataset: FinishedDataset) -> None:
     write_file(dataset.directory / "metadata.json", f"{text}\n".encode())
 
 
-def _in_words(dataset: FinishedDataset) -> Json:
+def _stated(dataset: FinishedDataset) -> Json:
+    """What the owner states about the dataset, under Croissant's keys."""
     about = dataset.about
-    stated = {
+    values = {
         "name": about.name or dataset.name,
         "description": about.description,
         "license": about.license,
@@ -67,10 +87,12 @@ def _in_words(dataset: FinishedDataset) -> Json:
         "datePublished": about.published,
         "version": about.version,
     }
-    return {key: value for key, value in stated.items() if value}
+    return {key: value for key, value in values.items() if value}
 
 
 def _distribution(dataset: FinishedDataset, boxes: Path) -> list[Json]:
+    """The files: all shards as one set, each shard, the index, and the table of boxes if there is one."""
+    # The pattern ends as the names of shards do, so that it does not match files beside them with longer names.
     after_number = dataset.shards[0].name.removeprefix(f"{dataset.name}-00000")
     all_shards = {
         "@type": "cr:FileSet",

@@ -1,22 +1,24 @@
-"""`<shard>.idx`: where each record of a shard begins, for readers that jump.
+"""`<shard>.idx`: where each record of a shard begins, for readers that seek.
 
-One line a record: the offset of its frame and the frame's size, both in bytes. Source: `tfrecord2idx` of NVIDIA DALI
-(tools/tfrecord2idx in github.com/NVIDIA/DALI) and of PyTorch's `tfrecord`, which write the same.
+One line per record: the offset of its frame and the size of the frame, both in bytes.
+
+Source: `tfrecord2idx` of NVIDIA DALI (tools/tfrecord2idx in github.com/NVIDIA/DALI) and of PyTorch's `tfrecord`, which
+write the same bytes.
 """
 
 from pathlib import Path
 
-from tfrec_stage.exporters.dataset import FinishedDataset
+from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.files import write_file
 from tfrec_stage.shards.reader import open_shard
 from tfrec_stage.tfrecord.framing import frame_spans
 
 
 def write_record_indices(dataset: FinishedDataset) -> None:
-    """Write the index of each shard beside it; no record is read, only where it ends.
+    """Write an index beside each shard. Only the headers of records are read, not the records.
 
     Raises:
-        ShardError: a shard cannot be read or ends within a record.
+        ShardError: a shard cannot be read, or ends within a record.
         OutputError: an index cannot be written.
     """
     for shard in dataset.shards:
@@ -25,7 +27,7 @@ def write_record_indices(dataset: FinishedDataset) -> None:
 
 
 def index_path(shard: Path) -> Path:
-    """Where the index of a shard is.
+    """Path of the index of a shard.
 
     >>> index_path(Path("out/train-00000-of-00010")).name
     'train-00000-of-00010.idx'

@@ -1,6 +1,6 @@
-"""Consumers' own code from their released packages, each run as a program that prints what it read as JSON.
+"""Readers of other packages, as released, each run as a program that prints what it read as JSON.
 
-A process each: they bring native libraries, settings of protobuf and warnings that do not go together.
+Each runs in its own process, because their native libraries, protobuf settings and warnings conflict.
 """
 
 import json
@@ -20,14 +20,14 @@ TIMEOUT_S = 300
 
 
 def needs(*packages: str) -> None:
-    """Skip the test where one of these packages is absent; none is imported, for some do not go beside TensorFlow."""
+    """Skip the test if one of these packages is not installed. None is imported: some conflict with TensorFlow."""
     for package in packages:
         if not all(map(find_spec, accumulate(package.split("."), "{}.{}".format))):
             pytest.skip(f"needs {package}")
 
 
 def consume(consumer: str, *arguments: str | Path, **variables: str) -> Any:
-    """Run a program of this package; what it printed last."""
+    """Run a program of this package and parse the last line that it prints."""
     command = [sys.executable, "-m", f"tests.exporters.consumers.{consumer}", *map(str, arguments)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"} | variables
     done = subprocess.run(

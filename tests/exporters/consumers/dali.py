@@ -1,4 +1,4 @@
-"""NVIDIA DALI (`nvidia-dali-cuda120`), on the processor alone: its TFRecord reader and its image decoder.
+"""NVIDIA DALI (`nvidia-dali-cuda120`) on the CPU: its TFRecord reader and its image decoder.
 
 Usage: dali.py SHARD_ID NUM_SHARDS SHARD…
 """
@@ -16,7 +16,7 @@ EDGES = ("ymin", "xmin", "ymax", "xmax")
 
 @pipeline_def(batch_size=4, num_threads=1, device_id=None)
 def read_records() -> tuple:
-    """One batch: images and what belongs to them."""
+    """One batch: ids, images, sizes, labels and boxes."""
     features = {
         "image/encoded": tfrec.FixedLenFeature((), tfrec.string, ""),
         "image/id": tfrec.FixedLenFeature((), tfrec.string, ""),

@@ -13,7 +13,7 @@ from official.vision.dataloaders.tf_example_decoder import TfExampleDecoder
 from official.vision.dataloaders.tf_example_label_map_decoder import TfExampleDecoderLabelMap
 
 SIDE = 128
-"""Side of the square that the parser makes of images, in pixels."""
+"""Side of the square that the parser resizes images to, in pixels."""
 
 directory, labels = map(Path, sys.argv[1:])
 decoder, by_name = TfExampleDecoder(), TfExampleDecoderLabelMap(label_map=str(labels))
@@ -24,7 +24,7 @@ train, evaluate = parser.parse_fn(is_training=True), parser.parse_fn(is_training
 
 
 def read(raw: tf.Tensor) -> dict:
-    """Everything that is compared, of one record."""
+    """All values of one record that the test compares."""
     got = decoder.decode(raw)
     image, target = train(dict(got))
     labels = tf.concat([tf.reshape(part, [-1]) for part in target["cls_targets"].values()], 0)
@@ -43,7 +43,7 @@ def read(raw: tf.Tensor) -> dict:
 
 
 def read_to_evaluate(raw: tf.Tensor) -> tf.Tensor:
-    """The id of a record as the evaluation has it."""
+    """The id of a record in the evaluation."""
     _, target = evaluate(decoder.decode(raw))
     return target["groundtruths"]["source_id"]
 

@@ -1,10 +1,10 @@
-"""PyTorch's `tfrecord`: its loader, its script and, where torch is, its dataset inside a `DataLoader`.
+"""PyTorch's `tfrecord`: its loader, its script and, if torch is installed, its dataset in a `DataLoader`.
 
-It cannot be imported beside TensorFlow, as both bring the messages of tf.train.Example.
+It cannot be imported together with TensorFlow, because both define the messages of tf.train.Example.
 
-Usage: pytorch.py load NUM_WORKERS SHARD…    each shard as so many workers read it, one by one; 0: as one reader
-       pytorch.py data_loader NUM_WORKERS SHARD    the same in worker processes; 0: in this one
-       pytorch.py index SHARD…    what its script writes
+Usage: pytorch.py load NUM_WORKERS SHARD…    read each shard as each of these workers in turn; 0: as one reader
+       pytorch.py data_loader NUM_WORKERS SHARD    read in worker processes; 0: in this process
+       pytorch.py index SHARD…    print what its script writes
 """
 
 import json
@@ -27,7 +27,7 @@ DESCRIPTION = {
 
 
 def plain(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records as JSON has them."""
+    """Records as JSON values."""
     return [
         {
             "id": bytes(record["image/id"]).decode(),
@@ -40,14 +40,14 @@ def plain(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def load(num_workers: int, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """Records of all shards, each shard dealt to its workers."""
+    """Records of all shards; each shard is divided between the workers."""
     for path in paths:
         for part in [(number, num_workers) for number in range(num_workers)] or [None]:
             yield from tfrecord.tfrecord_loader(path, f"{path}.idx", DESCRIPTION, part)
 
 
 def load_in_processes(num_workers: int, path: str) -> Iterable[dict[str, Any]]:
-    """Records of one shard by way of torch."""
+    """Records of one shard, read by torch."""
     from torch.utils.data import DataLoader
 
     dataset = tfrecord.torch.TFRecordDataset(path, f"{path}.idx", DESCRIPTION)
@@ -55,7 +55,7 @@ def load_in_processes(num_workers: int, path: str) -> Iterable[dict[str, Any]]:
 
 
 def index(path: str) -> str:
-    """What its script writes for a shard."""
+    """The index that its script writes for a shard."""
     with tempfile.TemporaryDirectory() as folder:
         tfrecord.tools.create_index(path, f"{folder}/idx")
         return Path(folder, "idx").read_text()

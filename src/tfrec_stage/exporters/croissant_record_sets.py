@@ -1,16 +1,16 @@
-"""The sets of records in a Croissant file: what they hold, field by field, and where it is found."""
+"""The record sets of a Croissant file: their fields, and where the values of each field are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tfrec_stage.dataset_info import Label
-from tfrec_stage.exporters.dataset import FinishedDataset
+from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.schema.fields import IMAGE_KEY, Field, fields_of
 from tfrec_stage.shards.index import INDEX_NAME
 from tfrec_stage.tfrecord.example import Kind
 
 SHARD_FILES: Final = "shard-files"
-"""@id of all shards together."""
+"""@id of the set of all shards."""
 BOXES_FILE: Final = "boxes-file"
 """@id of the table of boxes."""
 
@@ -23,14 +23,14 @@ _SPLITS: Final = {
     "validation": "cr:ValidationSplit",
     "test": "cr:TestSplit",
 }
-_OF_SHARDS: Final = {
+_SHARD_COLUMNS: Final = {
     "name": (_TEXT, "name of the file"),
     "records": (_INT64, "number of records"),
     "size_bytes": (_INT64, "length of the file"),
     "crc32c": (_TEXT, "CRC32C of the file, eight hexadecimal digits"),
 }
-"""Columns of `index.json` by their keys there."""
-_OF_BOXES: Final = {
+"""Type and meaning of the columns of `index.json`, by their keys there."""
+_BOX_COLUMNS: Final = {
     "filename": (_TEXT, "path of the image file"),
     "width": (_INT64, "of the image, in pixels"),
     "height": (_INT64, "of the image, in pixels"),
@@ -40,26 +40,32 @@ _OF_BOXES: Final = {
     "xmax": ("cr:Float64", "right edge, in pixels"),
     "ymax": ("cr:Float64", "bottom edge, in pixels"),
 }
-"""Columns of the table of boxes."""
+"""Type and meaning of the columns of the table of boxes."""
 _LABEL_KEYS: Final = ("image/class/label", "image/object/bbox/label", "objects/label")
-"""Keys whose values are numbers of classes."""
+"""Keys whose values are numbers of classes, from 0."""
 
 Json = dict[str, Any]
 
 
 def describe_record_sets(dataset: FinishedDataset, labels: Sequence[Label], *, has_boxes_file: bool) -> list[Json]:
-    """All sets of records of a split."""
-    described = [_records(fields_of(dataset.output_options.encode), bool(labels)), _shards(), _splits(dataset)]
+    """All record sets of a split.
+
+    Args:
+        dataset: the split.
+        labels: all classes. Without any there is no set `classes`: the checker of the format refuses an empty one.
+        has_boxes_file: whether the table of boxes was written.
+    """
+    record_sets = [_records(fields_of(dataset.schema_options), bool(labels)), _shards(), _splits(dataset)]
     if labels:
-        described.append(_classes(labels))
+        record_sets.append(_classes(labels))
     if has_boxes_file:
-        described.append(_boxes())
-    return described
+        record_sets.append(_boxes())
+    return record_sets
 
 
 def _records(fields: Sequence[Field], has_classes: bool) -> Json:
     described = [_record_field(field) for field in fields]
-    if has_classes:
+    if has_classes:  # else there is no record set to refer to
         for field in described:
             if field["name"] in _LABEL_KEYS:
                 field["references"] = {"field": {"@id": "classes/label"}}
@@ -78,7 +84,7 @@ def _shards() -> Json:
     fields = [
         _field("shards", name, data_type, meaning)
         | {"source": {"fileObject": {"@id": INDEX_NAME}, "extract": {"jsonPath": f"$.shards[*].{name}"}}}
-        for name, (data_type, meaning) in _OF_SHARDS.items()
+        for name, (data_type, meaning) in _SHARD_COLUMNS.items()
     ]
     return _record_set("shards", "The shards, as the index of the build counts them.", fields, key="name")
 
@@ -110,7 +116,7 @@ def _boxes() -> Json:
     fields = [
         _field("boxes", name, data_type, meaning)
         | {"source": {"fileObject": {"@id": BOXES_FILE}, "extract": {"column": name}}}
-        for name, (data_type, meaning) in _OF_BOXES.items()
+        for name, (data_type, meaning) in _BOX_COLUMNS.items()
     ]
     return _record_set("boxes", "One bounding box.", fields)
 
@@ -126,4 +132,5 @@ def _field(record_set: str, name: str, data_type: str, meaning: str) -> Json:
 
 
 def _inline(record_set: str, row: Mapping[str, Any]) -> Json:
+    """A row that stands in the file itself; its keys are the ids of fields."""
     return {f"{record_set}/{name}": value for name, value in row.items()}
