@@ -1,4 +1,4 @@
-"""Shards of forty small images, made once."""
+"""Shards of forty small images, built once."""
 
 import json
 import random
@@ -15,7 +15,7 @@ NUM_SHARDS = 5
 
 
 def describe(number: int) -> dict[str, Any]:
-    """None to three objects with two parts each, every number exact in 32 bits."""
+    """Annotations of 0 to 3 objects with two parts each; every number is exact in 32 bits."""
     source, count = random.Random(number), number % 4
 
     def draw(low: int, high: int, size: int = count) -> list[float]:
@@ -52,7 +52,7 @@ def describe(number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds images/, the shards in out/, and those without images in bare/; not to be changed."""
+    """Holds images/, shards in out/ and shards without images in bare/. Tests must not change it."""
     root = tmp_path_factory.mktemp("reading")
     (root / "images").mkdir()
     dataset = []

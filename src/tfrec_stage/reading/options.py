@@ -1,4 +1,4 @@
-"""How a `tf.data.Dataset` of shards is to be made; checked before TensorFlow is imported."""
+"""The options of `load_dataset`, checked before TensorFlow is imported."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,12 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.schema.fields import IMAGE_KEY
 
 _SEED_BITS: Final = 63
+"""Seeds are 0 to 2**63 - 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """Options of `load_dataset`, which explains them.
+    """Options of `load_dataset`; see there for their meaning.
 
     Raises:
         ConfigError: an option is out of its range or contradicts another.
@@ -47,7 +48,7 @@ class ReadOptions:
 
     @property
     def decodes(self) -> bool:
-        """Whether elements hold pixels."""
+        """Whether elements have decoded images."""
         return self.decode and IMAGE_KEY in self.fields
 
     @property
@@ -57,7 +58,7 @@ class ReadOptions:
 
     @property
     def is_deterministic(self) -> bool:
-        """Whether the order is to be the same each time."""
+        """Whether the order must be the same each time."""
         return not self.shuffle or self.seed is not None
 
     def _check_seed(self) -> None:
@@ -66,11 +67,11 @@ class ReadOptions:
         if type(self.seed) is not int or not 0 <= self.seed < 1 << _SEED_BITS:
             raise ConfigError(f"seed: expected a whole number from 0 below 2**{_SEED_BITS}, but got {self.seed!r}")
         if not self.shuffle:
-            raise ConfigError("seed: it decides the order of shuffling alone; give shuffle=True, or no seed")
+            raise ConfigError("seed: it only affects shuffling; give shuffle=True, or no seed")
 
     def _check_image_size(self) -> None:
         if self.antialias and self.image_size is None:
-            raise ConfigError("antialias: it is for images that are resized; give image_size=(height, width) as well")
+            raise ConfigError("antialias: it only applies to resized images; give image_size=(height, width) as well")
         match self.image_size:
             case None:
                 pass
@@ -85,17 +86,17 @@ class ReadOptions:
     def _check_batch(self) -> None:
         if self.batch is not None and self.decodes and self.image_size is None:
             raise ConfigError(
-                "batch: images of different sizes make no batch; give image_size=(height, width) to resize them, "
-                f"decode=False to get JPEGs, fields without {IMAGE_KEY}, or batch what you made of the images yourself"
+                "batch: images of different sizes cannot be batched; give image_size=(height, width) to resize them, "
+                f"decode=False to get JPEGs, fields without {IMAGE_KEY}, or batch the images yourself"
             )
         needing = {"drop_remainder": self.drop_remainder, "ragged=False": not self.ragged}
         for name, is_set in needing.items():
             if is_set and self.batch is None:
-                raise ConfigError(f"{name}: single records have neither; give batch=SIZE as well")
+                raise ConfigError(f"{name}: it only applies to batches; give batch=SIZE as well")
         for name in ("max_objects", "max_parts"):
             if getattr(self, name) is not None and self.ragged:
                 raise ConfigError(f"{name}: ragged lists have no common size; give ragged=False to pad them")
 
 
 def _is_size(value: object) -> bool:
-    return type(value) is int and value >= 1
+    return type(value) is int and value >= 1  # a bool is an instance of int too

@@ -1,26 +1,26 @@
-"""Shards → the image records they were made of, without TensorFlow."""
+"""Shards → the image records they were built from, without TensorFlow."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tfrec_stage.errors import ShardError
-from tfrec_stage.reading.fields import KNOWN, check_fields
-from tfrec_stage.reading.sharding import Share, deal_shards
+from tfrec_stage.reading.fields import FIELD_BY_KEY, check_fields
+from tfrec_stage.reading.sharding import ShardAssignment, assign_shards
 from tfrec_stage.schema.fields import FIELDS, IMAGE_KEY, Field
 from tfrec_stage.shards.reader import StoredRecord, find_shards, read_features
 from tfrec_stage.tfrecord.example import Feature, Kind
 
-_PLACES: Final[Mapping[str, tuple[str, ...]]] = {
+_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     **{field.key: tuple(field.key.split("/")[1:]) for field in FIELDS},
     "image/object/is_crowd": ("object", "is_crowd"),
     "objects/is_crowd": ("object", "is_crowd"),
-    # Written beside the keys that they repeat; others write them in place of those.
+    # Our shards have these keys beside those that they repeat; shards of other programs have only these.
     "image/source_id": ("id",),
     "image/object/class/label": ("object", "bbox", "label"),
     "image/object/class/text": ("object", "bbox", "text"),
 }
-"""Where an image record has the value of a key."""
+"""Where the value of a key belongs in an image record."""
 
 
 def read_records(
@@ -28,60 +28,65 @@ def read_records(
 ) -> Iterator[dict[str, Any]]:
     """Image records of shards, one after the other, in the order in which they are stored.
 
-    A record has the shape that manifests and `create()` know:
+    A record has the shape of records in manifests and in `create()`:
 
         {"id", "filename", "encoded", "height", "width", "colorspace", "channels", "format", "extra",
          "class": {"label", "text", "conf"},
          "object": {"count", "area", "id", "bbox": {"xmin", …}, "parts": {"x", …}}}
 
-    and `object.is_crowd` where its key was written. Given to `create()` with the same options, records make the same
-    shards again, byte for byte; with the keys of profiles as far as these follow from 32 bits and without the names of
-    keypoints, and not with `area: pixels`, as areas come back in pixels. Values are as they are stored:
+    and `object.is_crowd` if its key was written. Values are as they are stored:
 
     - floats have the precision of 32 bits (0.1 is 0.10000000149011612);
-    - `extra` is a string, for an object and its JSON text are stored alike; `json.loads` makes one of it;
-    - `encoded` is left out with `store_images: false`;
-    - bytes that are not UTF-8, as in names of files, stand as lone surrogates; `os.fsencode` gives them back.
+    - `extra` is a string, because an object and its JSON text are stored alike; `json.loads` parses it;
+    - there is no `encoded` with `store_images: false`;
+    - bytes that are not UTF-8, for example in names of files, are lone surrogates; `os.fsencode` gives the bytes back.
 
-    Shards of other programs are read as well: what a record has no key for is left out, keys that are not of the schema
-    are passed over, and `image/source_id` and `image/object/class/…` stand in for `id`, `bbox.label` and `bbox.text`.
+    `create()` with these records and the same options builds the same shards again, byte for byte, with two exceptions.
+    Keys of profiles are the same only if 32 bits suffice to derive them, and have no names of keypoints. With
+    `area: pixels` areas are read in pixels, not normalised, so they are not the same.
+
+    Shards of other programs can be read too. Values without a key in the shard are not in the record, and keys that are
+    not in the schema are ignored. `image/source_id` and `image/object/class/…` are used if there is no `image/id` or
+    `image/object/bbox/…`.
 
     Args:
         directory_or_glob: a directory of shards, one of them, or a pattern such as `data/shards/*/train-*`.
-        shard: `(index, count)` gives this reader its share: every record belongs to exactly one index below count.
-        fields: keys to give, for example `["image/filename", "image/class/label"]`; by default all.
+        shard: `(index, count)` selects the records of one of several readers: every record belongs to exactly one index
+            below count.
+        fields: keys to read, for example `["image/filename", "image/class/label"]`; by default all.
 
     Yields:
-        A record, its checksums compared.
+        One record at a time, after its checksums were compared.
 
     Raises:
         ConfigError: `shard` or `fields` is wrong.
-        ShardError: there are no shards, or a record is damaged or not of the schema's kinds; the text names the file
-            and the byte offset. What concerns a single record is raised when it is reached.
+        ShardError: there are no shards, or a record is damaged or has values of another kind than the schema's; the
+            text names the file and the byte offset. Problems of a single record are raised when it is reached.
     """
-    wanted = check_fields(_PLACES if fields is None else fields, _PLACES)
-    shares = deal_shards(find_shards(directory_or_glob), shard)
-    return (record for share in shares for record in _read_share(share, wanted))
+    wanted = check_fields(_PATHS if fields is None else fields, _PATHS)
+    assignments = assign_shards(find_shards(directory_or_glob), shard)
+    # An expression and no `yield`, so that wrong arguments are raised by the call and not by the first `next`.
+    return (record for assignment in assignments for record in _read_assigned(assignment, wanted))
 
 
-def _read_share(share: Share, wanted: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    for number, stored in enumerate(read_features(share.path)):
-        if share.takes(number):
-            yield _to_record(share.path, stored, wanted)
+def _read_assigned(assignment: ShardAssignment, wanted: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for number, stored in enumerate(read_features(assignment.path)):
+        if assignment.includes(number):
+            yield _to_record(assignment.path, stored, wanted)
 
 
 def _to_record(path: Path, stored: StoredRecord, wanted: tuple[str, ...]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for key in wanted:
         feature = stored.features.get(key)
-        if feature is None or (KNOWN[key].is_scalar and not feature.values):
+        if feature is None or (FIELD_BY_KEY[key].is_scalar and not feature.values):
             continue
         try:
-            value = _value(KNOWN[key], feature)
+            value = _value(FIELD_BY_KEY[key], feature)
         except ShardError as error:
             raise ShardError(f"{path}: the record at byte {stored.offset}: {error}") from None
         if key != IMAGE_KEY or value:
-            _put(record, _PLACES[key], value)
+            _put(record, _PATHS[key], value)
     return record
 
 
@@ -98,9 +103,12 @@ def _value(field: Field, feature: Feature) -> Any:
     return values[0] if field.is_scalar else values
 
 
-def _put(record: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
-    """Set a value where none is set yet: keys that stand in for others come after them."""
-    *outer, name = place
+def _put(record: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a value unless it is set already.
+
+    Keys that repeat another one come after it in `_PATHS`, so the other one has precedence.
+    """
+    *outer, name = path
     for group in outer:
         record = record.setdefault(group, {})
     record.setdefault(name, value)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfrec_stage.errors import ShardError
 from tfrec_stage.reading.columns import Columns, Ragged, Rows, schema_faults
-from tfrec_stage.reading.spec import feature_spec
+from tfrec_stage.reading.fields import feature_spec
 from tfrec_stage.schema.fields import Field
 from tfrec_stage.tfrecord.example import decode_example, encode_entry, key_field
 from tfrec_stage.verify.findings import FaultLog, Place

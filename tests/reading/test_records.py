@@ -1,4 +1,4 @@
-"""What comes back is what went in, and makes the same shards again."""
+"""Records read from shards equal those that the shards were built from, and build the same shards again."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tfrec_stage.tfrecord.framing import encode_frame
 
 
 def write_shard(path: Path, *examples: dict[str, tuple[Kind, Any]]) -> Path:
-    """A TFRecord file of these features, as any program may write it."""
+    """Write a TFRecord file with these features, as any program may write it."""
     path.write_bytes(b"".join(b"".join(encode_frame(encode_example(features))) for features in examples))
     return path
 
@@ -31,8 +31,8 @@ def shard_bytes(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.glob("*-of-*")}
 
 
-def test_a_record_is_the_dict_that_made_it(shards: Path, root: Path) -> None:
-    """Every value of every record, and beside them the image and what is known of it."""
+def test_a_record_has_the_values_it_was_built_from(shards: Path, root: Path) -> None:
+    """A record has every value that it was built from, and the image with its description."""
     by_id = {record["id"]: record for record in read_records(shards)}
     assert len(by_id) == IMAGES
     for number in range(IMAGES):
@@ -53,7 +53,7 @@ json_values = st.recursive(st.none() | st.booleans() | st.integers() | texts, la
 
 
 def edges(low: str, high: str) -> st.SearchStrategy[dict[str, float]]:
-    """Both edges of a box, further apart than 32 bits may bring them together."""
+    """Both edges of a box, far enough apart to differ in 32 bits."""
     return st.lists(st.floats(0, 1), min_size=2, max_size=2, unique_by=lambda value: round(value * 1000)).map(
         lambda pair: dict(zip((low, high), sorted(pair), strict=True))
     )
@@ -61,7 +61,7 @@ def edges(low: str, high: str) -> st.SearchStrategy[dict[str, float]]:
 
 @st.composite
 def annotations(draw: st.DrawFn) -> dict[str, Any]:
-    """What a record may say beside its image."""
+    """Any valid annotations of an image."""
     size, parts = draw(st.integers(0, 3)), draw(st.integers(0, 2))
 
     def column(values: st.SearchStrategy[Any], length: int) -> list[Any]:
@@ -93,10 +93,10 @@ def annotations(draw: st.DrawFn) -> dict[str, Any]:
     st.integers(1, 3),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_records_make_the_same_shards_again(
+def test_records_build_the_same_shards_again(
     tmp_path_factory, described: list[dict], store_images: bool, od_api_keys: bool, shuffle: bool, num_shards: int
 ) -> None:
-    """What is read, given to `create()`, makes the same bytes: with images or without, whatever the annotations."""
+    """`create()` with the records read builds the same bytes, with or without images, for any annotations."""
     root = tmp_path_factory.mktemp("again")
     dataset = []
     for number, annotation in enumerate(described):
@@ -120,7 +120,7 @@ def test_records_make_the_same_shards_again(
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
-    """A name of any bytes comes back as Python gives it, and opens its file."""
+    """A name of any bytes is read back as Python represents it, and opens its file."""
     name = os.fsdecode(b"caf\xe9.jpg")
     try:
         (tmp_path / name).write_bytes(encode_noise(0))
@@ -133,7 +133,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extra", [{"b": [1, None], "a": "é"}, [1], 5, True, None])
 def test_extra_is_its_json_text(tmp_path: Path, extra: Any) -> None:
-    """An `extra` that is no string comes back as JSON text: an object and its text are stored alike."""
+    """An `extra` that is not a string is read back as JSON text."""
     data = encode_noise(0)
     about = {"height": 30, "width": 40, "format": "JPEG", "colorspace": "RGB", "channels": 3}
     create([{"filename": "a", "id": "0", "extra": extra, "encoded": data, **about}], "train", tmp_path / "out", 1, 1)
@@ -141,8 +141,8 @@ def test_extra_is_its_json_text(tmp_path: Path, extra: Any) -> None:
     assert json.loads(record["extra"]) == extra
 
 
-def test_fields_are_all_there_is(shards: Path) -> None:
-    """Only what was asked for is given, nested as ever."""
+def test_only_requested_fields_are_read(shards: Path) -> None:
+    """Records have only the requested values, nested as usual."""
     records = list(read_records(shards, fields=["image/class/label", "image/object/bbox/xmin"]))
     assert len(records) == IMAGES
     for record in records:
@@ -151,18 +151,18 @@ def test_fields_are_all_there_is(shards: Path) -> None:
         assert set(record["object"]["bbox"]) == {"xmin"}
 
 
-def test_shares_are_the_whole(shards: Path) -> None:
-    """The shares of any number of readers are all records, each once, in the order of the whole."""
+def test_readers_together_get_all_records(shards: Path) -> None:
+    """Any number of readers get each record once, in the stored order, and nearly equal numbers of records."""
     order = [record["id"] for record in read_records(shards)]
     for readers in (1, 2, 3, 5, 7):
-        shares = [[record["id"] for record in read_records(shards, shard=(i, readers))] for i in range(readers)]
-        assert sorted(chain(*shares)) == sorted(order)
-        assert all(order.index(one) < order.index(other) for share in shares for one, other in pairwise(share))
-        assert max(map(len, shares)) - min(map(len, shares)) <= 2
+        parts = [[record["id"] for record in read_records(shards, shard=(i, readers))] for i in range(readers)]
+        assert sorted(chain(*parts)) == sorted(order)
+        assert all(order.index(one) < order.index(other) for part in parts for one, other in pairwise(part))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 2
 
 
 def test_records_are_streamed(shards: Path, tmp_path: Path) -> None:
-    """The first record comes though the second is damaged, whose place is then told."""
+    """Records before a damaged one are read; the damaged one is a ShardError with its byte offset."""
     (first, *_) = sorted(shards.glob("*-of-*"))
     content = bytearray(first.read_bytes())
     content[-10] ^= 1
@@ -174,8 +174,8 @@ def test_records_are_streamed(shards: Path, tmp_path: Path) -> None:
             next(records)
 
 
-def test_wrong_arguments_are_told_at_once(shards: Path, tmp_path: Path) -> None:
-    """Without a record being asked for."""
+def test_wrong_arguments_are_raised_by_the_call(shards: Path, tmp_path: Path) -> None:
+    """Wrong arguments raise from the call itself, before a record is requested."""
     with pytest.raises(ShardError, match="there is no file"):
         read_records(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="shard: expected"):
@@ -185,7 +185,7 @@ def test_wrong_arguments_are_told_at_once(shards: Path, tmp_path: Path) -> None:
 
 
 def test_shards_of_other_programs(tmp_path: Path) -> None:
-    """Keys that are missing leave theirs out, unknown ones are passed over, and those of the detection API stand in."""
+    """Missing keys give no value, unknown ones are ignored, and those of the Object Detection API are used instead."""
     path = write_shard(
         tmp_path / "other.tfrecord",
         {"image/filename": (Kind.BYTES, [b"a.jpg"]), "mean": (Kind.FLOAT, [0.5]), "image/extra": (Kind.BYTES, [])},
@@ -208,8 +208,8 @@ def test_shards_of_other_programs(tmp_path: Path) -> None:
         ((Kind.INT64, [30, 31]), "expected image/height to hold one value, but it holds 2"),
     ],
 )
-def test_other_kinds_are_told(tmp_path: Path, feature: tuple[Kind, Any], message: str) -> None:
-    """A key that holds something else than the schema says stops with file, byte and key."""
+def test_other_kinds_are_errors(tmp_path: Path, feature: tuple[Kind, Any], message: str) -> None:
+    """A key with values of another kind than in the schema is a ShardError with file, byte and key."""
     path = write_shard(tmp_path / "other", {"image/width": (Kind.INT64, [1])}, {"image/height": feature})
     records = read_records(path)
     assert next(records) == {"width": 1}
@@ -218,7 +218,7 @@ def test_other_kinds_are_told(tmp_path: Path, feature: tuple[Kind, Any], message
 
 
 def test_tensorflow_is_not_imported(shards: Path) -> None:
-    """Neither by the package, nor by its readers' names, nor by reading records."""
+    """Neither importing the package and its readers nor reading records imports TensorFlow or Hydra."""
     program = (
         "import sys, tfrec_stage\n"
         "from tfrec_stage import create, feature_spec, load_dataset, read_records\n"
@@ -229,8 +229,8 @@ def test_tensorflow_is_not_imported(shards: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_names_are_known(make_dataset: Callable) -> None:
-    """Every public name is there, and others are told as Python does."""
+def test_public_names_exist(make_dataset: Callable) -> None:
+    """Every public name exists, and another one is Python's usual AttributeError."""
     import tfrec_stage
 
     assert {"create", "load_dataset", "read_records"} <= set(tfrec_stage.__all__)

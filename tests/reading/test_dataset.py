@@ -1,4 +1,4 @@
-"""A `tf.data.Dataset` of shards: what is in it, in which order, in which form."""
+"""A `tf.data.Dataset` of shards: its elements, their order, batches and options."""
 
 import io
 from collections.abc import Callable
@@ -21,11 +21,11 @@ SIZE = (24, 32)
 
 @pytest.fixture(autouse=True)
 def _needs_tensorflow(tf) -> None:
-    """Every test here does."""
+    """Every test here needs TensorFlow."""
 
 
 def ids(dataset: Any) -> list[str]:
-    """Ids of all records, batched or not, in their order."""
+    """Ids of all records, batched or not, in order."""
     return [name.decode() for element in dataset for name in np.atleast_1d(element["image/id"].numpy())]
 
 
@@ -38,11 +38,11 @@ def pixels(jpeg: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
-# --- what is in an element -------------------------------------------------------------------------------------------
+# --- elements --------------------------------------------------------------------------------------------------------
 
 
 def test_elements_are_the_records(shards: Path) -> None:
-    """Every key of every record, in the order stored, and the image as pixels of its own size in place of its bytes."""
+    """Elements have every key of every record, in the stored order, with a decoded image in place of its bytes."""
     keys = {field.key for field in FIELDS} - {"image/encoded"} | {"image"}
     records = list(read_records(shards))
     assert len(records) == IMAGES
@@ -51,7 +51,7 @@ def test_elements_are_the_records(shards: Path) -> None:
         assert element["image"].dtype == np.uint8
         assert element["image"].shape == (record["height"], record["width"], 3)
         difference = element["image"].numpy().astype(int) - pixels(record["encoded"])
-        assert abs(difference).mean() < 6  # of 255, in noise: two decoders of JPEG never agree wholly
+        assert abs(difference).mean() < 6  # of 255; the images are noise, and two JPEG decoders differ slightly
         assert element["image/id"].numpy().decode() == record["id"]
         assert element["image/object/count"].numpy() == record["object"]["count"]
         for name in ("xmin", "ymax", "label", "conf"):
@@ -60,8 +60,8 @@ def test_elements_are_the_records(shards: Path) -> None:
             assert element[f"image/object/parts/{name}"].numpy().tolist() == record["object"]["parts"][name]
 
 
-def test_jpegs_stay_as_they_are(shards: Path) -> None:
-    """Without decoding `image/encoded` holds the bytes stored."""
+def test_without_decoding_jpegs_are_unchanged(shards: Path) -> None:
+    """With `decode=False`, `image/encoded` has the stored bytes."""
     records = list(read_records(shards))
     assert len(records) == IMAGES
     for element, record in zip(load_dataset(shards, decode=False), records, strict=True):
@@ -69,15 +69,15 @@ def test_jpegs_stay_as_they_are(shards: Path) -> None:
         assert "image" not in element
 
 
-def test_fields_are_all_that_is_parsed(shards: Path) -> None:
-    """Keys that are not asked for are not there; without `image/encoded` nothing is decoded."""
+def test_only_requested_fields_are_parsed(shards: Path) -> None:
+    """Elements have only the requested keys; without `image/encoded` there is no image."""
     elements = load_dataset(shards, fields=["image/class/label", "image/object/bbox/xmin"])
     assert set(elements.element_spec) == {"image/class/label", "image/object/bbox/xmin"}
     assert set(load_dataset(shards, fields=["image/encoded"]).element_spec) == {"image"}
 
 
 def test_images_are_resized(tf, shards: Path) -> None:
-    """To `image_size`, as TensorFlow's own resizing rounds it, with a filter or without; the stated size stays."""
+    """Images are resized to `image_size` as TensorFlow does, antialiased or not; `image/width` is unchanged."""
     for antialias in (False, True):
         resized = load_dataset(shards, image_size=SIZE, antialias=antialias)
         assert resized.element_spec["image"].shape == (*SIZE, 3)
@@ -87,8 +87,8 @@ def test_images_are_resized(tf, shards: Path) -> None:
             assert element["image/width"].numpy() == whole["image"].shape[1]
 
 
-def test_images_of_that_size_are_untouched(shards: Path) -> None:
-    """Resizing to the size that an image has changes no pixel."""
+def test_images_of_that_size_are_unchanged(shards: Path) -> None:
+    """Resizing an image to its own size changes no pixel."""
     same = 0
     for element, whole in zip(load_dataset(shards, image_size=(30, 40)), load_dataset(shards), strict=True):
         if whole["image"].shape == (30, 40, 3):
@@ -101,7 +101,7 @@ def test_images_of_that_size_are_untouched(shards: Path) -> None:
 
 
 def test_images_are_loaded_from_their_files(bare_shards: Path, shards: Path, root: Path) -> None:
-    """With `images_root` the pixels, and undecoded the bytes, are those that would have been stored; PNGs too."""
+    """With `images_root` images, decoded or not, equal those that would have been stored, from PNG files too."""
     for options in ({}, {"decode": False}, {"image_size": SIZE, "batch": 7}):
         loaded = load_dataset(bare_shards, images_root=root / "images", **options)
         key = "image/encoded" if options == {"decode": False} else "image"
@@ -113,8 +113,8 @@ def test_images_are_loaded_from_their_files(bare_shards: Path, shards: Path, roo
 
 
 @pytest.mark.parametrize("declared", [{}, {"width": 40, "height": 30}, {"width": 30, "height": 40}])
-def test_loaded_images_stand_as_their_boxes_do(tmp_path: Path, declared: dict[str, int]) -> None:
-    """A photo with an EXIF rotation is turned, or left, as it would have been for storing."""
+def test_loaded_images_are_rotated_like_stored_ones(tmp_path: Path, declared: dict[str, int]) -> None:
+    """EXIF rotation is applied to a loaded image exactly if it would have been for storing."""
     exif = Image.Exif()
     exif[0x0112] = 6
     with Image.open(io.BytesIO(encode_noise(1))) as image:
@@ -127,30 +127,30 @@ def test_loaded_images_stand_as_their_boxes_do(tmp_path: Path, declared: dict[st
     assert np.array_equal(stored["image"], loaded["image"])
 
 
-def test_keys_that_loading_needs_are_not_given(bare_shards: Path, root: Path) -> None:
-    """The file's name and the image's size are parsed, but stay out of elements that did not ask for them."""
+def test_keys_needed_for_loading_are_not_in_elements(bare_shards: Path, root: Path) -> None:
+    """The file name and size that loading needs are not in elements unless they were requested."""
     loaded = load_dataset(bare_shards, images_root=root / "images", fields=["image/encoded"])
     assert set(loaded.element_spec) == {"image"}
     assert sum(1 for _ in loaded) == IMAGES
 
 
-def test_stored_images_are_not_read_again(shards: Path, tmp_path: Path) -> None:
-    """An image that is in the shard is taken from it, whatever `images_root` says."""
+def test_stored_images_are_not_loaded(shards: Path, tmp_path: Path) -> None:
+    """An image that is stored in the shard is used even if `images_root` is given."""
     elements = list(zip(load_dataset(shards, images_root=tmp_path), load_dataset(shards), strict=True))
     assert len(elements) == IMAGES
     assert all(np.all(ours["image"].numpy() == stored["image"].numpy()) for ours, stored in elements)
 
 
-def test_images_that_are_not_stored_are_told(bare_shards: Path) -> None:
-    """Decoding nothing is refused before the first epoch, with both ways out; without the image nothing is amiss."""
+def test_images_that_are_not_stored_cannot_be_decoded(bare_shards: Path) -> None:
+    """Decoding shards without images is a ConfigError that names both solutions; reading other keys works."""
     with pytest.raises(ConfigError, match=r"hold no images .* images_root=PATH, or give decode=False"):
         load_dataset(bare_shards)
     assert sum(1 for _ in load_dataset(bare_shards, decode=False)) == IMAGES
     assert sum(1 for _ in load_dataset(bare_shards, fields=["image/id"])) == IMAGES
 
 
-def test_a_missing_file_is_told(tf, bare_shards: Path, tmp_path: Path) -> None:
-    """A file that is not below `images_root` stops the epoch with its name."""
+def test_a_missing_file_stops_the_epoch(tf, bare_shards: Path, tmp_path: Path) -> None:
+    """A file that is missing in `images_root` stops the epoch with an error that names it."""
     with pytest.raises(tf.errors.OpError, match=r"expected an image file, but there is no .*\d\d\.(jpeg|png)"):
         list(load_dataset(bare_shards, images_root=tmp_path))
 
@@ -159,14 +159,14 @@ def test_a_missing_file_is_told(tf, bare_shards: Path, tmp_path: Path) -> None:
 
 
 def test_the_order_is_the_stored_one(shards: Path) -> None:
-    """Unless shuffled, records come as `read_records` gives them, batched or not, each epoch."""
+    """Without shuffling, every epoch has the order of `read_records`, batched or not."""
     for options in ({"decode": False}, {"decode": False, "batch": 7}, {"image_size": SIZE, "batch": 7}):
         dataset = load_dataset(shards, **options)
         assert ids(dataset) == ids(dataset) == stored_ids(shards)
 
 
-def test_shuffled_is_another_order_each_epoch(shards: Path) -> None:
-    """Each epoch has all records, in an order of its own."""
+def test_shuffling_changes_the_order_each_epoch(shards: Path) -> None:
+    """With shuffling each epoch has all records, in a different order."""
     dataset = load_dataset(shards, decode=False, shuffle=True)
     first, second, stored = ids(dataset), ids(dataset), stored_ids(shards)
     assert sorted(first) == sorted(second) == sorted(stored)
@@ -174,7 +174,7 @@ def test_shuffled_is_another_order_each_epoch(shards: Path) -> None:
 
 
 def test_a_seed_repeats_the_orders(shards: Path) -> None:
-    """Two datasets of one seed have the same order in each of their epochs; another seed has another."""
+    """Datasets with one seed have the same order in each of their epochs; another seed gives another order."""
 
     def epochs(seed: int) -> list[list[str]]:
         dataset = load_dataset(shards, decode=False, shuffle=True, seed=seed, shuffle_buffer=8)
@@ -186,7 +186,7 @@ def test_a_seed_repeats_the_orders(shards: Path) -> None:
 
 
 def test_several_shards_at_a_time(shards: Path) -> None:
-    """`cycle_length` takes records of that many shards in turn, in the same order each time."""
+    """With `cycle_length=2` records of two shards alternate, in the same order each time."""
     dataset = load_dataset(shards, decode=False, cycle_length=2)
     paths = sorted(shards.glob("*-of-*"))
     first, second = ([record["id"] for record in read_records(path)] for path in paths[:2])
@@ -195,20 +195,20 @@ def test_several_shards_at_a_time(shards: Path) -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 5, 8])
-def test_shares_are_those_of_read_records(shards: Path, readers: int) -> None:
-    """Each reader gets the records that `read_records` gives it, in that order; together they are all, each once."""
+def test_readers_get_the_records_of_read_records(shards: Path, readers: int) -> None:
+    """Each reader gets the same records as from `read_records`, in that order; together they get all, each once."""
     everything = []
     for index in range(readers):
-        share = ids(load_dataset(shards, decode=False, shard=(index, readers), fields=["image/id"]))
-        assert share == [record["id"] for record in read_records(shards, shard=(index, readers))]
-        everything += share
+        part = ids(load_dataset(shards, decode=False, shard=(index, readers), fields=["image/id"]))
+        assert part == [record["id"] for record in read_records(shards, shard=(index, readers))]
+        everything += part
     assert sorted(everything) == sorted(stored_ids(shards))
 
 
-def test_shares_are_shuffled(shards: Path) -> None:
-    """Shuffling changes the order of a share, never what is in it; shares with parts of files included."""
-    share = {"decode": False, "shard": (1, 3)}
-    shuffled, stored = ids(load_dataset(shards, **share, shuffle=True, seed=3)), ids(load_dataset(shards, **share))
+def test_shuffling_keeps_the_records_of_a_reader(shards: Path) -> None:
+    """Shuffling changes only the order of a reader's records, even if it shares files with others."""
+    options = {"decode": False, "shard": (1, 3)}
+    shuffled, stored = ids(load_dataset(shards, **options, shuffle=True, seed=3)), ids(load_dataset(shards, **options))
     assert shuffled != stored
     assert sorted(shuffled) == sorted(stored)
 
@@ -218,7 +218,7 @@ def test_shares_are_shuffled(shards: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"decode": False}, {"image_size": SIZE}], ids=["encoded", "decoded"])
 def test_batches_are_ragged(tf, shards: Path, options: dict) -> None:
-    """Scalars become (b,), lists ragged (b, None), images (b, height, width, 3); the last batch is smaller."""
+    """In batches, scalars are (b,), lists ragged (b, None), images (b, height, width, 3); the last one is smaller."""
     dataset = load_dataset(shards, batch=16, **options)
     records = read_records(shards)
     sizes = []
@@ -234,7 +234,7 @@ def test_batches_are_ragged(tf, shards: Path, options: dict) -> None:
 
 
 def test_a_small_remainder_is_dropped(shards: Path) -> None:
-    """With `drop_remainder` every batch has the same size, which is then known beforehand."""
+    """With `drop_remainder` every batch has the same size, and the element spec states it."""
     for options in ({"decode": False}, {"image_size": SIZE}):
         dataset = load_dataset(shards, batch=16, drop_remainder=True, **options)
         assert dataset.element_spec["image/id"].shape == (16,)
@@ -243,7 +243,7 @@ def test_a_small_remainder_is_dropped(shards: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"decode": False}, {"image_size": SIZE}], ids=["encoded", "decoded"])
 def test_lists_are_padded(shards: Path, options: dict) -> None:
-    """To the longest of a batch: numbers with -1, texts with nothing; `image/object/count` tells how many are real."""
+    """With `ragged=False` lists are padded to the longest of a batch, with -1 or empty text after the real values."""
     batches = list(load_dataset(shards, batch=8, ragged=False, **options))
     assert len(batches) == IMAGES / 8
     for batch in batches:
@@ -258,7 +258,7 @@ def test_lists_are_padded(shards: Path, options: dict) -> None:
 
 
 def test_lists_are_padded_to_a_size(shards: Path) -> None:
-    """To `max_objects` and `max_parts`, so that every batch has one shape, known beforehand."""
+    """With `max_objects` and `max_parts` every batch has the same shape, and the element spec states it."""
     dataset = load_dataset(
         shards, batch=8, drop_remainder=True, ragged=False, max_objects=5, max_parts=9, image_size=SIZE
     )
@@ -268,8 +268,8 @@ def test_lists_are_padded_to_a_size(shards: Path) -> None:
     assert sum(len(batch["image/id"]) for batch in dataset) == IMAGES
 
 
-def test_a_list_that_is_too_long_is_told(tf, shards: Path) -> None:
-    """No object is dropped in silence: the epoch stops with the key and the option."""
+def test_a_list_that_is_too_long_stops_the_epoch(tf, shards: Path) -> None:
+    """A list longer than `max_objects` stops the epoch with an error that names the option; nothing is dropped."""
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"a list is longer than max_objects=2; give a larger one"):
         list(load_dataset(shards, decode=False, batch=8, ragged=False, max_objects=2))
 
@@ -277,8 +277,8 @@ def test_a_list_that_is_too_long_is_told(tf, shards: Path) -> None:
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
-def test_options_are_passed_on(tf, shards: Path) -> None:
-    """What is set in `options` holds for the dataset, over what is set here."""
+def test_options_are_applied(tf, shards: Path) -> None:
+    """`options` are set on the dataset; by default its order is fixed unless it is shuffled without a seed."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = 3
     assert load_dataset(shards, options=options).options().threading.private_threadpool_size == 3
@@ -290,21 +290,21 @@ def test_options_are_passed_on(tf, shards: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 8}, "batch: images of different sizes make no batch; give image_size="),
+        ({"batch": 8}, "batch: images of different sizes cannot be batched; give image_size="),
         ({"batch": 0}, "batch: expected a whole number of at least 1, but got 0"),
         ({"batch": 8.0}, "batch: expected a whole number of at least 1, but got 8.0"),
         ({"shuffle_buffer": None, "shuffle": True}, "shuffle_buffer: expected a whole number"),
         ({"cycle_length": 0}, "cycle_length: expected a whole number"),
         ({"shuffle": 1}, "shuffle: expected True or False, but got 1"),
         ({"decode": "no"}, "decode: expected True or False, but got 'no'"),
-        ({"seed": 1}, "seed: it decides the order of shuffling alone; give shuffle=True"),
+        ({"seed": 1}, "seed: it only affects shuffling; give shuffle=True"),
         ({"seed": -1, "shuffle": True}, "seed: expected a whole number from 0 below"),
         ({"seed": "a", "shuffle": True}, "seed: expected a whole number from 0 below"),
         ({"image_size": 224}, r"image_size: expected \(height, width\) in pixels, but got 224"),
         ({"image_size": (224, 0)}, r"image_size: expected \(height, width\) in pixels"),
         ({"image_size": SIZE, "decode": False}, "image_size: only decoded images can be resized"),
         ({"image_size": SIZE, "fields": ["image/id"]}, "image_size: only decoded images can be resized"),
-        ({"antialias": True}, "antialias: it is for images that are resized; give image_size="),
+        ({"antialias": True}, "antialias: it only applies to resized images; give image_size="),
         ({"ragged": False}, "ragged=False: .*; give batch=SIZE as well"),
         ({"drop_remainder": True}, "drop_remainder: .*; give batch=SIZE as well"),
         ({"max_objects": 5, "batch": 8, "decode": False}, "max_objects: .*; give ragged=False to pad them"),
@@ -314,14 +314,14 @@ def test_options_are_passed_on(tf, shards: Path) -> None:
         ({"fields": ["image/id", "image/source_id"]}, "has no image/source_id; name keys that it has: image/"),
     ],
 )
-def test_wrong_options_are_told(shards: Path, options: dict, message: str) -> None:
-    """What is out of range, contradicts another option or is not in the shards is told by its name, with a way out."""
+def test_wrong_options_are_refused(shards: Path, options: dict, message: str) -> None:
+    """An option out of range, contradicting another, or not in the shards is a ConfigError that names it."""
     with pytest.raises(ConfigError, match=message):
         load_dataset(shards, **options)
 
 
 def test_shards_without_records(make_dataset: Callable, tmp_path: Path) -> None:
-    """More shards than images leave some empty, wherever they stand; all images come all the same."""
+    """All images are read if some shards are empty."""
     create(make_dataset(2), "train", tmp_path / "out", 5, 1)
     assert sorted(ids(load_dataset(tmp_path / "out"))) == ["0", "1"]
     options = {"shuffle": True, "seed": 2**63 - 1, "shard": (0, 1)}
@@ -329,14 +329,14 @@ def test_shards_without_records(make_dataset: Callable, tmp_path: Path) -> None:
     assert sorted(record["id"] for record in read_records(tmp_path / "out")) == ["0", "1"]
 
 
-def test_places_without_shards_are_told(tmp_path: Path) -> None:
-    """An empty directory is no dataset."""
+def test_a_directory_without_shards_is_an_error(tmp_path: Path) -> None:
+    """An empty directory is a ShardError."""
     with pytest.raises(ShardError, match="expected shards such as"):
         load_dataset(tmp_path)
 
 
 def test_damage_stops_the_epoch(tf, shards: Path, tmp_path: Path) -> None:
-    """A record whose bytes are not those of its checksum is never given."""
+    """A record with a wrong checksum stops the epoch."""
     content = bytearray((shards / "train-00001-of-00005").read_bytes())
     content[-10] ^= 1
     (tmp_path / "damaged").write_bytes(content)
@@ -349,7 +349,7 @@ def test_damage_stops_the_epoch(tf, shards: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shard", [(0, 1), (1, 3)])
 def test_compressed_shards_read_like_plain_ones(shards: Path, tmp_path: Path, shard: tuple[int, int]) -> None:
-    """Gzip shards give the same records, whole or as a share, and so does a pattern that mixes both kinds."""
+    """Gzip shards give the same records, for one reader or several; a pattern may mix both kinds."""
     create(read_records(shards), "train", tmp_path / "gzip", 5, 1, compression="gzip")
     assert ids(load_dataset(tmp_path / "gzip", shard=shard)) == ids(load_dataset(shards, shard=shard))
     (tmp_path / "plain").symlink_to(shards)
@@ -361,8 +361,8 @@ def test_compressed_shards_read_like_plain_ones(shards: Path, tmp_path: Path, sh
 @pytest.mark.parametrize(
     "key", ["image/object/keypoint/x", "image/object/keypoint/num", "objects/bbox", "objects/label"]
 )
-def test_keys_of_profiles_are_padded_by_what_they_hold(shards: Path, tmp_path: Path, key: str) -> None:
-    """Lists of parts have room for parts, lists of objects for objects, and corners for four numbers a box."""
+def test_keys_of_profiles_are_padded_to_their_own_size(shards: Path, tmp_path: Path, key: str) -> None:
+    """Lists of parts are padded to `max_parts`, lists of objects to `max_objects`, corners to four times that."""
     create(read_records(shards), "train", tmp_path / "out", 1, 1, profiles=["od_api", "tfds"])
     width = {"image/object/keypoint/x": 6, "objects/bbox": 12}.get(key, 3)
     dataset = load_dataset(tmp_path / "out", fields=[key], batch=8, ragged=False, max_objects=3, max_parts=6)
@@ -372,13 +372,13 @@ def test_keys_of_profiles_are_padded_by_what_they_hold(shards: Path, tmp_path: P
 @pytest.mark.parametrize("shard", [(0, 1), (1, 3), (6, 7)])
 @pytest.mark.parametrize("batch", [{}, {"batch": 7}, {"batch": 7, "drop_remainder": True}], ids=str)
 def test_the_number_of_elements_is_known(shards: Path, batch: dict[str, Any], shard: tuple[int, int]) -> None:
-    """The index tells how many elements there are, for any share and batch, and so many come."""
+    """The cardinality is the number of elements, for any reader and batch size."""
     dataset = load_dataset(shards, decode=False, shard=shard, **batch)
     assert dataset.cardinality().numpy() == len(list(dataset))
 
 
 def test_without_an_index_the_number_is_unknown(tf, shards: Path, tmp_path: Path) -> None:
-    """Shards without an index are read to their end."""
+    """Without an index the cardinality is unknown, and all records are read."""
     for path in find_shards(shards):
         (tmp_path / path.name).symlink_to(path)
     dataset = load_dataset(tmp_path, decode=False)

@@ -1,4 +1,4 @@
-"""Real annotations, built into shards and read back: nothing is lost on the way, whichever reader is asked."""
+"""Real annotations, built into shards and read back: nothing is lost, with either reader."""
 
 import json
 from collections import Counter
@@ -18,13 +18,13 @@ READERS = 4
 
 
 class Coco(NamedTuple):
-    """50 images of COCO with persons and their keypoints."""
+    """Shards of 50 COCO images with persons and keypoints, and their annotation file."""
 
     shards: Path
     images: dict[str, dict[str, Any]]
-    """Images by id, as the annotation file has them."""
+    """Images by id, as in the annotation file."""
     annotations: dict[str, list[dict[str, Any]]]
-    """Annotations by image id, as the annotation file has them."""
+    """Annotations by image id, as in the annotation file."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def coco(shared_data: Callable[[str], Path], tmp_path: Path) -> Coco:
 
 
 def test_records_are_the_annotations(coco: Coco) -> None:
-    """By id each box and each keypoint is that of the annotation file, to 0.01 pixel; none is missing."""
+    """Every box and keypoint equals that of the annotation file, matched by id, to 0.01 pixel; none is missing."""
     seen = 0
     for record in read_records(coco.shards):
         width, height, objects = record["width"], record["height"], record["object"]
@@ -65,7 +65,7 @@ def test_records_are_the_annotations(coco: Coco) -> None:
 
 
 def test_both_readers_count_the_annotations(tf, coco: Coco) -> None:
-    """Boxes and visible keypoints of each image are as many as annotated; images have the size annotated."""
+    """Each image has the annotated size and as many boxes and visible keypoints as annotated."""
     boxes = {name: len(annotations) for name, annotations in coco.annotations.items()}
     visible = {
         name: sum(v > 0 for annotation in annotations for v in annotation["keypoints"][2::3])
@@ -86,21 +86,21 @@ def test_both_readers_count_the_annotations(tf, coco: Coco) -> None:
     assert sum(visible.values()) > 0
 
 
-def test_shares_of_readers(tf, coco: Coco) -> None:
-    """Four readers of three shards: every image has one, the same from both functions, and shares are even."""
-    dealt = Counter()
+def test_several_readers(tf, coco: Coco) -> None:
+    """Four readers of three shards get every image once, evenly, the same with both functions."""
+    assigned = Counter()
     for index in range(READERS):
         elements = load_dataset(coco.shards, shard=(index, READERS), fields=["image/id"])
         ours = [element["image/id"].numpy().decode() for element in elements]
         records = read_records(coco.shards, shard=(index, READERS), fields=["image/id"])
         assert ours == [record["id"] for record in records]
         assert 10 <= len(ours) <= 15
-        dealt.update(ours)
-    assert dealt == Counter(list(coco.images))
+        assigned.update(ours)
+    assert assigned == Counter(list(coco.images))
 
 
 def test_the_same_shards_again(coco: Coco, tmp_path: Path) -> None:
-    """What was read, given to `create()`, makes the same bytes."""
+    """`create()` with the records read builds the same bytes."""
     assert create(read_records(coco.shards), "train", tmp_path / "again", 3, 1) == []
     shards = list(coco.shards.glob("*-of-*"))
     assert len(shards) == 3

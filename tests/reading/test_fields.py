@@ -1,4 +1,4 @@
-"""The spec works in TensorFlow's own parsers, and knows every key."""
+"""The feature spec works in TensorFlow's own parsers, and knows every key."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from tfrec_stage.schema.fields import FIELDS, OD_API_FIELDS
 
 
 def test_single_examples(tf, shards: Path) -> None:
-    """`parse_single_example` gives scalars of shape () and lists of shape (n,), with the values of the records."""
+    """`parse_single_example` gives scalars of shape () and lists of shape (n,) with the values of the records."""
     raw = tf.data.TFRecordDataset([str(path) for path in sorted(shards.glob("*-of-*"))])
     count = 0
     for serialized, record in zip(raw, read_records(shards), strict=True):
@@ -26,7 +26,7 @@ def test_single_examples(tf, shards: Path) -> None:
 
 
 def test_batches_of_examples(tf, shards: Path) -> None:
-    """`parse_example` gives scalars of shape (b,) and ragged lists of shape (b, None), the same values."""
+    """`parse_example` gives scalars of shape (b,) and ragged lists of shape (b, None) with the records' values."""
     paths = [str(path) for path in sorted(shards.glob("*-of-*"))]
     (batch,) = tf.data.TFRecordDataset(paths).batch(IMAGES)
     parsed = tf.io.parse_example(batch, feature_spec())
@@ -38,7 +38,7 @@ def test_batches_of_examples(tf, shards: Path) -> None:
 
 
 def test_keys_of_the_object_detection_api(tf, make_dataset: Callable, tmp_path: Path) -> None:
-    """Keys that only some shards have are in the spec when they are asked for."""
+    """Keys of profiles are in the spec if they are requested."""
     create(make_dataset(3), "train", tmp_path / "out", 1, 1, od_api_keys=True)
     spec = feature_spec([field.key for field in OD_API_FIELDS])
     stored = list(tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001")))
@@ -59,8 +59,8 @@ def test_keys_of_the_object_detection_api(tf, make_dataset: Callable, tmp_path: 
         ("image/id", r"expected a list of keys, but got the text 'image/id'; write \['image/id'\]"),
     ],
 )
-def test_wrong_fields_are_told(fields, message: str) -> None:
-    """An unknown key is refused with the nearest one, for all three readers alike; so is what is no list of keys."""
+def test_wrong_fields_are_refused(fields, message: str) -> None:
+    """An unknown key or a value that is not a list of keys is a ConfigError, from all three readers."""
     from tfrec_stage import load_dataset
 
     for read in (
