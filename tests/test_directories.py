@@ -136,7 +136,7 @@ class TestTheLastMoment:
         assert names(path) == ["NOTES.md", "new"]
         assert (path / "NOTES.md").read_text() == "mine"
         assert names(path.parent) == ["out"]
-        assert f"{path / 'NOTES.md'} came while the directory was replaced" in caplog.text
+        assert f"{path / 'NOTES.md'} appeared while the directory was replaced" in caplog.text
 
     def test_a_folder(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A folder is moved with all that is in it."""

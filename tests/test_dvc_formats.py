@@ -62,8 +62,8 @@ def test_a_format_that_cannot_be_made(clone: Path, old: str, option: str, first:
     edit(clone / "params.yaml", old, old.replace("1", "7"))
     output = dvc("repro", directory=clone, expect=None)
     told = (
-        f"error: {option}: expected 1, the format that the installed tfrec-stage makes, but got 7; install a version "
-        f"that makes that one, or set {option} to 1 in params.yaml and build anew"
+        f"error: {option}: expected 1, the format that the installed tfrec-stage writes, but got 7; install a version "
+        f"that makes that one, or set {option} to 1 in params.yaml and build again"
     )
     assert told in output.splitlines()
     assert f"failed to reproduce '{first}'" in output

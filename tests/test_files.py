@@ -184,7 +184,7 @@ def test_file_systems_that_cannot_sync_directories(
 def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the disk when a directory is synced is one line that names it; nothing partial is left."""
     monkeypatch.setattr(os, "fsync", failing_for_directories(errno.EIO))
-    with pytest.raises(OutputError, match=rf"cannot bring the names in {tmp_path} to disk: Input/output error"):
+    with pytest.raises(OutputError, match=rf"cannot sync the names in {tmp_path} to disk: Input/output error"):
         write_file(tmp_path / "a", b"x")
     with pytest.raises(OutputError, match="Input/output error"), replaced_directory(tmp_path / "out"):
         pass

@@ -18,6 +18,6 @@ def test_another_format(wanted: object) -> None:
     with pytest.raises(ConfigError) as caught:
         check_format("encode.format", wanted, made)
     assert str(caught.value).startswith(
-        f"encode.format: expected {made}, the format that the installed tfrec-stage makes"
+        f"encode.format: expected {made}, the format that the installed tfrec-stage writes"
     )
     assert "\n" not in str(caught.value)

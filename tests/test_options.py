@@ -21,10 +21,10 @@ from tfrec_stage.cli.config import (
     ImporterConfig,
     SplitConfig,
     StageConfig,
-    explain,
     parse_config,
     register_schema,
 )
+from tfrec_stage.cli.hydra_errors import explain
 from tfrec_stage.dataset_info import About
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
@@ -218,7 +218,7 @@ def set_option(config: DictConfig, key: str, value: Any) -> None:
     try:
         OmegaConf.update(config, key, value, merge=False)
     except OmegaConfBaseException as error:  # which Hydra passes on
-        raise ConfigError(explain(error)) from error
+        raise ConfigError(explain(error, StageConfig)) from error
 
 
 def test_the_configuration_is_good(composed: DictConfig) -> None:
@@ -233,6 +233,6 @@ def test_another_format_names_both(composed: DictConfig) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_config(config)
     assert str(raised.value) == (
-        f"encode.format: expected {SHARD_FORMAT}, the format that the installed tfrec-stage makes, but got 7; install "
-        f"a version that makes that one, or set encode.format to {SHARD_FORMAT} in params.yaml and build anew"
+        f"encode.format: expected {SHARD_FORMAT}, the format that the installed tfrec-stage writes, but got 7; install "
+        f"a version that writes it, or set encode.format to {SHARD_FORMAT} in params.yaml and build again"
     )

@@ -1,4 +1,4 @@
-"""Image datasets into sharded TFRecord files: exact, fast, a stage of a pipeline.
+"""Turn image datasets into sharded TFRecord files, as a stage of a pipeline.
 
 from tfrec_stage import create, load_dataset
 failed = create(dataset, "train", "data/shards/train", num_shards=10, num_threads=4)
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["create", "feature_spec", "load_dataset", "read_records"]
 __version__ = "0.1.0"
 
-_HOMES: Final = {
+_MODULES: Final = {
     "create": "tfrec_stage.api",
     "feature_spec": "tfrec_stage.reading",
     "load_dataset": "tfrec_stage.reading",
@@ -24,7 +24,7 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function when it is asked for, so that `python -m tfrec_stage --help` answers at once."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    """Import a function when it is first used, so that `python -m tfrec_stage --help` starts fast."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

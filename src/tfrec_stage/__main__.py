@@ -1,4 +1,7 @@
-"""The door. It is light, for worker processes of the console script import it, too."""
+"""Entry point of `python -m tfrec_stage` and of the console script.
+
+It imports next to nothing, since worker processes of the console script import it as well.
+"""
 
 import gc
 import sys
@@ -6,8 +9,8 @@ from collections.abc import Callable
 
 
 def main() -> None:
-    """Run a stage as the command line says, and leave with its exit code."""
-    gc.disable()  # until the work begins: imports and a configuration are many objects, and no garbage
+    """Run the stage that the command line names, and exit with its exit code."""
+    gc.disable()  # until the stage starts: imports and the configuration create many objects and no garbage
     try:
         sys.exit(_load()())
     finally:
@@ -16,9 +19,9 @@ def main() -> None:
 
 def _load() -> Callable[[], int]:
     try:
-        from tfrec_stage.cli.main import run  # noqa: PLC0415 - see above
-    except KeyboardInterrupt:  # what comes later is told there
-        sys.stderr.write("error: interrupted; nothing was begun\n")
+        from tfrec_stage.cli.main import run  # noqa: PLC0415 - imports Hydra
+    except KeyboardInterrupt:  # later ones are handled in cli.main
+        sys.stderr.write("error: interrupted; nothing was started\n")
         sys.exit(130)
     return run
 

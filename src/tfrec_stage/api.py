@@ -1,4 +1,4 @@
-"""The door for Python."""
+"""`create`: build shards from Python."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -20,7 +20,7 @@ from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.text_files import is_utf8
 
 
-def create(  # noqa: PLR0917 - the order people know from the format's first writer
+def create(  # noqa: PLR0917 - the argument order of the first writer of this format
     dataset: Iterable[Mapping[str, Any]],
     dataset_name: str,
     output_directory: str | Path,
@@ -38,44 +38,42 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     progress: ProgressListener = silence,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Write image records as sharded TFRecord files and return those that failed.
+    """Write image records as sharded TFRecord files, and return the records that failed.
 
     Args:
-        dataset: image records as nested dicts; never changed. Only `filename` and `id` are required.
+        dataset: image records as nested dicts; they are not changed. Only `filename` and `id` are required.
         dataset_name: shards are called `<dataset_name>-00000-of-00010`.
-        output_directory: made if it is missing; an earlier build of the same name in it is replaced as a whole.
+        output_directory: directory of the shards, created if missing; an earlier build in it is replaced as a whole.
         num_shards: number of shards, at least 1.
-        num_threads: images encoded at the same time, at least 1. Never changes a byte.
+        num_threads: images encoded at the same time, 1 to 1024. Never changes a byte.
         shuffle: False keeps the order of `dataset`.
         store_images: False leaves `image/encoded` empty; readers then load `image/filename`.
-        images_root: where relative file names start from; the working directory by default.
-        store_dir: directory that keeps finished shards, so that the next build makes only what changed; None for none.
+        images_root: directory that relative file names start from; the working directory by default.
+        store_dir: directory of the shard cache, so that the next build makes only what changed; None for no cache.
         engine: `threads`, or `processes` for machines with many cores: then call this below `if __name__ ==
-            "__main__":`, since each process imports your program. Never changes a byte.
-        labels: names of the classes in the order of their numbers, for the files of `profiles`; those not given are
-            learnt from the records.
-        about: the data set in words, for the same files: `name`, `description`, `license` and so on, see `About`.
-        max_failures: how many images may fail, as a number or a percentage such as `"0.5%"`, for the build to replace
-            an earlier one; None for any number, as long as it does not replace records by none at all.
-        progress: told how far the work has come.
-        **options: the other identity options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
+            "__main__":`, since each worker process imports your program. Never changes a byte.
+        labels: names of the classes in the order of their numbers, for the files of `profiles`; missing names are
+            collected from the records.
+        about: description of the dataset for the same files: `name`, `description`, `license` and so on, see `About`.
+        max_failures: how many images may fail before the build is rejected, as a number or a percentage such as
+            `"0.5%"`. None allows any number, but never replaces a build that has records by an empty one.
+        progress: called with the progress a few times a second.
+        **options: the other output options, for example `seed=1`, `verify="structure"`, `out_of_range="clip"`.
 
     Returns:
-        A copy of each record that failed, with `error_msg` and `reason`. A record with a value of a wrong type is one
-        of them; `None` for `class`, `object` or what is in them stands for an absent value.
+        A copy of each failed record, with `error_msg` and `reason`. A record with a value of a wrong type is one of
+        them; `None` for `class`, `object` or a value in them stands for a missing value.
 
     Raises:
-        ConfigError: an option is unknown or out of its range, or `labels` are not names, each once.
-        ManifestError: a record has unknown keys or no id, two have one id, there are none, or `dataset` changed
-            meanwhile.
-        OutputError: the output directory cannot be written, or holds files that are not ours.
-        TooManyFailuresError: more images failed than `max_failures` allows, or all where an earlier build has records.
-            The output directory is left as it was; the error says where the failures are.
+        ConfigError: an option is unknown or out of its range, or `labels` are not distinct names.
+        ManifestError: a record has unknown keys or no id, two records have the same id, there are no records, or
+            `dataset` changed during the build.
+        OutputError: the output directory cannot be written, or holds other files.
+        TooManyFailuresError: more images failed than `max_failures` allows, or all images failed and an earlier build
+            has records. The output directory is unchanged; the error says where the failures are.
     """
     if not callable(progress):
-        raise ConfigError(
-            f"progress: expected a function that is told how far the work has come, but got {show(progress)}"
-        )
+        raise ConfigError(f"progress: expected a function that takes a Progress, but got {show(progress)}")
     request = BuildRequest(
         name=dataset_name,
         output_directory=parse_path("output_directory", output_directory),
@@ -83,7 +81,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
         output_options=_parse_output_options(shuffle=shuffle, store_images=store_images, **options),
         images_root=Path() if images_root == "" else parse_path("images_root", images_root),
         store_directory=None if store_dir is None else parse_path("store_dir", store_dir),
-        labels=_number_names(labels),
+        labels=_labels_of(labels),
         about=_parse_about(about or {}),
         engine=EngineOptions(num_threads, _parse_choices(engine, EngineName)),
         failure_limit=None if max_failures is None else FailureLimit(str(max_failures)),
@@ -93,7 +91,7 @@ def create(  # noqa: PLR0917 - the order people know from the format's first wri
     return failures
 
 
-def _number_names(names: Sequence[str]) -> tuple[Label, ...]:
+def _labels_of(names: Sequence[str]) -> tuple[Label, ...]:
     is_list = isinstance(names, Sequence) and not isinstance(names, str)
     is_list = is_list and all(isinstance(name, str) and name and is_utf8(name) for name in names)
     if not is_list or len(set(names)) < len(names):
@@ -123,13 +121,13 @@ def _parse_output_options(**options: Any) -> OutputOptions:
 
 
 def _parse_group(kind: type[Any], names: Iterable[str], options: Mapping[str, Any]) -> Any:
-    """The options of one group; what is wrong with their values the group itself tells."""
+    """Create one group of options; its class checks the values."""
     types = get_type_hints(kind)
     return kind(**{name: _parse_choices(options[name], types[name]) for name in names if name in options})
 
 
 def _parse_choices(value: Any, kind: Any) -> Any:
-    """Names → members of an enum, in lists too; whatever is no such name stays as it is."""
+    """Replace names by members of an enum, also in lists; other values are kept, for the options to refuse."""
     if get_origin(kind) is list and isinstance(value, (list, tuple)):
         return [_parse_choices(item, get_args(kind)[0]) for item in value]
     if isinstance(kind, EnumType) and isinstance(value, str):

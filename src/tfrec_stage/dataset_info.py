@@ -1,4 +1,4 @@
-"""What is known of a data set beside its images: its classes (`labels.json`) and its description (`about`)."""
+"""What is known about a dataset besides its images: its classes (`labels.json`) and its description (`about`)."""
 
 import re
 from dataclasses import dataclass
@@ -15,22 +15,20 @@ from tfrec_stage.text_files import read_utf8
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One class: its contiguous number here, and what the annotations called it."""
+    """One class: its number in shards, and what the annotations call it."""
 
     label: int
-    """Number in shards and manifests, from 0, without gaps."""
+    """Number in manifests and shards, from 0, without gaps."""
     text: str
     """Name."""
     source_id: int | str | None = None
-    """Number or key that the annotations use for it, for example COCO's category id."""
+    """The annotations' own number or key, for example COCO's category id."""
     keypoints: tuple[str, ...] = ()
-    """Names of the parts of an object of this class, in the order of `object.parts`."""
+    """Names of the keypoints of an object of this class, in the order of `object.parts`."""
 
 
 def write_labels(path: Path, labels: tuple[Label, ...]) -> None:
-    """Write the labels as a JSON list of `{label, text, source_id, keypoints}`, an entry a label.
-
-    The same labels give the same bytes.
+    """Write labels as a JSON list of `{label, text, source_id, keypoints}`; the same labels give the same bytes.
 
     Raises:
         OutputError: the file cannot be written.
@@ -39,10 +37,10 @@ def write_labels(path: Path, labels: tuple[Label, ...]) -> None:
 
 
 def read_labels(path: Path) -> tuple[Label, ...]:
-    """Read what `write_labels` wrote.
+    """Read labels that `write_labels` wrote.
 
     Raises:
-        SourceError: the file is missing or is no list of labels.
+        SourceError: the file is missing or is not a list of labels.
     """
     try:
         return msgspec.json.decode(read_utf8(path), type=tuple[Label, ...])
@@ -52,24 +50,24 @@ def read_labels(path: Path) -> tuple[Label, ...]:
 
 @dataclass
 class About:
-    """A data set in words, for the files of profiles that describe it; what is empty is left out of them."""
+    """Description of a dataset, for the files of profiles that contain one; empty fields are omitted."""
 
     name: str = ""
-    """Name of the whole data set; without it the description has that of the split."""
+    """Name of the whole dataset; if empty, the name of the split is used."""
     description: str = ""
-    """What is in it."""
+    """What the dataset contains."""
     license: str = ""
-    """Licence, best as an address from https://spdx.org/licenses."""
+    """Licence, preferably a URL from https://spdx.org/licenses."""
     url: str = ""
-    """Address of its page."""
+    """URL of its home page."""
     citation: str = ""
-    """How to cite it, best as BibTeX."""
+    """How to cite it, preferably as BibTeX."""
     creator: str = ""
-    """The organisation that made it."""
+    """The organisation that created it."""
     published: str = ""
-    """When it was published: a date such as 2025-01-31."""
+    """Date of publication, for example 2025-01-31."""
     version: str = "1.0.0"
-    """Three numbers with dots between."""
+    """Version: three numbers separated by dots."""
 
     def __post_init__(self) -> None:
         check_types(self, "about")

@@ -1,4 +1,4 @@
-"""Directories that are replaced whole or not at all."""
+"""Replace whole directories atomically."""
 
 import ctypes
 import fcntl
@@ -24,22 +24,22 @@ from tfrec_stage.files import (
 )
 
 FindForeign = Callable[[Path], Collection[str]]
-"""Names in a directory that are not ours to remove."""
+"""Return the names in a directory that must not be removed."""
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _ATTEMPTS: Final = 10
 _NFS_REMAINDER: Final = ".nfs"
-"""A client of NFS keeps a file that was removed while it was open under a name that begins so."""
+"""Prefix of the names under which an NFS client keeps files that were removed while they were open."""
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def scratch_directory(parent: Path) -> Iterator[Path]:
-    """A directory for what is needed for the length of a block, and removed at its end.
+    """Create a directory for temporary files, which is removed when the block ends.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
     """
     path = parent / ".scratch"
     try:
@@ -54,21 +54,21 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_directory(path: Path, find_foreign: FindForeign = lambda _: ()) -> Iterator[Path]:
-    """An empty directory beside `path`, which takes its place when the block ends well.
+    """Create an empty directory beside `path`, which replaces it when the block succeeds.
 
-    Until then the previous directory stays as it was; whatever goes wrong, the new one is removed. What a killed
-    process left beside `path` is removed on the way: a living one holds a lock on its own.
+    Until then the previous directory is unchanged; if anything goes wrong, the new one is removed. Directories that
+    killed processes left beside `path` are removed as well; a running process holds a lock on its own.
 
     Args:
-        path: the directory to replace; it may be absent.
-        find_foreign: tells what in the previous directory is not ours. The caller refuses to replace a directory that
-            holds any; what comes between that look and the replacement is moved into the new directory.
+        path: the directory to replace; it may be missing.
+        find_foreign: finds entries of the previous directory that must not be removed. The caller refuses to replace a
+            directory with such entries; those that appear after its check are moved into the new directory.
 
     Raises:
-        OutputError: the directory cannot be made or swapped.
+        OutputError: the directory cannot be created or swapped.
     """
     if path.is_symlink() or path.name in {"", ".."}:
-        path = path.resolve()  # a link stays, what it names is replaced
+        path = path.resolve()  # a symbolic link is kept, and its target replaced
     staging, lock = _make_scratch(path)
     is_swapped = False
     try:
@@ -86,14 +86,14 @@ def replaced_directory(path: Path, find_foreign: FindForeign = lambda _: ()) -> 
 
 
 def _make_scratch(path: Path) -> tuple[Path, int]:
-    """A new directory beside `path`, and the descriptor whose lock keeps it from being swept."""
+    """Create a directory beside `path`, locked against `_sweep` of other processes; return the descriptor as well."""
     try:
         make_directories(path.parent)
         _sweep(path)
         while True:
             scratch = partial_path(path)
             scratch.mkdir()
-            with suppress(FileNotFoundError):  # somebody swept it before it was locked
+            with suppress(FileNotFoundError):  # another process swept it before it was locked: try again
                 return scratch, _open_locked(scratch)
     except OSError as error:
         raise OutputError(f"cannot make {path}: {error.strerror or error}") from error
@@ -102,9 +102,9 @@ def _make_scratch(path: Path) -> tuple[Path, int]:
 def _open_locked(directory: Path) -> int:
     fd = open_directory(directory)
     try:
-        with suppress(OSError):  # some network file systems have no locks; leftovers are then not swept
+        with suppress(OSError):  # some network file systems have no locks; nothing is swept there
             fcntl.flock(fd, fcntl.LOCK_EX)
-        directory.stat()  # whoever had the lock may have been removing it
+        directory.stat()  # the process that held the lock may have removed it
     except BaseException:
         os.close(fd)
         raise
@@ -112,7 +112,7 @@ def _open_locked(directory: Path) -> int:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed processes left."""
+    """Remove what killed processes left: directories that nobody holds a lock on."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
         with suppress(OSError):
             lock = open_directory(leftover)
@@ -124,7 +124,7 @@ def _sweep(path: Path) -> None:
 
 
 def _swap(staging: Path, path: Path) -> None:
-    """Put `staging` in the place of `path`, whose directory, if there is one, gets the name of `staging`."""
+    """Rename `staging` to `path`; an existing directory gets the name of `staging`."""
     try:
         if not _exchange(staging, path):
             _rename_or_exchange(staging, path)
@@ -134,13 +134,14 @@ def _swap(staging: Path, path: Path) -> None:
 
 def _rename_or_exchange(staging: Path, path: Path) -> None:
     try:
-        staging.rename(path)  # nothing is there, or an empty directory
-    except OSError:  # something came meanwhile, or this system cannot exchange
+        staging.rename(path)  # succeeds if nothing is there, or an empty directory
+    except OSError:  # something appeared in the meantime, or this system cannot exchange
         if not _exchange(staging, path):
             _replace_in_steps(staging, path)
 
 
 def _replace_in_steps(staging: Path, path: Path) -> None:
+    # For a moment neither directory has the name: not every system can exchange two names.
     previous = staging.with_suffix(f".previous{PARTIAL}")
     path.rename(previous)
     try:
@@ -152,7 +153,7 @@ def _replace_in_steps(staging: Path, path: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step, so that neither is ever absent; False where the system cannot.
+    """Swap two names in one step, so that neither is ever missing; return False if the system cannot do that.
 
     Source: renameat2(2), Linux 3.15, glibc 2.28.
     """
@@ -163,21 +164,21 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _remove_previous(previous: Path, path: Path, find_foreign: FindForeign) -> None:
-    """Remove the directory that was replaced; what is not ours goes into the new one."""
+    """Remove the directory that was replaced, after moving foreign entries into the new one."""
     try:
         if previous.is_dir() and not previous.is_symlink():
             _remove_own(previous, find_foreign)
             _move_rest(previous, path)
-        else:  # somebody had put a file or a link in the place of the directory
+        else:  # the directory had been replaced by a file or a link
             _move(previous, path / path.name)
-    except FileNotFoundError:  # absent at first, or swept by another build
+    except FileNotFoundError:  # there was none, or another build swept it
         return
     except OSError as error:
         _log.warning("cannot remove the previous %s, which lies in %s (%s)", path, previous, error.strerror or error)
 
 
 def _remove_own(directory: Path, find_foreign: FindForeign) -> None:
-    entries = list(directory.iterdir())  # before the look: what comes later stays
+    entries = list(directory.iterdir())  # before find_foreign looks: entries that appear later are kept
     foreign = set(find_foreign(directory))
     for entry in entries:
         if entry.name in foreign:
@@ -189,12 +190,12 @@ def _remove_own(directory: Path, find_foreign: FindForeign) -> None:
 
 
 def _move_rest(directory: Path, target: Path) -> None:
-    """Move all entries and remove the directory once it is empty: `rmtree` would also remove what comes meanwhile."""
+    """Move all entries, and remove the directory once it is empty: `rmtree` would remove what appears meanwhile."""
     for _ in range(_ATTEMPTS):
         for entry in directory.iterdir():
             if not entry.name.startswith(_NFS_REMAINDER):
                 _move(entry, target / entry.name)
-        with suppress(OSError):  # something came
+        with suppress(OSError):  # not empty: something appeared
             directory.rmdir()
             return
 
@@ -203,4 +204,4 @@ def _move(source: Path, target: Path) -> None:
     if os.path.lexists(target):
         target = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     source.rename(target)
-    _log.warning("%s came while the directory was replaced: it is kept; move it away before the next build", target)
+    _log.warning("%s appeared while the directory was replaced: it is kept; move it away before the next build", target)

@@ -1,14 +1,14 @@
-"""Everything this package raises on purpose, drawn as a tree.
+"""All errors that this package raises on purpose, as a tree.
 
-    TfrecStageError            a sentence for the user: expected, got, where, what to do
+    TfrecStageError            base; the text is for the user: expected, got, where, what to do
     ├── ConfigError            an option or a file of options is wrong
-    ├── ManifestError          the list of image records is wrong as a whole; nothing is written
-    ├── SourceError            an importer cannot read its annotations at all
-    ├── OutputError            the output directory cannot be made or must not be replaced
-    ├── TooManyFailuresError   more images failed than allowed; the previous output is left as it was
-    ├── EngineError            a task cannot be run to its end, whatever it was given
-    ├── ShardError             a shard file is not what its format or its index says
-    └── RecordError            one image record cannot be encoded; caught, and kept as a failure
+    ├── ManifestError          the manifest as a whole is wrong; nothing is written
+    ├── SourceError            an importer cannot read its annotation files
+    ├── OutputError            the output directory cannot be written or must not be replaced
+    ├── TooManyFailuresError   more images failed than allowed; the previous output is unchanged
+    ├── EngineError            a worker process died twice over the same task
+    ├── ShardError             a shard is damaged or does not match its index
+    └── RecordError            one image record cannot be encoded; caught and kept as a failure
 
 A `RecordError` never leaves a build: it becomes a failure with its `reason` and message.
 """
@@ -19,7 +19,7 @@ from typing import Final
 
 
 class TfrecStageError(Exception):
-    """Base of all errors of this package; its text is meant for the user, without a traceback."""
+    """Base of all errors of this package; its text is for the user and needs no traceback."""
 
 
 class ConfigError(TfrecStageError):
@@ -27,24 +27,24 @@ class ConfigError(TfrecStageError):
 
 
 class ManifestError(TfrecStageError):
-    """A manifest is missing, not JSON, has records of the wrong shape or two records with one id."""
+    """A manifest is missing or not JSON, has malformed records, or two records with the same id."""
 
 
 class SourceError(TfrecStageError):
-    """Annotation files cannot be read as what the importer expects."""
+    """Annotation files are missing or not in the format that the importer expects."""
 
 
 class OutputError(TfrecStageError):
-    """The output directory cannot be written or holds files that are not ours to replace."""
+    """The output directory cannot be written, or holds files that a build must not replace."""
 
 
 class TooManyFailuresError(TfrecStageError):
-    """More images failed than allowed, so that the build did not replace the output directory.
+    """More images failed than allowed; the build did not replace the output directory.
 
     Attributes:
         failures_path: JSON Lines file of all records that failed, each with `error_msg` and `reason`.
-        by_reason: how many failed, by reason.
-        examples: the first of each reason, as `id: message`.
+        by_reason: number of failures by reason.
+        examples: the first failures of each reason, as `id: message`.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ REASONS: Final = frozenset(
         "image_missing",  # no such file
         "image_unreadable",  # permission, a directory, a pipe, a device, an I/O error
         "image_empty",  # zero bytes
-        "image_changed",  # the sha256 pinned in the record is not that of the file
-        "image_unknown_format",  # the content is no image that Pillow knows
-        "image_unsupported",  # a known format in a variant that cannot be decoded (12 bit, lossless, …)
+        "image_changed",  # the file does not have the sha256 that the record pins
+        "image_unknown_format",  # the content is not an image that Pillow recognises
+        "image_unsupported",  # a variant of a known format that cannot be decoded (12 bit, lossless, …)
         "image_too_large",  # beyond Pillow's pixel limit
-        "image_corrupt",  # truncated, damaged or otherwise not decodable
-        "record_invalid",  # a value of another type than its key takes, or one that cannot be stored
+        "image_corrupt",  # truncated, damaged or otherwise undecodable
+        "record_invalid",  # a value of the wrong type, or one that cannot be stored
         "annotation_invalid",  # boxes, parts, labels or sizes contradict each other or the image
     }
 )

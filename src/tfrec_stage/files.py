@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, and stay after a crash.
+"""Write files atomically and durably.
 
-Everything is written beside its place and renamed into it: first the bytes are brought to disk, then the name. An
-existing file is never opened for writing: under hard links it may be an object of DVC's cache.
+Everything is written under a temporary name in the same directory and then renamed. First the content is synced to
+disk, then the name. An existing file is never opened for writing: it may be a hard link to an object of DVC's cache,
+and root can write through the read-only bit.
 """
 
 import errno
@@ -17,25 +18,27 @@ from typing import BinaryIO, Final
 from tfrec_stage.errors import OutputError
 
 PARTIAL: Final = ".partial"
-"""Suffix of what is being written, be it a file or a directory."""
+"""Suffix of files and directories that are being written."""
 _CANNOT_LINK: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 )
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)  # POSIX has it since 2008
+_DIRECTORY_FLAGS: Final = (
+    os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
+)  # not on every system, though POSIX has it since 2008
 
 
 @contextmanager
 def atomic_writer(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
-    """A file that gets its name only when the block ends well; its bytes are on disk by then.
+    """Open a file that gets its name only when the block succeeds; its content is on disk by then.
 
     Args:
         path: the file.
-        sync_name: whether its name is brought to disk, too; False where the caller syncs the directory once for many.
-            In a directory that `replaced_directory` gave this is never done, as it does so itself.
+        sync_name: whether to sync its name as well; False if the caller syncs the directory once for many files. Inside
+            `replaced_directory` it is never done, since that syncs the directory at the end.
 
     Raises:
-        OutputError: the directory cannot be made or written.
+        OutputError: the directory cannot be created or written.
     """
     partial = partial_path(path)
     file = _create(partial, path)
@@ -43,11 +46,12 @@ def atomic_writer(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
         with file:
             yield file
             file.flush()
+            # Before the rename: after a power failure the name could otherwise belong to an empty file.
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         if error.filename is not None and error.filename != str(partial):
-            raise  # about another file, which the block was reading
+            raise  # about another file that the block was reading
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -56,13 +60,13 @@ def atomic_writer(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_file(path: Path, data: bytes, *, sync_name: bool = True) -> None:
-    """Write a whole file, atomically; see `atomic_writer`."""
+    """Write a file atomically; see `atomic_writer`."""
     with atomic_writer(path, sync_name=sync_name) as file:
         file.write(data)
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Give a file another place, where it appears whole; an earlier file there is replaced.
+    """Move a file atomically; an existing file at the target is replaced.
 
     Raises:
         OutputError: the target cannot be written.
@@ -73,18 +77,19 @@ def move_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise write_error(target, error) from error
-        _copy_whole(source, target)  # a symbolic link leads to another file system
+        # A symbolic link may lead to another file system, where rename is impossible.
+        _copy_atomically(source, target)
 
 
 def partial_path(path: Path) -> Path:
-    """A new name beside `path`, for what will get that name once it is finished."""
+    """Return a new temporary name in the same directory, for what will be renamed to `path`."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to disk: after a power failure a rename may otherwise be undone.
+    """Sync the names in a directory to disk: after a power failure a rename may otherwise be undone.
 
-    A file system that cannot do it, and a directory that may be written but not read, are passed over.
+    Do nothing if the file system cannot do it, or if the directory may be written but not read.
 
     Raises:
         OutputError: the disk reports an error.
@@ -99,14 +104,14 @@ def sync_directory(directory: Path) -> None:
         return
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
-            raise OutputError(f"cannot bring the names in {directory} to disk: {error.strerror or error}") from error
+            raise OutputError(f"cannot sync the names in {directory} to disk: {error.strerror or error}") from error
 
 
 def make_directories(directory: Path) -> None:
-    """Make a directory with its parents, as far as they are missing, and bring their names to disk.
+    """Create a directory and its missing parents, and sync their names to disk.
 
     Raises:
-        OSError: one cannot be made.
+        OSError: one cannot be created.
         OutputError: the disk reports an error.
     """
     if directory.is_dir():
@@ -118,17 +123,17 @@ def make_directories(directory: Path) -> None:
 
 
 def open_directory(directory: Path) -> int:
-    """A descriptor of a directory, to lock or to sync it.
+    """Open a directory, to lock or sync it.
 
     Raises:
-        OSError: there is no such directory, or it may not be read.
+        OSError: it does not exist, or may not be read.
     """
     return os.open(directory, _DIRECTORY_FLAGS)
 
 
 @contextmanager
 def locked_directory(path: Path) -> Iterator[None]:
-    """Nobody else who asks for the same directory is in this block at the same time."""
+    """Hold an exclusive lock on a directory; where locks do not exist, run the block without one."""
     fd = open_directory(path)
     try:
         with suppress(OSError):
@@ -139,7 +144,7 @@ def locked_directory(path: Path) -> Iterator[None]:
 
 
 def lock_or_pass(fd: int) -> bool:
-    """Lock an open file until it is closed; False where somebody else has the lock."""
+    """Lock an open file until it is closed; return False if another process holds the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -148,17 +153,17 @@ def lock_or_pass(fd: int) -> bool:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Give a file a second name: by a hard link, else by a copy, which shares blocks where the file system can.
+    """Give a file a second name by a hard link, or by a copy, which shares blocks if the file system can do that.
 
     Raises:
-        FileNotFoundError: there is no such source.
-        OutputError: neither is possible.
+        FileNotFoundError: the source does not exist.
+        OutputError: neither works.
     """
     try:
         os.link(source, target)
     except FileNotFoundError:
         raise
-    except AttributeError:  # a system without links
+    except AttributeError:  # a system without hard links
         _copy_file(source, target)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
@@ -166,7 +171,7 @@ def link_file(source: Path, target: Path) -> None:
         _copy_file(source, target)
 
 
-def _copy_whole(source: Path, target: Path) -> None:
+def _copy_atomically(source: Path, target: Path) -> None:
     with source.open("rb") as reader, atomic_writer(target) as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
 
@@ -186,7 +191,9 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _copy_content(reader: BinaryIO, writer: BinaryIO) -> None:
-    with suppress(AttributeError, OSError):  # Linux has it, not for every file system; what is left is then copied
+    with suppress(
+        AttributeError, OSError
+    ):  # only Linux has it, and not on every file system; the rest is then copied below
         while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
             pass
     shutil.copyfileobj(reader, writer, 1 << 20)
@@ -195,7 +202,7 @@ def _copy_content(reader: BinaryIO, writer: BinaryIO) -> None:
 
 
 def write_error(path: Path, error: OSError) -> OutputError:
-    """The error to raise where a file cannot be written."""
+    """Return the error to raise if a file cannot be written."""
     return OutputError(f"cannot write {path}: {error.strerror or error}")
 
 

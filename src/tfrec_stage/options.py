@@ -1,7 +1,7 @@
-"""Checks that all groups of options share: each refuses a value in one line that names the option.
+"""Checks that all groups of options share: each refuses a value with one line that names the option.
 
-An option class calls `check_types` first, so that what it checks itself may take the types for granted. Whatever brings
-values in (Hydra, `create`, an index) only converts; the classes judge.
+An option class calls `check_types` first, so its own checks can rely on the types. Whatever creates options (Hydra,
+`create`, an index) only converts values; the option classes check them.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -14,7 +14,7 @@ from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
 from tfrec_stage.errors import ConfigError
 
 LARGEST_SEED: Final = 2**63 - 1
-"""Seeds are 0 to this: any program can read them back."""
+"""Seeds are 0 to this, so that any program can read them back."""
 
 _NOUNS: Final[Mapping[Any, str]] = {
     bool: "true or false",
@@ -23,16 +23,16 @@ _NOUNS: Final[Mapping[Any, str]] = {
     str: "text",
 }
 _SHOWN: Final = 80
-"""Characters of a refused value that are shown."""
+"""How many characters of a refused value are shown."""
 
 
 def check_types(options: Any, group: str = "", unset: object = None) -> None:
-    """Compare every option of a dataclass with its annotated type; a bool is no number here.
+    """Check every option of a dataclass against its annotated type; a bool is not accepted as a number.
 
     Args:
         options: an instance of a dataclass.
-        group: what its options are called by: `encode` for `encode.seed`.
-        unset: a value that stands for "not given yet", for any option.
+        group: prefix of its options in messages: `encode` for `encode.seed`.
+        unset: a value that means "not given yet", for any option.
 
     Raises:
         ConfigError: an option has a value of another type.
@@ -47,13 +47,13 @@ def check_types(options: Any, group: str = "", unset: object = None) -> None:
 
 
 def check_within(name: str, value: int, low: int, high: int) -> None:
-    """Refuse a number that is not `low` to `high`, both included, and whatever is no whole number."""
+    """Refuse anything but a whole number from `low` to `high`, both included."""
     if type(value) is not int or not low <= value <= high:
         raise ConfigError(f"{name}: expected {low:,} to {high:,}, but got {show(value)}")
 
 
 def check_text(name: str, text: str) -> None:
-    """Refuse text that no UTF-8 file can hold."""
+    """Refuse text that cannot be stored as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -61,10 +61,10 @@ def check_text(name: str, text: str) -> None:
 
 
 def show(value: object) -> str:
-    """A refused value in an error message: one line, and not a long one."""
+    """Return a refused value for an error message, on one short line."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes out no number of more than 4,300 digits
+    except ValueError:  # Python refuses to print numbers of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
@@ -103,7 +103,7 @@ def _describe(kind: Any) -> str:
 
 
 def _names(kind: Any) -> str:
-    """Names of an enum's members; empty for other types."""
+    """Return the names of an enum's members; empty for other types."""
     return ", ".join(member.name for member in cast("Iterable[Enum]", kind)) if isinstance(kind, EnumType) else ""
 
 

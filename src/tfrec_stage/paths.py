@@ -1,4 +1,4 @@
-"""Whether output can go where it is asked to go, told before anything is read or written."""
+"""Check paths of options before anything is read or written."""
 
 import errno
 import os
@@ -11,17 +11,17 @@ from tfrec_stage.files import partial_path
 from tfrec_stage.options import show
 
 SHOWN: Final = 40
-"""So many letters of a name that is too long are shown."""
+"""How many characters of a name that is too long are shown."""
 
 
 def parse_path(option: str, value: object) -> Path:
-    """The path that an option holds.
+    """Parse the path of an option.
 
     Raises:
-        ConfigError: it is no path, empty, or one that no system can take.
+        ConfigError: it is not a path, is empty, or cannot exist on any system.
     """
     try:
-        text = os.fsdecode(value)  # type: ignore[arg-type]  # what is no path raises TypeError
+        text = os.fsdecode(value)  # type: ignore[arg-type]  # raises TypeError for what is not a path
         os.fsencode(text)
     except (TypeError, UnicodeError):
         raise ConfigError(f"{option}: expected a path, but got {show(value)}") from None
@@ -31,21 +31,21 @@ def parse_path(option: str, value: object) -> Path:
 
 
 def refuse_unwritable_file(option: str, path: Path) -> None:
-    """See to it that a file can be written there, as far as names tell.
+    """Refuse a path where no file can be written, as far as names show it.
 
     Raises:
-        OutputError: a directory is there, a file is in the way of its directories, or a name is too long.
+        OutputError: it is a directory, one of its parents is a file, or a name is too long.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - raises nothing, whatever the name
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for some names
         raise OutputError(f"{option}: expected a file or nothing there, but {path} is a directory")
     refuse_impossible_names(option, path.parent, [partial_path(path).name])
 
 
 def refuse_unreplaceable_directory(option: str, path: Path, names: Iterable[str]) -> None:
-    """See to it that a directory can be made or replaced, and have entries of these names, as far as names tell.
+    """Refuse a directory that cannot be created or replaced with entries of these names, as far as names show it.
 
     Raises:
-        OutputError: a file is in the way, a name is too long, or the directory is where a file system is mounted.
+        OutputError: a file is in the way, a name is too long, or a file system is mounted there.
     """
     resolved = resolve(path)
     refuse_impossible_names(option, resolved.parent, [partial_path(resolved).name])
@@ -60,29 +60,29 @@ def refuse_unreplaceable_directory(option: str, path: Path, names: Iterable[str]
 
 
 def refuse_impossible_names(option: str, directory: Path, names: Iterable[str]) -> None:
-    """See to it that a directory can be made, and have entries of these names.
+    """Refuse a directory that cannot be created with entries of these names.
 
     Raises:
-        OutputError: a file is in the way, or the file system takes no name that long.
+        OutputError: a file is in the way, or a name is too long for the file system.
     """
     existing, missing = _split_existing(directory)
     if not existing.is_dir():
-        raise OutputError(f"{option}: expected a path through directories, but {existing} is none")
+        raise OutputError(f"{option}: expected a path below directories, but {existing} is not a directory")
     for name in [*missing, *names]:
         _refuse_long(option, existing / name)
         _refuse_long(option, directory / name)
 
 
 def refuse_overlap(option: str, path: Path, others: Mapping[str, Path]) -> None:
-    """See to it that a directory is none of others, and holds none of them.
+    """Refuse a directory that is one of the others, or contains one.
 
     Args:
         option: what the directory is for.
-        path: the directory; it may be absent.
-        others: directories that must stay as they are, by what they are for.
+        path: the directory; it may be missing.
+        others: directories that must not be replaced, by what they are for.
 
     Raises:
-        ConfigError: it is or holds one of them.
+        ConfigError: it is or contains one of them.
     """
     for name, other in others.items():
         if is_or_holds(path, other):
@@ -93,10 +93,10 @@ def refuse_overlap(option: str, path: Path, others: Mapping[str, Path]) -> None:
 
 
 def refuse_inside(option: str, path: Path, others: Mapping[str, Path]) -> None:
-    """See to it that a path lies in none of these directories.
+    """Refuse a path inside any of these directories.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: it is inside one.
     """
     resolved = resolve(path)
     for name, other in others.items():
@@ -105,10 +105,10 @@ def refuse_inside(option: str, path: Path, others: Mapping[str, Path]) -> None:
 
 
 def refuse_same(option: str, path: Path, others: Mapping[str, Path]) -> None:
-    """See to it that a file is none that is read.
+    """Refuse to write to a file that is read.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it is one of the others.
     """
     for name, other in others.items():
         if resolve(path) == resolve(other):
@@ -116,17 +116,17 @@ def refuse_same(option: str, path: Path, others: Mapping[str, Path]) -> None:
 
 
 def is_or_holds(path: Path, other: Path) -> bool:
-    """Whether two paths name one place, or the second one in the first."""
+    """Return whether two paths are the same place, or the second is inside the first."""
     return resolve(path) in {resolve(other), *resolve(other).parents}
 
 
 def resolve(path: Path) -> Path:
-    """The path without links and dots; unlike `Path.resolve` it raises nothing for links that go in a circle."""
+    """Resolve symbolic links and dots; unlike `Path.resolve` it does not raise for links in a circle."""
     return Path(os.path.realpath(path))
 
 
 def _split_existing(directory: Path) -> tuple[Path, list[str]]:
-    """The part of a path that is there, and the names that are missing."""
+    """Split a path into the part that exists, and the names that are missing."""
     existing, missing = resolve(directory), []
     while not os.path.lexists(existing):
         missing.append(existing.name)
@@ -135,10 +135,10 @@ def _split_existing(directory: Path) -> tuple[Path, list[str]]:
 
 
 def _refuse_long(option: str, path: Path) -> None:
-    """Ask the file system, for each has limits of its own."""
+    """Ask the file system, since each has its own limits."""
     try:
         path.lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             shown = f"{path.name[:SHOWN]}…" if len(path.name) > SHOWN else str(path)[: 2 * SHOWN]
-            raise OutputError(f"{option}: the file system takes no name that is as long as {shown!r}") from None
+            raise OutputError(f"{option}: the file system cannot store a name as long as {shown!r}") from None

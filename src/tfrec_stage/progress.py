@@ -1,4 +1,4 @@
-"""How far a build has come, and who is told: silence by default, lines in a log; the CLI has a bar for terminals."""
+"""Progress of a build: the event, and listeners for it. The CLI adds a progress bar for terminals."""
 
 import logging
 from collections.abc import Callable
@@ -11,16 +11,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build has come; sent a few times a second, and once at the end."""
+    """How far a build is; sent a few times a second, and once at the end."""
 
     name: str
-    """What is built, for example `train`."""
+    """Name of what is built, for example `train`."""
     done: int
     """Images finished, failures included."""
     total: int
     """Images in all."""
     elapsed_s: float
-    """Seconds since the first image was begun."""
+    """Seconds since the first image was started."""
 
     @property
     def is_last(self) -> bool:
@@ -29,29 +29,29 @@ class Progress:
 
     @property
     def images_per_s(self) -> float:
-        """Mean rate since the beginning; 0 before the clock has moved."""
+        """Mean rate since the start, in images per second; 0 if no time has passed."""
         return self.done / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds left at that rate; None while nothing is finished."""
+        """Seconds left at that rate; None before the first image is finished."""
         return (self.total - self.done) / self.images_per_s if self.images_per_s > 0 else None
 
 
 class ProgressListener(Protocol):
-    """Someone who is told how far a build has come."""
+    """A function that is called with the progress of a build."""
 
     def __call__(self, progress: Progress, /) -> None:
-        """Take note; called from the building thread, so be quick and raise nothing."""
+        """Handle an event. It runs in the thread of the build, so it should be fast and not raise."""
         ...
 
 
 def silence(_: Progress) -> None:
-    """Listen to nothing."""
+    """Ignore all events."""
 
 
 class ProgressLines:
-    """One line every `interval_s` seconds and one at the end, for logs that nobody watches live."""
+    """Logs one line every `interval_s` seconds and one at the end, for logs that nobody watches live."""
 
     def __init__(self, interval_s: float = 10.0, clock: Callable[[], float] = monotonic) -> None:
         self._interval_s = interval_s
@@ -67,7 +67,7 @@ class ProgressLines:
 
 
 def describe(progress: Progress) -> str:
-    """One line: done of total, rate and time left.
+    """Describe the progress in one line: done of total, rate and time left.
 
     >>> describe(Progress("train", 50, 200, 2.0))
     'train: 50 of 200 images (25 %), 25 images/s, 6 s left'

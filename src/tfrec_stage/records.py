@@ -1,10 +1,10 @@
-"""The nouns: one image and its annotations, as manifests and callers write them.
+"""Image records: one image and its annotations, as manifests and callers write them.
 
 Coordinates are normalised to [0, 1] by the image's width and height, areas by width times height; the origin
-is the top left corner. Lists of `object` and `object.bbox` run in parallel, one entry an object; lists of
-`object.parts` hold the parts of the first object, then of the second, and so on.
+is the top left corner. Lists of `object` and `object.bbox` have one entry per object. Lists of
+`object.parts` hold the parts (keypoints) of the first object, then of the second, and so on.
 
-Only the shape is checked here (keys and types); what the numbers say is judged where an image is encoded.
+Only keys and types are checked here. Values are validated when the image is encoded (`annotations`).
 """
 
 from typing import Annotated, Any, Final
@@ -16,19 +16,19 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 MAX_NESTING: Final = 100
-"""Most levels of lists and objects in `extra`. Python's own limit depends on how deep the caller already is, so that
-the same record would be stored by one thread and fail in another."""
+"""Maximum depth of lists and objects in `extra`. Python's own limit depends on the depth of the call stack: the same
+record would be stored by one thread and fail in another."""
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Unknown keys are errors, for a misspelt key must not drop annotations in silence."""
+    """Base of all parts of a record. Unknown keys are errors: a misspelt key must not silently drop annotations."""
 
 
 class ImageClass(_Shape, frozen=True):
     """The class of the whole image."""
 
     label: Int64 | str = 0
-    """Index of the class, from 0; a string of digits is taken as its number."""
+    """Index of the class, from 0; a string of digits is converted."""
     text: str = ""
     """Name of the class."""
     conf: float = 1.0
@@ -40,7 +40,7 @@ class ImageClass(_Shape, frozen=True):
 
 
 class Boxes(_Shape, frozen=True):
-    """Bounding boxes: parallel lists, one entry an object."""
+    """Bounding boxes: lists with one entry per object."""
 
     xmin: list[float] = []
     """Left edges, normalised by the width."""
@@ -65,7 +65,7 @@ class Boxes(_Shape, frozen=True):
 
 
 class Parts(_Shape, frozen=True):
-    """Parts (keypoints) of all objects, one object after the other."""
+    """Parts (keypoints) of all objects: those of the first object, then of the second, and so on."""
 
     x: list[float] = []
     """Positions from the left, normalised by the width."""
@@ -81,7 +81,7 @@ class Objects(_Shape, frozen=True):
     """The objects in one image."""
 
     count: Int64 | None = None
-    """Number of objects; derived from the boxes when absent."""
+    """Number of objects; the number of boxes if missing."""
     area: list[float] = []
     """Area of each object (its box or its segmentation), normalised by width times height."""
     id: list[str | Int64] = []
@@ -99,7 +99,7 @@ class Objects(_Shape, frozen=True):
 
     @property
     def size(self) -> int:
-        """Number of objects: the stated count, else the number of boxes."""
+        """Number of objects: the stated count, or the number of boxes."""
         return len(self.bbox.xmin) if self.count is None else self.count
 
 
@@ -107,7 +107,7 @@ class ImageRecord(_Shape, frozen=True):
     """One image and its annotations."""
 
     filename: str
-    """Path of the image file, stored as written; a relative one is read from `images_root`."""
+    """Path of the image file, stored as written; relative paths start from `images_root`."""
     id: str | Int64
     """Identifier, unique in its manifest."""
     class_: ImageClass = msgspec.field(name="class", default=ImageClass())
@@ -117,13 +117,13 @@ class ImageRecord(_Shape, frozen=True):
     extra: Any = ""
     """A string, or any JSON value (stored as JSON text)."""
     sha256: Sha256 | None = None
-    """Digest of the image file, in hexadecimal; pins the image."""
+    """SHA-256 of the image file in hexadecimal; pins the image: another content fails."""
     height: Size | None = None
     """Height in pixels of the frame that the annotations were made on."""
     width: Size | None = None
     """Width in pixels of the frame that the annotations were made on."""
     encoded: bytes | None = None
-    """The image itself; base64 in JSON. The four fields below are then required, as are the two above."""
+    """The image itself; base64 in JSON. The two fields above and the three below are then required."""
     format: str | None = None
     """Format of `encoded`, for example JPEG."""
     colorspace: str | None = None
@@ -148,23 +148,23 @@ class ImageRecord(_Shape, frozen=True):
 
 
 class InvalidRecord(msgspec.Struct, frozen=True):
-    """A record of a manifest that has an id, and cannot be encoded whatever its image is."""
+    """A malformed record that has an id: it fails, whatever its image is."""
 
     id: str
-    """Its identifier, which decides its place among the others."""
+    """Its identifier, which decides its placement."""
     message: str
-    """What is wrong with it, with paths."""
+    """What is wrong with it, with the paths of the keys."""
     filename: str = ""
-    """Path of its image file, where that is text."""
+    """Path of its image file, if that is text."""
     sha256: None = None
-    """It pins no image: whatever that is, the record fails."""
+    """It pins no image, since it fails with any."""
 
 
 ParsedRecord = ImageRecord | InvalidRecord
 
 
 def is_nested_too_deep(value: Any) -> bool:
-    """Whether a value has more than `MAX_NESTING` levels of lists and dicts; goes down level by level, not recursively.
+    """Whether a value has more than `MAX_NESTING` levels of lists and dicts; iterates over levels instead of recursing.
 
     >>> is_nested_too_deep([{"a": []}])
     False

@@ -1,4 +1,4 @@
-"""Text files in any Unicode encoding that they name themselves, by a byte order mark.
+"""Read text files in the Unicode encoding that their byte order mark names.
 
 Source: the Unicode Standard, section 23.8; Windows programs write such marks.
 """
@@ -7,7 +7,7 @@ import codecs
 from pathlib import Path
 from typing import Final
 
-# UTF-32 comes first: its mark in little endian begins with that of UTF-16.
+# UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -16,13 +16,13 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MARK_BYTES: Final = 4
-"""Most bytes of a mark."""
+"""Length of the longest mark."""
 
 
 def find_encoding(start: bytes, unmarked: str = "utf-8") -> str:
-    r"""Give Python's name of the encoding that the first bytes of a text name.
+    r"""Return Python's name of the encoding that the first bytes of a text show.
 
-    The codec of that name passes over the mark.
+    The codec of that name skips the mark.
 
     Args:
         start: the first bytes, `MARK_BYTES` of them or more.
@@ -35,30 +35,30 @@ def find_encoding(start: bytes, unmarked: str = "utf-8") -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Say whether UTF-8 can hold a text; file systems take any bytes as names, which Python carries as surrogates."""
+    """Return whether a text can be stored as UTF-8: file names may be any bytes, which Python keeps as surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_text(path: Path) -> str:
-    """Give a text file's content without a byte order mark.
+    """Read a text file without its byte order mark.
 
     Raises:
         OSError: the file cannot be read.
-        UnicodeDecodeError: it is not in the encoding that its mark names; without a mark, not in UTF-8.
+        UnicodeDecodeError: it is not in the encoding of its mark, or not UTF-8 if it has none.
     """
     content = path.read_bytes()
     return content.decode(find_encoding(content))
 
 
 def read_utf8(path: Path) -> bytes:
-    """Give a text file's content in UTF-8 without a byte order mark; one without a mark is given as it is.
+    """Read a text file as UTF-8 bytes without a byte order mark; a file without a mark is returned unchanged.
 
     Raises:
         OSError: the file cannot be read.
-        UnicodeDecodeError: it is not in the encoding that its mark names.
+        UnicodeDecodeError: it is not in the encoding of its mark.
     """
     content = path.read_bytes()
     encoding = find_encoding(content)
-    if encoding in {"utf-8", "utf-8-sig"}:  # nothing to decode: whoever reads it says what is no UTF-8
+    if encoding in {"utf-8", "utf-8-sig"}:  # not decoded here: the parser reports what is not UTF-8
         return content.removeprefix(codecs.BOM_UTF8)
     return content.decode(encoding).encode()

@@ -416,7 +416,7 @@ class TestRefusals:
             ({"verify": "no"}, "encode.verify: expected one of decode, structure, but got 'no'"),
             ({"profiles": ["tfd"]}, "encode.profiles: expected a list of od_api, tfds, dali, csv, croissant, but got"),
             ({"profiles": "tfds"}, "encode.profiles: expected a list of od_api, tfds, .*, but got 'tfds'"),
-            ({"progress": True}, "progress: expected a function that is told how far the work has come, but got True"),
+            ({"progress": True}, "progress: expected a function that takes a Progress, but got True"),
             ({"labels": ["\ud800"]}, "labels: expected a list of names"),
             ({"about": {"name": "\udcff"}}, "about.name: expected text that UTF-8 can hold"),
             ({"sed": 1}, "unknown option 'sed': did you mean 'seed'"),

@@ -236,7 +236,7 @@ def test_ctrl_c_amid_the_imports(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "tfrec_stage"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was begun\n")
+    assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was started\n")
 
 
 def test_without_params_yaml_the_packaged_conf_serves(workspace: Path) -> None:

@@ -1,21 +1,20 @@
-"""What Hydra composes: the schema that nests the options, where conf/ is found, and errors in one line."""
+"""The configuration that Hydra composes: its schema, where conf/ is found, and checks beyond Hydra's own."""
 
-import re
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from tfrec_stage.annotations.policy import AnnotationPolicy
 from tfrec_stage.build.failures import FailureLimit
 from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.build.request import check_name, check_num_shards
+from tfrec_stage.cli.hydra_errors import explain, unknown_option
 from tfrec_stage.dataset_info import About
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
@@ -26,23 +25,23 @@ from tfrec_stage.paths import parse_path
 
 
 class StageName(Enum):
-    """Jobs of the entrypoint."""
+    """Stages of the command line."""
 
     manifest = "manifest"
     """Annotations → manifest."""
     shards = "shards"
     """Manifest → TFRecord files."""
     verify = "verify"
-    """Shards → proof that they are sound, or all that is wrong with them."""
+    """Shards → proof that they are sound, or everything that is wrong with them."""
     stats = "stats"
-    """Shards → statistics of the data set."""
+    """Shards → statistics of the dataset."""
     clean = "clean"
-    """Shard cache → the same without what no output directory needs any more."""
+    """Shard cache → the same without what no existing output directory needs."""
 
 
 @dataclass
 class SplitConfig:
-    """What params.yaml says of one split."""
+    """Options of one split in params.yaml."""
 
     num_shards: int = MISSING
     """Number of shards."""
@@ -55,24 +54,24 @@ class SplitConfig:
 
 @dataclass
 class ImporterConfig:
-    """What conf/importer/<name>.yaml says; `format` stands in params.yaml."""
+    """Options of the import, in conf/importer/<name>.yaml; `format` is in params.yaml."""
 
     name: str = MISSING
-    """Which importer."""
+    """Name of the importer."""
     annotations: list[str] = MISSING
     """Annotation files or folders."""
     images: str = MISSING
-    """Folder that the annotations' file names start from."""
+    """Folder that file names in the annotations start from."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further options of this importer."""
     fractions: dict[str, float] = field(default_factory=dict)
-    """Share of each split, where one set of annotations is dealt to several; empty: it is one split's alone."""
+    """Fraction of images in each split, if one set of annotations is divided; empty: all belong to one split."""
     group_by: str | None = None
-    """Regular expression in file names; images with the same match stay in one split."""
+    """Regular expression; images whose file names have the same match stay in the same split."""
     split_seed: int = 0
-    """Another seed deals images to splits another way."""
+    """Another seed divides the images differently."""
     format: int = MANIFEST_FORMAT
-    """Version of the bytes of manifests, for DVC to track; the one that this program makes (`formats`)."""
+    """Version of the bytes of manifests, so that DVC tracks it; only the current one is accepted."""
 
     def __post_init__(self) -> None:
         check_types(self, "importer", unset=MISSING)
@@ -91,10 +90,10 @@ class ImporterConfig:
 
 @dataclass
 class CleanConfig:
-    """What `stage=clean` does."""
+    """Options of `stage=clean`."""
 
     dry_run: bool = False
-    """Only tell what would be removed."""
+    """Only report what would be removed."""
 
     def __post_init__(self) -> None:
         check_types(self, "clean")
@@ -127,7 +126,7 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         check_types(self, unset=MISSING)
-        _ = self.engine_options  # judges itself
+        _ = self.engine_options  # its class checks the values
         check_name("split", self.split)
         if self.num_shards != MISSING:
             check_num_shards("num_shards", self.num_shards)
@@ -139,7 +138,7 @@ class StageConfig:
 
     @property
     def output_options(self) -> OutputOptions:
-        """What decides the bytes: the groups of params.yaml."""
+        """The options that decide the bytes: the groups of params.yaml."""
         return OutputOptions(self.encode, self.annotations)
 
     @property
@@ -148,7 +147,7 @@ class StageConfig:
         return EngineOptions(self.num_threads, self.engine)
 
     def allowed_failures(self, images: int) -> int:
-        """How many of `images` may fail, from `max_failures`."""
+        """Return how many of `images` may fail, by `max_failures`."""
         return self.failure_limit.allowed(images)
 
     @property
@@ -162,27 +161,27 @@ _PATHS: Final = ("manifest", "labels", "output_dir", "verify_file", "stats_file"
 
 
 def register_schema() -> None:
-    """Make the schema known to Hydra; call it before Hydra composes."""
+    """Register the schema with Hydra; call it before Hydra composes."""
     store = ConfigStore.instance()
     store.store(name="stage_schema", node=_schema())
     if not Path(f"{_PARAMS_NAME}.yaml").is_file():
-        # Only where the file is absent: a stored entry of a file's name would be taken for that file's schema.
+        # Only if the file is missing: Hydra would take a stored entry with the file's name for the file's schema.
         store.store(name=_PARAMS_NAME, node={})
 
 
 def _schema() -> DictConfig:
     schema: DictConfig = OmegaConf.structured(StageConfig)
-    # Their keys are the user's, or checked by the importer: without this Hydra refuses any that no file has.
+    # Their keys are free, or checked by the importer. Without this, Hydra refuses keys that are in no file.
     OmegaConf.set_struct(schema.importer.fractions, False)
     OmegaConf.set_struct(schema.importer.options, False)
     return schema
 
 
 def conf_directory() -> Path:
-    """The working directory's conf/, else the installed package's, else the source checkout's.
+    """Return the conf/ of the working directory, of the installed package, or of the source checkout, in this order.
 
-    The working directory comes first because DVC runs queued experiments in a copy of the workspace, while the
-    package may lie in the original.
+    The working directory comes first because DVC runs queued experiments in a copy of the workspace, while the package
+    may be in the original.
     """
     here = Path.cwd() / "conf"
     if (here / "config.yaml").is_file() and (Path(f"{_PARAMS_NAME}.yaml").is_file() or _is_ours(here / "config.yaml")):
@@ -192,33 +191,33 @@ def conf_directory() -> Path:
 
 
 def _is_ours(config: Path) -> bool:
-    """Whether it is a configuration of this program; those of others are called the same."""
+    """Return whether a config.yaml belongs to this program; other Hydra programs use the same name."""
     return b"stage_schema" in config.read_bytes()
 
 
 def parse_config(composed: DictConfig) -> StageConfig:
-    """What Hydra composed, checked against the schema.
+    """Check what Hydra composed against the schema.
 
     Raises:
         ConfigError: a key is unknown, missing or of the wrong type.
     """
     try:
-        check_name("split", composed.split)  # before anything is looked up by it
+        check_name("split", composed.split)  # before it is used to look anything up
         _refuse_unknown(composed, StageConfig, "")
         merged = OmegaConf.merge(OmegaConf.structured(StageConfig), composed)
         if merged.stage is not StageName.shards:
-            merged.num_shards = 1  # only a build needs it; resolved, it would ask params.yaml for the split
+            merged.num_shards = 1  # only a build needs it; resolving it would need the split in params.yaml
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)) from error
+        raise ConfigError(explain(error, StageConfig)) from error
     assert isinstance(config, StageConfig)
     return config
 
 
 def manifests_by_split(composed: DictConfig) -> dict[str, Path]:
-    """Where the manifest of each split is, by the order of params.yaml: `manifest` with that split in place of `split`.
+    """Return the manifest of each split, in the order of params.yaml, by resolving `manifest` with each split.
 
-    Empty where `manifest` does not depend on `split`: it is then one for all.
+    Empty if `manifest` does not depend on `split`: it is then the same for all.
     """
     config = deepcopy(composed)
     names = list(dict.fromkeys([*composed.get("splits", {}), composed.split]))
@@ -228,55 +227,12 @@ def manifests_by_split(composed: DictConfig) -> dict[str, Path]:
     return manifests if len(set(manifests.values())) == len(names) else {}
 
 
-def explain(error: Exception) -> str:
-    """One line for an error of Hydra or OmegaConf: the key, what is wrong with it, and what to do."""
-    cause, text = _innermost(error), str(error)
-    if (unknown := re.search(r"Could not override '([^']+)'", text)) and "not in" in str(cause):
-        return unknown_option(unknown[1])
-    if absent := re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':\s+((?:\t.+\s)+)", text):
-        return f"{absent[1]}: expected one of {', '.join(absent[3].split())}, but got {absent[2]!r}"
-    if isinstance(cause, InterpolationKeyError) and (key := re.search(r"key '(splits\..+)' not found", str(cause))):
-        return f"params.yaml has no {key[1]}; add it there, or give num_shards=N"
-    return _one_line(cause if isinstance(cause, OmegaConfBaseException) else error)
-
-
-def _one_line(error: BaseException) -> str:
-    message = " ".join(re.split(r"\s+full_key:|\s+See https?:", str(error))[0].split())
-    message = message.replace(
-        "Invalid value assigned: str is not a ListConfig, list or tuple.", "expected a list: [a, b]"
-    )
-    key = getattr(error, "full_key", None)
-    return f"{key}: {message}" if key and not message.startswith(key) else message
-
-
-def unknown_option(key: str) -> str:
-    """One line for an option that does not exist."""
-    near = get_close_matches(key, _known_keys(StageConfig, ""), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "python -m tfrec_stage --cfg job shows all"
-    return f"unknown option {key!r}: {hint}"
-
-
 def _refuse_unknown(node: DictConfig, schema: type, path: str) -> None:
-    """`+foo=1` adds a key past Hydra's own check."""
+    """Refuse unknown keys: `+foo=1` adds a key without Hydra's own check."""
     known = {option.name: option.type for option in fields(schema)}
     for name in map(str, node):
         if name not in known:
-            raise ConfigError(unknown_option(f"{path}{name}"))
+            raise ConfigError(unknown_option(f"{path}{name}", StageConfig))
         nested = known[name]
         if isinstance(nested, type) and is_dataclass(nested):
             _refuse_unknown(node[name], nested, f"{path}{name}.")
-
-
-def _known_keys(schema: type, path: str) -> list[str]:
-    keys = []
-    for option in fields(schema):
-        keys.append(f"{path}{option.name}")
-        if isinstance(option.type, type) and is_dataclass(option.type):
-            keys += _known_keys(option.type, f"{path}{option.name}.")
-    return keys
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

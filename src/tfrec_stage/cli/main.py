@@ -20,11 +20,11 @@ from tfrec_stage.cli.config import (
     StageConfig,
     StageName,
     conf_directory,
-    explain,
     manifests_by_split,
     parse_config,
     register_schema,
 )
+from tfrec_stage.cli.hydra_errors import explain
 from tfrec_stage.errors import ConfigError, TfrecStageError
 
 EXIT_DONE: Final = 0
@@ -36,12 +36,13 @@ _FULL_ERROR: Final = "HYDRA_FULL_ERROR"
 
 
 def run() -> int:
-    """Run a stage as the command line says; its exit code."""
-    # Hydra then hands us its errors, to be told in one line; who sets the variable wants the traceback.
+    """Run the stage that the command line names; return its exit code."""
+    # With this variable Hydra raises its errors, so that they can be reported in one line. If the user has set it, the
+    # traceback is wanted.
     wants_traceback = os.environ.setdefault(_FULL_ERROR, "0") == "1"
     os.environ[_FULL_ERROR] = "1"
     job = _help if {"-h", "--help"} & set(sys.argv[1:]) else _run_job
-    return job() if wants_traceback else _told_in_one_line(job)
+    return job() if wants_traceback else _with_one_line_errors(job)
 
 
 def _help() -> int:
@@ -58,18 +59,19 @@ def _run_job() -> int:
     codes: list[int] = []
     decorate = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")
     with _sigterm_as_exception():
-        decorate(lambda composed: codes.append(_told_in_one_line(lambda: run_stage(composed))))()
+        decorate(lambda composed: codes.append(_with_one_line_errors(lambda: run_stage(composed))))()
     return max(codes, default=EXIT_DONE)
 
 
 def run_stage(composed: DictConfig) -> int:
-    """Run the stage that the configuration names; its exit code."""
+    """Run the stage that the configuration names; return its exit code."""
     config = parse_config(composed)
-    # Late, so that --help and --cfg answer at once.
+    # Imported late, so that --help and --cfg start fast.
     from tfrec_stage.cli import stages  # noqa: PLC0415
 
-    _refuse_absent(config)
+    _refuse_missing(config)
     if not gc.isenabled():
+        # Modules and configuration live as long as the process: the collector need not look at them again (ADR 16).
         gc.freeze()
         gc.enable()
     if config.stage is StageName.verify:
@@ -83,18 +85,18 @@ def run_stage(composed: DictConfig) -> int:
     return jobs[config.stage](config)
 
 
-def _refuse_absent(config: StageConfig) -> None:
-    """A file may be absent where it usually lies, but not where the command line says that it is."""
+def _refuse_missing(config: StageConfig) -> None:
+    """Refuse a missing file that the command line names; at its default path it may be missing."""
     named = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
     for key in {"manifest", "labels"} & named if config.stage is not StageName.manifest else ():
         if not Path(getattr(config, key)).exists():
             raise ConfigError(f"{key}: expected a file, but there is no {getattr(config, key)}")
 
 
-def _told_in_one_line(job: Callable[[], int]) -> int:
+def _with_one_line_errors(job: Callable[[], int]) -> int:
     try:
         return job()
-    except BrokenPipeError:  # whoever reads our words has heard enough, as `| head` does
+    except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_WRONG
     except (TfrecStageError, HydraException, OmegaConfBaseException, OSError) as error:
@@ -108,13 +110,15 @@ def _told_in_one_line(job: Callable[[], int]) -> int:
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, TfrecStageError):
         return str(error)
-    if isinstance(error, OSError) and not isinstance(error, HydraException):  # a directory that nobody may look into
+    if isinstance(error, OSError) and not isinstance(
+        error, HydraException
+    ):  # for example a directory without permission
         return f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
-    return explain(error)
+    return explain(error, StageConfig)
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM, as an exception, so that everything is put away on the way out."""
+    """SIGTERM as an exception, so that temporary files are removed on the way out."""
 
 
 @contextmanager
@@ -161,7 +165,7 @@ from params.yaml: they change the bytes of shards, and DVC tracks them."""
 
 
 def help_before(conf: Path) -> str:
-    """The text before the configuration, with the groups of a conf/ directory."""
+    """Return the text before the configuration, with the groups of a conf/ directory."""
     groups = {folder.name: sorted(option.stem for option in folder.glob("*.yaml")) for folder in sorted(conf.iterdir())}
     return _BEFORE.format(
         groups="\n".join(f"{name}: {', '.join(options)}" for name, options in groups.items() if options)
@@ -169,5 +173,5 @@ def help_before(conf: Path) -> str:
 
 
 def help_after() -> str:
-    """The text after the configuration."""
+    """Return the text after the configuration."""
     return _AFTER

@@ -1,4 +1,4 @@
-"""A bar on a terminal, with images/s and the time left."""
+"""A progress bar for terminals, with images/s and the time left."""
 
 from types import TracebackType
 
@@ -10,7 +10,7 @@ from tfrec_stage.progress import Progress
 
 
 class ProgressBar:
-    """A bar on standard error; a context, since the cursor must come back however the build ends."""
+    """A progress bar on standard error; a context manager, since the cursor has to be restored at the end."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._bar = RichProgress(
@@ -34,7 +34,7 @@ class ProgressBar:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Move the bar."""
+        """Update the bar."""
         if self._task is None:
             self._task = self._bar.add_task(progress.name, total=progress.total, rate=0.0)
         self._bar.update(self._task, completed=progress.done, rate=progress.images_per_s)

@@ -1,4 +1,4 @@
-"""Configuration → one call → what is said about it. One function a stage."""
+"""One function per stage: configuration → one call → what is printed."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,17 +27,17 @@ EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
 EXIT_FAULTS: Final = 4
 PROBLEMS: Final = 20
-"""How many problems of an import are shown."""
+"""How many problems of an import are printed."""
 FAULTS: Final = 20
-"""How many faults of shards are shown, and how many warnings."""
+"""How many findings of verify are printed, and how many warnings."""
 OVERLAPS_KEPT: Final = 1000
-"""How many ids and images that two splits share are named in `verify.json`."""
+"""How many ids and images that two splits share are listed in `verify.json`."""
 
 
 def run_manifest(config: StageConfig) -> int:
     """Annotations → manifest and labels."""
     importer, manifest = config.importer, Path(config.manifest)
-    config.allowed_failures(0)  # a bad value is told before the work, not after
+    config.allowed_failures(0)  # reports a bad value before the work, not after
     refuse_unwritable_file("manifest", manifest)
     refuse_unwritable_file("manifest", manifest.with_name(LABELS_NAME))
     for path in (manifest, manifest.with_name(LABELS_NAME)):
@@ -45,12 +45,12 @@ def run_manifest(config: StageConfig) -> int:
     read = find_importer(importer.name, importer.options, keep=_keep(importer, config.split))
     dataset = read(tuple(map(Path, importer.annotations)), Path(importer.images), Path(config.images_root))
     report = import_dataset(dataset, manifest)
-    _say(f"{config.split}: {report.records:,} image records with {len(report.labels):,} labels in {manifest}")
+    _print(f"{config.split}: {report.records:,} image records with {len(report.labels):,} labels in {manifest}")
     for what, count in sorted(report.notes.counts.items()):
-        _say(f"  {count:,} {what}")
+        _print(f"  {count:,} {what}")
     _show_first([f"warning: {warning}" for warning in report.notes.warnings[:PROBLEMS]], len(report.notes.warnings))
     records, problems = report.records, report.problems
-    code = _judge(config, len(problems), records + len(problems), f"problems beside {records:,} image records")
+    code = _check_limit(config, len(problems), records + len(problems), f"problems beside {records:,} image records")
     _show_first(problems[:PROBLEMS], len(problems))
     return code
 
@@ -77,23 +77,23 @@ def run_shards(config: StageConfig) -> int:
         with _listener(config.progress) as listener:
             report = build(_open(manifest), request, listener)
     except TooManyFailuresError as refused:
-        _complain(str(refused))
+        _warn(str(refused))
         _show_failures(refused.by_reason, refused.examples)
         return EXIT_FAILURES
-    _say(_summary(config, report, monotonic() - begin_s))
+    _print(_summary(config, report, monotonic() - begin_s))
     if duplicates := report.statistics.duplicate_boxes:
-        _complain(
+        _warn(
             f"  warning: {duplicates:,} boxes repeat a box of their image (same label and edges) and are stored; "
             "annotations.duplicate_boxes=drop leaves them out"
         )
     failed, total = len(report.failures), report.statistics.images + len(report.failures)
-    _judge(config, failed, total, f"of {total:,} images failed")
+    _check_limit(config, failed, total, f"of {total:,} images failed")
     _show_failures(report.failures.by_reason, report.failures.examples)
     return EXIT_DONE
 
 
 def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
-    """Shards, and the manifests of all splits → what is wrong with them."""
+    """Shards and the manifests of all splits → findings."""
     from tfrec_stage.verify.report import write_json  # noqa: PLC0415 - NumPy takes 0.1 s to import
     from tfrec_stage.verify.verify import VerifyRequest, verify_shards  # noqa: PLC0415 - as above
 
@@ -114,8 +114,8 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
         report.left_out["splits"] = "manifest is one file for all splits"
     write_json(verify_file, report.as_dict())
     for line in report.summary():
-        _say(line)
-    _say(f"  report: {config.verify_file}")
+        _print(line)
+    _print(f"  report: {config.verify_file}")
     _show_first(report.log.kept[:FAULTS], report.log.total)
     _show_first([f"warning: {warning}" for warning in report.warnings[:FAULTS]], len(report.warnings))
     return EXIT_DONE if report.is_sound else EXIT_FAULTS
@@ -131,24 +131,24 @@ def run_stats(config: StageConfig) -> int:
     statistics = count_shards(config.output_dir, _labels(Path(config.labels)))
     write_json(stats_file, statistics)
     print_statistics(config.split, statistics, sys.stdout)
-    _say(f"stored in {config.stats_file}")
+    _print(f"stored in {config.stats_file}")
     return EXIT_DONE
 
 
 def run_clean(config: StageConfig) -> int:
-    """Shard cache → the same without what belongs to output directories that are gone."""
+    """Shard cache → the same without what belongs to output directories that no longer exist."""
     if config.store_dir is None:
         raise ConfigError("store_dir: expected the directory of the shard cache to clean, but got null")
     cleaning = clean_cache(Path(config.store_dir), dry_run=config.clean.dry_run)
     for line in cleaning.summary():
-        _say(line)
+        _print(line)
     return EXIT_DONE
 
 
 def _output_file(config: StageConfig, option: str, value: str) -> Path:
-    """The path of a file that a stage writes; told before the work, not after, that it cannot be written there."""
+    """Return the path of a file that a stage writes; refuse a bad one before the work, not after."""
     path = Path(value)
-    if not is_or_holds(Path(config.output_dir), Path()):  # where nothing is built
+    if not is_or_holds(Path(config.output_dir), Path()):  # where nothing could be built
         refuse_inside(option, path, {"output_dir, which a build replaces as a whole": Path(config.output_dir)})
     refuse_same(option, path, {"the manifest": Path(config.manifest), "the file of labels": Path(config.labels)})
     refuse_unwritable_file(option, path)
@@ -156,7 +156,7 @@ def _output_file(config: StageConfig, option: str, value: str) -> Path:
 
 
 def _compare_splits(manifests: Mapping[str, Path]) -> list[str]:
-    """What two splits share, and which cannot be compared."""
+    """Return warnings about what splits share, and about splits that cannot be compared."""
     found = {split: open_manifest(path) for split, path in manifests.items() if path.exists()}
     check = check_splits(found, OVERLAPS_KEPT)
     warnings = [f"{split} has no manifest, so it is not compared" for split in manifests if split not in found]
@@ -177,7 +177,7 @@ def _open(manifest: Path) -> RecordSource:
 
 
 def _labels(path: Path) -> tuple[Label, ...]:
-    """Who wrote the manifest by hand may have none: the records then tell the names."""
+    """Read labels.json, which is optional: without it, class names come from the records."""
     return read_labels(path) if path.exists() else ()
 
 
@@ -198,27 +198,27 @@ def _summary(config: StageConfig, report: BuildReport, elapsed_s: float) -> str:
 
 def _show_failures(by_reason: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -> None:
     for reason, count in sorted(by_reason.items()):
-        _complain(f"  {reason}: {count:,}")
+        _warn(f"  {reason}: {count:,}")
         for example in examples[reason]:
-            _complain(f"    {example}")
+            _warn(f"    {example}")
 
 
-def _judge(config: StageConfig, failed: int, total: int, what: str) -> int:
-    """Say how many failed and whether that is allowed; the exit code."""
+def _check_limit(config: StageConfig, failed: int, total: int, what: str) -> int:
+    """Print how many failed and whether that is allowed; return the exit code."""
     if not failed:
         return EXIT_DONE
     is_allowed = failed <= config.allowed_failures(total)
     verdict = "as max_failures allows" if is_allowed else f"more than max_failures={config.max_failures} allows"
-    _complain(f"{config.split}: {failed:,} {what}, {verdict}")
+    _warn(f"{config.split}: {failed:,} {what}, {verdict}")
     return EXIT_DONE if is_allowed else EXIT_FAILURES
 
 
 def _show_first(shown: Sequence[object], count: int) -> None:
-    """The first of `count` findings, and how many more there are."""
+    """Print the first of `count` findings, and how many more there are."""
     for finding in shown:
-        _complain(f"  {finding}")
+        _warn(f"  {finding}")
     if count > len(shown):
-        _complain(f"  … and {count - len(shown):,} more")
+        _warn(f"  … and {count - len(shown):,} more")
 
 
 @contextmanager
@@ -234,9 +234,9 @@ def _listener(wanted: bool) -> Iterator[ProgressListener]:
         yield ProgressLines()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _complain(line: str) -> None:
+def _warn(line: str) -> None:
     sys.stderr.write(f"{line}\n")
