@@ -15,7 +15,7 @@ from tfrec_stage.images.jpeg import parse_jpeg
 from tfrec_stage.images.policy import ImagePolicy, Verify
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.schema.fields import ExampleEncoder, SchemaOptions
-from tfrec_stage.tfrecord.file_writer import ShardFile
+from tfrec_stage.tfrecord.file_writer import ShardWriter
 from tfrec_stage.tfrecord.framing import decode_frames, encode_frame
 
 FRAMES = 100
@@ -65,7 +65,7 @@ def test_our_file(benchmark: BenchmarkFixture, jpeg: bytes, workdir: Path) -> No
     """Frames → file, with its checksum."""
 
     def write() -> None:
-        with ShardFile(workdir / "frames") as file:
+        with ShardWriter(workdir / "frames") as file:
             for _ in range(FRAMES):
                 file.append(encode_frame(b"", jpeg, b""), len(jpeg))
             file.finish()

@@ -28,7 +28,7 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.schema.profiles import Profile
 from tfrec_stage.shards.reader import compression_of, find_shards, read_features
-from tfrec_stage.tfrecord import gzip_file
+from tfrec_stage.tfrecord import gzip as gzip_shards
 
 GZIP = {"compression": Compression.gzip}
 COUNT = 40
@@ -82,7 +82,7 @@ def deflated(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return count
 
     for kind in ("deflate_block", "store_block"):
-        monkeypatch.setattr(gzip_file, kind, counting(kind, getattr(gzip_file, kind)))
+        monkeypatch.setattr(gzip_shards, kind, counting(kind, getattr(gzip_shards, kind)))
     return counted
 
 
@@ -259,7 +259,7 @@ class TestOneChange:
 
     def test_another_zlib(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another zlib may write other bytes: every shard is written again, with copied records."""
-        monkeypatch.setattr("tfrec_stage.build.fingerprint.deflater", lambda: "another zlib")
+        monkeypatch.setattr("tfrec_stage.build.fingerprint.zlib_version", lambda: "another zlib")
         report = project.build()
         assert (len(report.built), report.copied_records) == (4, COUNT)
         assert project.build().built == ()
@@ -268,7 +268,7 @@ class TestOneChange:
         """Uncompressed shards and their fingerprints are the same with any zlib."""
         project = Project.of(tmp_path, 8)
         project.build()
-        monkeypatch.setattr("tfrec_stage.build.fingerprint.deflater", lambda: "another zlib")
+        monkeypatch.setattr("tfrec_stage.build.fingerprint.zlib_version", lambda: "another zlib")
         assert project.build().built == ()
 
     def test_records_have_one_key(self) -> None:

@@ -13,8 +13,8 @@ from tfrec_stage.errors import ShardError
 from tfrec_stage.tfrecord.example import (
     Feature,
     Kind,
+    bytes_entry_header,
     decode_example,
-    encode_entry_before,
     encode_example,
     encode_varint,
     example_header,
@@ -74,7 +74,7 @@ def test_decoding_reads_tensorflow(ours: dict) -> None:
 @given(st.binary(max_size=300))
 def test_an_entry_can_be_written_around_its_value(image: bytes) -> None:
     """The entry's beginning and the image make the same bytes as the whole entry."""
-    entry = encode_entry_before(key_field("image/encoded"), len(image)) + image
+    entry = bytes_entry_header(key_field("image/encoded"), len(image)) + image
     whole = encode_example({"image/encoded": (Kind.BYTES, [image])})
     assert example_header(len(entry)) + entry == whole
 

@@ -10,25 +10,25 @@ from google_crc32c import value
 
 from tests.disk import DiskLog
 from tfrec_stage.errors import OutputError
-from tfrec_stage.tfrecord.file_writer import BATCH_BYTES, BATCH_PIECES, Place, ShardFile, WrittenFile
+from tfrec_stage.tfrecord.file_writer import BATCH_BYTES, BATCH_PIECES, FramePosition, ShardWriter, WrittenFile
 from tfrec_stage.tfrecord.framing import encode_frame
-from tfrec_stage.tfrecord.gzip_file import GzipShardFile
+from tfrec_stage.tfrecord.gzip import GzipShardWriter
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     """Without records a shard is an empty file."""
-    with ShardFile(tmp_path / "shard") as file:
+    with ShardWriter(tmp_path / "shard") as file:
         assert file.finish() == WrittenFile(0, 0, 0)
     assert (tmp_path / "shard").read_bytes() == b""
 
 
 def test_places_and_sums(tmp_path: Path) -> None:
     """Each frame is where its place says, and the whole is what the file says of itself."""
-    with ShardFile(tmp_path / "shard") as file:
+    with ShardWriter(tmp_path / "shard") as file:
         places = [file.append([b"abc", b"de"], 0), file.append([b"f"], 1), file.append([b"", b"gh"], 2)]
         assert file.size_bytes == 8
         written = file.finish()
-    assert places == [Place(0, 5), Place(5, 1), Place(6, 2)]
+    assert places == [FramePosition(0, 5), FramePosition(5, 1), FramePosition(6, 2)]
     assert [place.inflated_offset for place in places] == [0, 0, 0]
     assert (tmp_path / "shard").read_bytes() == b"abcdefgh"
     assert written == WrittenFile(3, 8, value(b"abcdefgh"))
@@ -48,7 +48,7 @@ def test_places_and_sums(tmp_path: Path) -> None:
 def test_small_writes_wait_for_a_batch(tmp_path: Path, frames: list[list[bytes]], on_disk: int) -> None:
     """A MiB or a thousand pieces are written at once, and what is less waits, and is counted."""
     data = b"".join(piece for frame in frames for piece in frame)
-    with ShardFile(tmp_path / "shard") as file:
+    with ShardWriter(tmp_path / "shard") as file:
         for frame in frames:
             file.append(frame, 0)
         assert (tmp_path / "shard").stat().st_size == on_disk
@@ -63,7 +63,7 @@ def test_what_was_written_is_not_written_again(tmp_path: Path, monkeypatch: pyte
     writev = os.writev
     monkeypatch.setattr(os, "writev", lambda fd, pieces: writev(fd, [b"".join(pieces)[:taken]]))
     frames = [os.urandom(BATCH_BYTES) for _ in range(3)]
-    with ShardFile(tmp_path / "shard") as file:
+    with ShardWriter(tmp_path / "shard") as file:
         for frame in frames:
             file.append([frame], 0)
         file.append([b"end"], 0)
@@ -75,14 +75,14 @@ def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
     """The name must be free: an error names it, and what is there stays."""
     (tmp_path / "shard").write_bytes(b"theirs")
     with pytest.raises(OutputError) as caught:
-        ShardFile(tmp_path / "shard")
+        ShardWriter(tmp_path / "shard")
     assert str(caught.value) == f"cannot write {tmp_path / 'shard'}: File exists"
     assert (tmp_path / "shard").read_bytes() == b"theirs"
 
 
 def test_the_file_is_closed_and_of_this_process_alone(tmp_path: Path) -> None:
     """Programs that are started meanwhile do not inherit it, and it is closed also after an error."""
-    file = ShardFile(tmp_path / "shard")
+    file = ShardWriter(tmp_path / "shard")
     descriptor = file._fd
     assert not os.get_inheritable(descriptor)
     with pytest.raises(KeyError), file:
@@ -96,7 +96,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path, umask: int, mode:
     """Who may read it is decided by the umask."""
     before = os.umask(umask)
     try:
-        with ShardFile(tmp_path / "shard") as file:
+        with ShardWriter(tmp_path / "shard") as file:
             file.finish()
     finally:
         os.umask(before)
@@ -122,7 +122,7 @@ def test_the_disk_says_no(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, call, refuse)
-    with ShardFile(tmp_path / "shard") as file:
+    with ShardWriter(tmp_path / "shard") as file:
         file.append([b"x"], 0)
         with pytest.raises(OutputError) as caught:
             file.finish()
@@ -133,13 +133,13 @@ def test_everything_is_on_disk_when_it_is_finished(tmp_path: Path, monkeypatch: 
     """The file is synced behind its last byte, so that a power cut cannot leave a part of it under its name."""
     sizes: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda fd: sizes.append(os.fstat(fd).st_size))
-    with ShardFile(tmp_path / "shard") as file:
+    with ShardWriter(tmp_path / "shard") as file:
         file.append([b"abc"], 0)
         file.finish()
     assert sizes == [3]
 
 
-KINDS = pytest.mark.parametrize("kind", [ShardFile, GzipShardFile])
+KINDS = pytest.mark.parametrize("kind", [ShardWriter, GzipShardWriter])
 
 
 def write(path: Path, kind: type) -> bytes:

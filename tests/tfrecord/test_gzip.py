@@ -18,10 +18,18 @@ from tfrec_stage.cache.frame_reader import GzipFrameReader, InflatedBlocks
 from tfrec_stage.errors import OutputError, ShardError
 from tfrec_stage.shards.metadata import RecordEntry
 from tfrec_stage.shards.reader import compression_of, open_shard
-from tfrec_stage.tfrecord.file_writer import Place, ShardFile
+from tfrec_stage.tfrecord.file_writer import FramePosition, ShardWriter
 from tfrec_stage.tfrecord.framing import decode_frames, encode_frame, is_header
-from tfrec_stage.tfrecord.gzip_file import BLOCK_BYTES, GzipShardFile, stands_alone
-from tfrec_stage.tfrecord.gzip_member import GZIP_HEADER, deflate_block, deflater, gzip_ending, store_block
+from tfrec_stage.tfrecord.gzip import (
+    BLOCK_BYTES,
+    GZIP_HEADER,
+    GzipShardWriter,
+    deflate_block,
+    gzip_trailer,
+    has_own_block,
+    store_block,
+    zlib_version,
+)
 
 Sizes = list[tuple[int, bool]]
 """Size of each payload, and whether all of it is an image."""
@@ -39,11 +47,11 @@ def payload_of(number: int, size: int) -> bytes:
     return (b"image/object/%d " % number * (size // 10 + 1))[:size]
 
 
-def write(path: Path, records: Sizes) -> tuple[bytes, list[Place]]:
+def write(path: Path, records: Sizes) -> tuple[bytes, list[FramePosition]]:
     """A gzip shard of these records; its frames, and where it says they are."""
     frames = [encode_frame(payload_of(number, size)) for number, (size, _) in enumerate(records)]
     path.unlink(missing_ok=True)
-    with GzipShardFile(path) as file:
+    with GzipShardWriter(path) as file:
         places = [
             file.append(frame, size if is_image else 0) for frame, (size, is_image) in zip(frames, records, strict=True)
         ]
@@ -53,7 +61,7 @@ def write(path: Path, records: Sizes) -> tuple[bytes, list[Place]]:
     return b"".join(b"".join(frame) for frame in frames), places
 
 
-def entry_at(place: Place, image_bytes: int) -> RecordEntry:
+def entry_at(place: FramePosition, image_bytes: int) -> RecordEntry:
     """An entry that says where a frame is."""
     where = {"offset": place.offset, "size_bytes": place.size_bytes, "inflated_offset": place.inflated_offset}
     nothing = {"boxes": 0, "parts": 0, "image_label": None, "object_labels": [], "notes": (), "mended": {}}
@@ -118,7 +126,7 @@ def test_a_block_that_is_just_full_ends(tmp_path: Path) -> None:
 )
 def test_what_stands_alone(frame_bytes: int, image_bytes: int, expected: bool) -> None:
     """Only records that are an image for the most part are not deflated."""
-    assert stands_alone(frame_bytes, image_bytes) == expected
+    assert has_own_block(frame_bytes, image_bytes) == expected
 
 
 @given(st.integers(1, 200_000))
@@ -154,7 +162,7 @@ def test_the_level_is_part_of_the_format() -> None:
 
 def test_lengths_wrap_around_at_4_gib() -> None:
     """RFC 1952: a member ends with its length modulo 2**32."""
-    assert gzip_ending(1, (1 << 32) + 5) == gzip_ending(1, 5) == bytes.fromhex("0300 01000000 05000000")
+    assert gzip_trailer(1, (1 << 32) + 5) == gzip_trailer(1, 5) == bytes.fromhex("0300 01000000 05000000")
 
 
 def test_no_record(tmp_path: Path) -> None:
@@ -183,11 +191,11 @@ def test_the_gzip_command_takes_it(tmp_path: Path) -> None:
 
 def test_another_zlib_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """What deflates is known by its version and by what it makes of a sample."""
-    compressobj, names = zlib.compressobj, {deflater.__wrapped__()}
+    compressobj, names = zlib.compressobj, {zlib_version.__wrapped__()}
     monkeypatch.setattr(zlib, "ZLIB_RUNTIME_VERSION", "1.3.1.zlib-ng")
-    names.add(deflater.__wrapped__())
+    names.add(zlib_version.__wrapped__())
     monkeypatch.setattr(zlib, "compressobj", lambda level, *options: compressobj(1, *options))
-    names.add(deflater.__wrapped__())
+    names.add(zlib_version.__wrapped__())
     assert len(names) == 3
 
 
@@ -195,13 +203,13 @@ def test_the_name_of_what_deflates_stays() -> None:
     """The sample behind the name is a constant: another one would make every compressed shard anew."""
     sample = b"".join(b"image/object/%d/%d" % (number % 7, number * number) for number in range(8192))
     version, checksum = zlib.ZLIB_RUNTIME_VERSION, zlib.crc32(deflate_block(sample))
-    assert deflater() == f"zlib {version}, level 6, sample {checksum:08x}"
+    assert zlib_version() == f"zlib {version}, level 6, sample {checksum:08x}"
 
 
 class TestOneWayToDisk:
     """Both kinds of shards are written by the same means."""
 
-    @pytest.mark.parametrize("kind", [ShardFile, GzipShardFile])
+    @pytest.mark.parametrize("kind", [ShardWriter, GzipShardWriter])
     def test_short_writes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
         """A kernel that takes a part of what it is given is given the rest."""
         frame = encode_frame(b"x" * 50_000)
@@ -226,7 +234,7 @@ class TestOneWayToDisk:
 
         monkeypatch.setattr(os, "writev", note)
         frames = [encode_frame(b"x" * size) for size in [10] * 1000 + [300_000] * 9 + [3_000_000, 5]]
-        with ShardFile(tmp_path / "shard") as file:
+        with ShardWriter(tmp_path / "shard") as file:
             places = [file.append(frame, 0) for frame in frames]
             written = file.finish()
         data = b"".join(piece for frame in frames for piece in frame)
@@ -236,7 +244,7 @@ class TestOneWayToDisk:
         assert max(map(len, calls)) <= min(1024, os.sysconf("SC_IOV_MAX"))
         assert len(calls) <= 3000 / 1000 + 9 / 4 + 3
 
-    @pytest.mark.parametrize("kind", [ShardFile, GzipShardFile])
+    @pytest.mark.parametrize("kind", [ShardWriter, GzipShardWriter])
     def test_a_full_disk(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type) -> None:
         """A disk without room ends in one line that says so."""
 
@@ -364,15 +372,15 @@ class TestDamage:
         (tmp_path / "shard").write_bytes(data)
         with GzipFrameReader(tmp_path / "shard", InflatedBlocks()) as stored:
             read = [stored.read(entry_at(place, 0)) for place in places]
-            assert stored.read(entry_at(Place(10**6, 100), 0)) == b""
-            assert len(stored.read(entry_at(Place(len(GZIP_HEADER), 10**6), 0))) < 10**6
+            assert stored.read(entry_at(FramePosition(10**6, 100), 0)) == b""
+            assert len(stored.read(entry_at(FramePosition(len(GZIP_HEADER), 10**6), 0))) < 10**6
         assert read[-1] != b"".join(encode_frame(payload_of(4, 1000)))
 
 
 def test_jpegs_are_left_as_they_are(tmp_path: Path) -> None:
     """A large JPEG stands in the file byte for byte: deflating it would take longer than proving it, for a percent."""
     image = encode_noise(1, 640, 480)
-    with GzipShardFile(tmp_path / "shard") as file:
+    with GzipShardWriter(tmp_path / "shard") as file:
         file.append(encode_frame(image), len(image))
         file.finish()
     data = (tmp_path / "shard").read_bytes()

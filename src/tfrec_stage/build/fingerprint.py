@@ -24,7 +24,7 @@ from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.schema.fields import fields_of
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
-from tfrec_stage.tfrecord.gzip_member import deflater
+from tfrec_stage.tfrecord.gzip import zlib_version
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -104,7 +104,7 @@ def shard_fingerprint(keys: bytes, pixel_codec: str | None = None, compressor: s
 
 def compressor_version(compression: Compression) -> str | None:
     """Name the library that compresses shards, with its version: another version may write other bytes."""
-    return f"gzip ({deflater()})" if compression is Compression.gzip else None
+    return f"gzip ({zlib_version()})" if compression is Compression.gzip else None
 
 
 def split_keys(keys: bytes) -> Iterator[bytes]:

@@ -34,9 +34,9 @@ from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageClass, ParsedRecord
 from tfrec_stage.shards.metadata import RecordEntry, ShardMetadata, WrittenShard
 from tfrec_stage.shards.statistics import Statistics
-from tfrec_stage.tfrecord.file_writer import Place, ShardFile, WrittenFile
+from tfrec_stage.tfrecord.file_writer import FramePosition, ShardWriter, WrittenFile
 from tfrec_stage.tfrecord.framing import encode_frame
-from tfrec_stage.tfrecord.gzip_file import GzipShardFile
+from tfrec_stage.tfrecord.gzip import GzipShardWriter
 
 _NO_CLASS = ImageClass()
 _encode_entry = msgspec.json.Encoder().encode
@@ -188,25 +188,25 @@ class _MetadataBuilder:
         return WrittenShard(task.number, task.path, metadata, entries, task.failures_path, self._copied)
 
 
-def _create_file(path: Path, compression: Compression) -> ShardFile | GzipShardFile:
-    return GzipShardFile(path) if compression is Compression.gzip else ShardFile(path)
+def _create_file(path: Path, compression: Compression) -> ShardWriter:
+    return GzipShardWriter(path) if compression is Compression.gzip else ShardWriter(path)
 
 
-def _append(file: ShardFile | GzipShardFile, key: bytes, result: EncodedRecord | ReusedRecord) -> RecordEntry:
+def _append(file: ShardWriter, key: bytes, result: EncodedRecord | ReusedRecord) -> RecordEntry:
     """Write one record and return its entry."""
     if isinstance(result, ReusedRecord):
-        place = file.append([result.frame], result.entry.image_bytes)
-        return msgspec.structs.replace(result.entry, offset=place.offset, inflated_offset=place.inflated_offset)
+        position = file.append([result.frame], result.entry.image_bytes)
+        return msgspec.structs.replace(result.entry, offset=position.offset, inflated_offset=position.inflated_offset)
     return _entry(key, file.append(encode_frame(*result.payload), len(result.payload[1])), result)
 
 
-def _entry(key: bytes, place: Place, encoded: EncodedRecord) -> RecordEntry:
+def _entry(key: bytes, position: FramePosition, encoded: EncodedRecord) -> RecordEntry:
     record, objects = encoded.record, encoded.record.object
     full_key = key if has_image(record) else key_with_image(key, encoded.image_hash)
     return RecordEntry(
         key=full_key.hex(),
-        offset=place.offset,
-        size_bytes=place.size_bytes,
+        offset=position.offset,
+        size_bytes=position.size_bytes,
         image_bytes=len(encoded.payload[1]),
         boxes=len(objects.bbox.xmin),
         parts=len(objects.parts.x),
@@ -214,6 +214,6 @@ def _entry(key: bytes, place: Place, encoded: EncodedRecord) -> RecordEntry:
         object_labels=[int(label) for label in objects.bbox.label],
         notes=encoded.image.notes,
         mended=encoded.repaired,
-        inflated_offset=place.inflated_offset,
+        inflated_offset=position.inflated_offset,
         duplicate_boxes=encoded.duplicate_boxes,
     )

@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tfrec_stage.shards.metadata import RecordEntry
-from tfrec_stage.tfrecord.gzip_file import stands_alone
-from tfrec_stage.tfrecord.gzip_member import RAW_WINDOW_BITS
+from tfrec_stage.tfrecord.gzip import RAW_WINDOW_BITS, has_own_block
 
 KEPT_BLOCKS: Final = 32
 """Blocks kept inflated, about 4 MB: most records are read in the order in which they are stored."""
@@ -42,7 +41,7 @@ class FrameReader:
 
 
 class GzipFrameReader(FrameReader):
-    """Reads frames of a shard that `GzipShardFile` wrote. Threads may share it."""
+    """Reads frames of a shard that `GzipShardWriter` wrote. Threads may share it."""
 
     def __init__(self, path: Path, kept: "InflatedBlocks") -> None:
         super().__init__(path)
@@ -51,7 +50,7 @@ class GzipFrameReader(FrameReader):
     def read(self, entry: RecordEntry) -> bytes:
         """See `FrameReader`."""
         try:
-            if stands_alone(entry.size_bytes, entry.image_bytes):
+            if has_own_block(entry.size_bytes, entry.image_bytes):
                 return _Block(self._fd, entry.offset).read(0, entry.size_bytes)
             return self._kept.read(self._fd, entry)
         except zlib.error:

@@ -21,10 +21,10 @@ from tfrec_stage.schema.od_api import NO_NAMES, OD_API_FIELDS, KeypointNames, od
 from tfrec_stage.schema.profiles import Profile
 from tfrec_stage.schema.tfds import TFDS_FIELDS
 from tfrec_stage.tfrecord.example import (
-    LIST_DATA,
+    LIST_ENCODERS,
     Kind,
-    encode_entry_before,
-    entry_head,
+    bytes_entry_header,
+    entry_header,
     example_header,
     key_field,
 )
@@ -242,7 +242,7 @@ class ExampleEncoder:
         """
         before, after = self._before.encode(record, image), self._after.encode(record, image)
         data = image.data if self._stores_images else b""
-        before += encode_entry_before(self._image_key, len(data))
+        before += bytes_entry_header(self._image_key, len(data))
         return example_header(len(before) + len(data) + len(after)) + before, data, after
 
 
@@ -254,7 +254,8 @@ class _Entries:
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self._fields = [
-            (field, field.values, LIST_DATA[field.kind], key_field(field.key), dict[int, bytes]()) for field in fields
+            (field, field.values, LIST_ENCODERS[field.kind], key_field(field.key), dict[int, bytes]())
+            for field in fields
         ]
 
     def encode(self, record: ImageRecord, image: EncodedImage) -> bytes:
@@ -268,7 +269,7 @@ class _Entries:
             size = len(data)
             head = heads.get(size)
             if head is None:
-                head = entry_head(key, field.kind, size)
+                head = entry_header(key, field.kind, size)
                 if size < KEPT_SIZES:
                     heads[size] = head
             pieces += (head, data)

@@ -12,8 +12,7 @@ from tfrec_stage.errors import ShardError
 from tfrec_stage.shards.index import stated_shards
 from tfrec_stage.tfrecord.example import Feature, decode_example
 from tfrec_stage.tfrecord.framing import HEADER, decode_frames, is_header
-from tfrec_stage.tfrecord.gzip_member import GZIP_MAGIC
-from tfrec_stage.tfrecord.gzip_reader import InflatedShard
+from tfrec_stage.tfrecord.gzip import GZIP_MAGIC, GzipShardReader
 
 _SHARD: Final = re.compile(r"(?P<name>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})")
 
@@ -60,7 +59,7 @@ def open_shard(path: Path) -> BinaryIO:
     """
     with _opening(path):
         file = path.open("rb")
-        return cast("BinaryIO", InflatedShard(file)) if _is_gzip(file) else file
+        return cast("BinaryIO", GzipShardReader(file)) if _is_gzip(file) else file
 
 
 def compression_of(path: Path) -> Literal["", "GZIP"]:

@@ -1,1 +1,1 @@
-"""Bytes ↔ values: Example messages, TFRecord frames and the files that hold them, without TensorFlow."""
+"""TFRecord files without TensorFlow: Example messages, frames, and the files that hold them, compressed or not."""

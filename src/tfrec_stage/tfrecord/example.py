@@ -1,11 +1,21 @@
-"""tf.train.Example: features ↔ wire bytes, without TensorFlow.
+r"""tf.train.Example: features ↔ wire bytes, without TensorFlow.
 
-The messages, as far as they matter here:
+The messages, in the part used here:
 
     Example   { Features features = 1; }
     Features  { map<string, Feature> feature = 1; }     an entry is a message: key = 1, value = 2
     Feature   { oneof kind { BytesList = 1; FloatList = 2; Int64List = 3; } }
     the lists { repeated value = 1; }                   floats and ints are packed
+
+On the wire a field is a tag, `field number << 3 | wire type`, and its content. Wire type 2 is a length and that many
+bytes: messages, strings and packed lists. `{"a": [1]}` reads:
+
+    0a 0c                 Example.features, 12 bytes
+      0a 0a               Features.feature, 10 bytes: one entry of the map
+        0a 01 61          its key: "a"
+        12 05             its value, 5 bytes
+          1a 03           Feature.int64_list, 3 bytes
+            0a 01 01      the packed values, 1 byte: 1
 
 Encoding gives the bytes of `SerializeToString(deterministic=True)`: entries sorted by key, numbers packed.
 Decoding takes any valid encoding, packed or not, entries in any order.
@@ -22,17 +32,17 @@ from typing import Any, Final, NamedTuple
 from tfrec_stage.errors import ShardError
 
 Values = Sequence[bytes] | Sequence[float] | Sequence[int]
-"""What a feature may be made of."""
+"""The values of one feature."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIELD_1: Final = b"\x0a"  # field 1, length-delimited: features, entry, key, packed values, one bytes value
-_FIELD_2: Final = b"\x12"  # field 2, length-delimited: the value of an entry
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 are groups, which proto3 dropped
+_FIELD_1: Final = b"\x0a"  # 1 << 3 | 2: features, an entry, its key, packed values, one bytes value
+_FIELD_2: Final = b"\x12"  # 2 << 3 | 2: the value of an entry
 _SHORT_VARINTS: Final = tuple(bytes((number,)) for number in range(128))
-_SHORT_HEADS: Final = tuple(_FIELD_1 + size for size in _SHORT_VARINTS)
+_SHORT_VALUE_HEADERS: Final = tuple(_FIELD_1 + size for size in _SHORT_VARINTS)
 
 
 class Kind(IntEnum):
-    """What a feature's list holds; the number is its field in `Feature`."""
+    """The kind of a feature's list; the number is that of its field in `Feature`."""
 
     BYTES = 1
     FLOAT = 2
@@ -50,44 +60,47 @@ class Feature(NamedTuple):
 
 
 def encode_example(features: Mapping[str, tuple[Kind, Values]]) -> bytes:
-    r"""Features → the bytes of one Example.
+    r"""Encode features as the bytes of one Example.
 
     >>> encode_example({"a": (Kind.INT64, [1])})
     b'\n\x0c\n\n\n\x01a\x12\x05\x1a\x03\n\x01\x01'
     """
+    # Python sorts by code point, which is the order of the UTF-8 bytes that protobuf sorts by.
     entries = [encode_entry(key_field(key), *features[key]) for key in sorted(features)]
     return example_header(sum(map(len, entries))) + b"".join(entries)
 
 
 def example_header(size_bytes: int) -> bytes:
-    """What stands before entries of `size_bytes` in all, to make them an Example."""
+    """Return the bytes before the entries of an Example, which have `size_bytes` together."""
     return _FIELD_1 + encode_varint(size_bytes)
 
 
 def key_field(key: str) -> bytes:
-    """The constant beginning of every entry of this key: worth encoding once."""
+    """Encode the key of an entry, up to the tag of its value: constant for a key, so worth encoding once."""
     name = key.encode()
     return _FIELD_1 + encode_varint(len(name)) + name + _FIELD_2
 
 
 def encode_entry(key: bytes, kind: Kind, values: Values) -> bytes:
-    """One entry of the map: a `key_field` and its list.
+    """Encode one entry of the map, given its `key_field` and its list. Integers have to fit in 64 bits.
 
     Raises:
-        OverflowError, struct.error: a number does not fit a float of 32 or an integer of 64 bits.
+        OverflowError, struct.error: a value does not fit in a float of 32 bits, or is not a number.
     """
-    data = LIST_DATA[kind](values)
-    return entry_head(key, kind, len(data)) + data
+    data = LIST_ENCODERS[kind](values)
+    return entry_header(key, kind, len(data)) + data
 
 
-def encode_entry_before(key: bytes, size_bytes: int) -> bytes:
-    """The entry of one bytes value up to the value itself, so that an image of `size_bytes` need not be copied."""
+def bytes_entry_header(key: bytes, size_bytes: int) -> bytes:
+    """Return an entry of one bytes value up to the value, so that an image of `size_bytes` need not be copied."""
     value = _FIELD_1 + encode_varint(size_bytes)
-    return entry_head(key, Kind.BYTES, len(value) + size_bytes) + value
+    return entry_header(key, Kind.BYTES, len(value) + size_bytes) + value
 
 
-def entry_head(key: bytes, kind: Kind, size_bytes: int) -> bytes:
-    """What stands in an entry before the `size_bytes` of its list's data; the same for all lists of that size."""
+def entry_header(key: bytes, kind: Kind, size_bytes: int) -> bytes:
+    """Return an entry up to its list's data, which have `size_bytes`; it is the same for all lists of that size."""
+    # A length comes before its content, so the sizes are computed from the inside out. Packed numbers share one tag and
+    # length; bytes values have their own, which are part of the data. An empty list is an empty message: `1a 00`.
     packing = _FIELD_1 + encode_varint(size_bytes) if kind is not Kind.BYTES and size_bytes else b""
     list_size = len(packing) + size_bytes
     feature = _KIND_TAGS[kind] + encode_varint(list_size) + packing
@@ -97,11 +110,12 @@ def entry_head(key: bytes, kind: Kind, size_bytes: int) -> bytes:
 
 
 def encode_varint(number: int) -> bytes:
-    """An integer in groups of seven bits, the lowest first; negative ones as their two's complement of 64 bits."""
+    """Encode an integer in groups of seven bits, the lowest first; all groups but the last have their high bit set."""
     if 0 <= number < 128:
         return _SHORT_VARINTS[number]
     if 0 <= number < 0x4000:
         return bytes((number & 127 | 128, number >> 7))
+    # A negative int64 is its two's complement of 64 bits, hence always ten groups; ZigZag is for sint64 only.
     number &= 0xFFFFFFFFFFFFFFFF
     groups = bytearray()
     while number > 127:
@@ -111,16 +125,16 @@ def encode_varint(number: int) -> bytes:
     return bytes(groups)
 
 
-def _bytes_data(values: Sequence[bytes]) -> bytes:
-    return b"".join([_bytes_head(len(value)) + value for value in values])
+def _encode_bytes_list(values: Sequence[bytes]) -> bytes:
+    return b"".join([_value_header(len(value)) + value for value in values])
 
 
-def _bytes_head(size_bytes: int) -> bytes:
-    """What stands before one value of so many bytes."""
-    return _SHORT_HEADS[size_bytes] if size_bytes < 128 else _FIELD_1 + encode_varint(size_bytes)
+def _value_header(size_bytes: int) -> bytes:
+    """Return tag and length of one bytes value."""
+    return _SHORT_VALUE_HEADERS[size_bytes] if size_bytes < 128 else _FIELD_1 + encode_varint(size_bytes)
 
 
-def _float_data(values: Sequence[float]) -> bytes:
+def _encode_float_list(values: Sequence[float]) -> bytes:
     return _float_packer(len(values))(*values)
 
 
@@ -129,38 +143,39 @@ def _float_packer(count: int) -> Callable[..., bytes]:
     return struct.Struct(f"<{count}f").pack
 
 
-def _int64_data(values: Sequence[int]) -> bytes:
+def _encode_int64_list(values: Sequence[int]) -> bytes:
     if len(values) == 1:
         return encode_varint(values[0])
     try:
-        data = bytes([*values])  # a list, for of an array `bytes` would take the memory
-    except ValueError:  # one is negative, or more than 255
-        return _varints(values)
-    # Numbers below 128 are their own varints, and in most lists all are: labels, visibilities.
-    return data if data.isascii() else _varints(values)
+        data = bytes([*values])  # convert to a list: `bytes(array)` would copy its raw buffer
+    except ValueError:  # one is negative or above 255
+        return _encode_varints(values)
+    # Numbers below 128 are their own varints. Most lists hold nothing else: labels, visibilities.
+    return data if data.isascii() else _encode_varints(values)
 
 
-def _varints(values: Sequence[int]) -> bytes:
+def _encode_varints(values: Sequence[int]) -> bytes:
     return b"".join([encode_varint(value) for value in values])
 
 
-LIST_DATA: Final[dict[Kind, Callable[[Any], bytes]]] = {
-    Kind.BYTES: _bytes_data,
-    Kind.FLOAT: _float_data,
-    Kind.INT64: _int64_data,
+LIST_ENCODERS: Final[dict[Kind, Callable[[Any], bytes]]] = {
+    Kind.BYTES: _encode_bytes_list,
+    Kind.FLOAT: _encode_float_list,
+    Kind.INT64: _encode_int64_list,
 }
-"""What a list of each kind holds: values with their lengths, or packed numbers."""
+"""For each kind, the function that encodes a list's data: values with tag and length, or packed numbers without."""
 
-_KIND_TAGS: Final = {kind: bytes((kind << 3 | _BYTES,)) for kind in Kind}
+_KIND_TAGS: Final = {kind: bytes((kind << 3 | _LENGTH_DELIMITED,)) for kind in Kind}
 
 
 # --- decode ---------------------------------------------------------------------------------------------------------
 
 
 def decode_example(data: bytes) -> dict[str, Feature]:
-    """The bytes of one Example → its features.
+    """Decode the bytes of one Example into its features.
 
-    A feature whose kind is not set is left out, as it has no list.
+    A feature whose kind is not set has no list and is omitted. Of two entries with one key the last one counts, as for
+    any protobuf map.
 
     Raises:
         ShardError: the bytes are not an Example.
@@ -176,21 +191,21 @@ def decode_example(data: bytes) -> dict[str, Feature]:
 def _decode_features(data: bytes) -> Iterator[tuple[str, Feature]]:
     for number, wire_type, begin, end in _fields(data, 0, len(data)):
         if number == 1:
-            _need_message(wire_type, end)
+            _expect_length_delimited(wire_type, end)
             for entry_number, entry_type, entry_begin, entry_end in _fields(data, begin, end):
                 if entry_number == 1:
-                    _need_message(entry_type, entry_end)
+                    _expect_length_delimited(entry_type, entry_end)
                     yield from _decode_entry(data, entry_begin, entry_end)
 
 
 def _decode_entry(data: bytes, begin: int, end: int) -> Iterator[tuple[str, Feature]]:
-    key, feature = "", None
+    key, feature = "", None  # proto3: an absent key is the empty one
     for number, wire_type, start, stop in _fields(data, begin, end):
         if number == 1:
-            _need_message(wire_type, stop)
+            _expect_length_delimited(wire_type, stop)
             key = data[start:stop].decode()
         elif number == 2:
-            _need_message(wire_type, stop)
+            _expect_length_delimited(wire_type, stop)
             feature = _decode_feature(data, start, stop)
     if feature is not None:
         yield key, feature
@@ -199,75 +214,77 @@ def _decode_entry(data: bytes, begin: int, end: int) -> Iterator[tuple[str, Feat
 def _decode_feature(data: bytes, begin: int, end: int) -> Feature | None:
     feature = None
     for number, wire_type, start, stop in _fields(data, begin, end):
-        if number in _LISTS:
-            _need_message(wire_type, stop)
-            kind, to_items = _LISTS[number]
+        if number in _LIST_DECODERS:
+            _expect_length_delimited(wire_type, stop)
+            kind, decode_values = _LIST_DECODERS[number]
             values: list[Any] = []
+            # One field per value, or one for many packed values, or both mixed: a parser has to accept each.
             for _, item_type, item_start, item_stop in _fields(data, start, stop):
-                values += to_items(data, item_type, item_start, item_stop)
+                values += decode_values(data, item_type, item_start, item_stop)
             feature = Feature(kind, values)
     return feature
 
 
-def _bytes_items(data: bytes, wire_type: int, begin: int, end: int) -> list[bytes]:
-    _need_message(wire_type, end)
+def _decode_bytes(data: bytes, wire_type: int, begin: int, end: int) -> list[bytes]:
+    _expect_length_delimited(wire_type, end)
     return [data[begin:end]]
 
 
-def _float_items(data: bytes, _wire_type: int, begin: int, end: int) -> tuple[float, ...]:
-    """Packed or one by one, it is the same bytes."""
+def _decode_floats(data: bytes, _wire_type: int, begin: int, end: int) -> tuple[float, ...]:
+    # The content of one fixed32 field is the same bytes as a packed list of one float.
     return struct.unpack(f"<{(end - begin) // 4}f", data[begin:end])
 
 
-def _int64_items(data: bytes, _wire_type: int, begin: int, end: int) -> list[int]:
-    """Packed or one by one, it is the same bytes."""
+def _decode_int64s(data: bytes, _wire_type: int, begin: int, end: int) -> list[int]:
+    # The content of one varint field is the same bytes as a packed list of one integer.
     numbers = []
     while begin < end:
-        number, begin = _varint(data, begin)
-        numbers.append(number - (1 << 64) if number >> 63 else number)
+        number, begin = _decode_varint(data, begin)
+        numbers.append(number - (1 << 64) if number >> 63 else number)  # from two's complement
     if begin > end:
         raise ValueError(f"an integer runs over the end of its list at byte {end}")
     return numbers
 
 
-_LISTS: Final[dict[int, tuple[Kind, Callable[[bytes, int, int, int], Sequence[Any]]]]] = {
-    Kind.BYTES.value: (Kind.BYTES, _bytes_items),
-    Kind.FLOAT.value: (Kind.FLOAT, _float_items),
-    Kind.INT64.value: (Kind.INT64, _int64_items),
+_LIST_DECODERS: Final[dict[int, tuple[Kind, Callable[[bytes, int, int, int], Sequence[Any]]]]] = {
+    Kind.BYTES.value: (Kind.BYTES, _decode_bytes),
+    Kind.FLOAT.value: (Kind.FLOAT, _decode_floats),
+    Kind.INT64.value: (Kind.INT64, _decode_int64s),
 }
-"""By the number of its field in `Feature`: what a list is, and what makes values of its bytes."""
+"""By field number in `Feature`: the kind, and the function that decodes the content of one field of its list."""
 
 
 def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a message that stands between two offsets: number, wire type, and the offsets of the content."""
+    """Iterate over the fields of a message between two offsets: number, wire type, begin and end of the content."""
     while position < end:
-        tag, position = _varint(data, position)
+        tag, position = _decode_varint(data, position)
         wire_type = tag & 7
         begin, position = _content(data, position, wire_type)
+        # Slices of bytes would silently be shorter, so a length that is too large has to be found here.
         if position > end:
             raise ValueError(f"a field of {position - begin} bytes at byte {begin} runs over the end at {end}")
         yield tag >> 3, wire_type, begin, position
 
 
 def _content(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
-    """Where the content of a field begins and ends."""
-    if wire_type == _BYTES:
-        size, begin = _varint(data, position)
+    """Return begin and end of the content of a field whose tag ends at `position`."""
+    if wire_type == _LENGTH_DELIMITED:
+        size, begin = _decode_varint(data, position)
         return begin, begin + size
     if wire_type == _VARINT:
-        return position, _varint(data, position)[1]
+        return position, _decode_varint(data, position)[1]
     if wire_type in (_FIXED32, _FIXED64):
         return position, position + (4 if wire_type == _FIXED32 else 8)
     raise ValueError(f"wire type {wire_type} at byte {position}")
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """The integer at an offset, and the offset behind it."""
+def _decode_varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return the unsigned integer at an offset, and the offset after it."""
     number = data[position]
-    if number < 128:  # most are
+    if number < 128:  # most have one byte
         return number, position + 1
     number = 0
-    for shift in range(0, 70, 7):
+    for shift in range(0, 70, 7):  # ten groups hold 70 bits, of which 64 count
         byte = data[position]
         position += 1
         number |= (byte & 127) << shift
@@ -276,6 +293,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     raise ValueError(f"a varint of more than ten bytes before byte {position}")
 
 
-def _need_message(wire_type: int, end: int) -> None:
-    if wire_type != _BYTES:
+def _expect_length_delimited(wire_type: int, end: int) -> None:
+    # Without this check a number's bytes could be read as a message, and damage would pass as other features.
+    if wire_type != _LENGTH_DELIMITED:
         raise ValueError(f"wire type {wire_type} before byte {end}, where bytes belong")

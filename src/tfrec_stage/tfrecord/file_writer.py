@@ -1,4 +1,4 @@
-"""One TFRecord file, written once from front to end."""
+"""Write one TFRecord file, once, from front to end."""
 
 import errno
 import os
@@ -13,14 +13,14 @@ from google_crc32c import extend
 from tfrec_stage.errors import OutputError
 
 BATCH_BYTES: Final = 1 << 20
-"""Pieces wait until together they are this many: each write lets go of the GIL, and to get it back from other threads
-takes longer than to write one photo."""
+"""Pieces are collected until together they have this many bytes, and written by one system call. Each call releases the
+GIL, and with several threads, getting it back takes longer than writing one photograph (docs/adr/0016)."""
 BATCH_PIECES: Final = 1000
-"""Most pieces that wait: no system call takes more than 1024 (IOV_MAX of Linux and macOS)."""
+"""Largest number of pieces collected: one call of `writev` takes no more than 1024 (IOV_MAX on Linux and macOS)."""
 
 
 class WrittenFile(NamedTuple):
-    """What a finished file is."""
+    """A finished file."""
 
     records: int
     """Number of frames."""
@@ -30,27 +30,27 @@ class WrittenFile(NamedTuple):
     """CRC32C of the whole file."""
 
 
-class Place(NamedTuple):
-    """Where a frame stands."""
+class FramePosition(NamedTuple):
+    """Where a frame is in its file."""
 
     offset: int
-    """Where it can be read from, in bytes from the start of the file."""
+    """Offset to read from, in bytes from the start of the file: that of the frame, or of the gzip block that has it."""
     size_bytes: int
-    """Length of the frame."""
+    """Length of the frame, not compressed."""
     inflated_offset: int = 0
-    """Bytes to skip of what can be inflated there, where the file is compressed."""
+    """Offset of the frame in the inflated block, in bytes; 0 if the file is not compressed."""
 
 
-class NewFile:
-    """A new file, written once from front to end, and the record of what was written."""
+class ShardWriter:
+    """Writes a new file of frames."""
 
     def __init__(self, path: Path) -> None:
         _keep_freed_memory()
         self._path = path
         self._fd = _create(path)
-        self._size = self._crc = 0
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._size = self._crc = self._records = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -58,104 +58,92 @@ class NewFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Pending pieces are dropped: after `finish` there are none, and without it the file is not used.
         os.close(self._fd)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes so far, those that wait included."""
+        """Length of the file so far, pending pieces included."""
         return self._size
 
-    def write(self, pieces: Sequence[bytes]) -> int:
-        """Add pieces, which are written uncopied and soon, and return their length.
-
-        Raises:
-            OutputError: what waited cannot be written, for example because the disk is full.
-        """
-        size = sum(map(len, pieces))
-        for piece in pieces:
-            self._crc = extend(self._crc, piece)
-        self._size += size
-        self._waiting += pieces
-        self._waiting_bytes += size
-        if self._waiting_bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_PIECES:
-            self._flush()
-        return size
-
-    def sync(self, records: int) -> WrittenFile:
-        """Bring everything to disk (fsync).
-
-        Raises:
-            OutputError: the disk says no.
-        """
-        self._flush()
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            raise _output_error(self._path, error) from error
-        return WrittenFile(records, self._size, self._crc)
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        try:
-            written = os.writev(self._fd, self._waiting) if hasattr(os, "writev") else 0  # Linux and macOS have it
-            if written < self._waiting_bytes:
-                _write_rest(self._fd, b"".join(self._waiting), written)
-        except OSError as error:
-            raise _output_error(self._path, error) from error
-        self._waiting.clear()
-        self._waiting_bytes = 0
-
-
-class ShardFile(NewFile):
-    """A new TFRecord file that takes frames."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._records = 0
-
-    def append(self, frame: Sequence[bytes], image_bytes: int) -> Place:  # noqa: ARG002 - the interface
+    def append(self, frame: Sequence[bytes], image_bytes: int) -> FramePosition:  # noqa: ARG002 - gzip needs it
         """Write one record.
 
         Args:
-            frame: pieces of its frame.
+            frame: the pieces of its frame; they are not copied.
             image_bytes: how many of its bytes are the image.
 
         Raises:
-            OutputError: it cannot be written, for example because the disk is full.
+            OutputError: a batch cannot be written, for example because the disk is full.
         """
-        offset = self.size_bytes
+        position = FramePosition(self._size, sum(map(len, frame)))
         self._records += 1
-        return Place(offset, self.write(frame))
+        self._write(frame)
+        return position
 
     def finish(self) -> WrittenFile:
-        """Bring everything to disk; nothing may be appended after.
+        """Write what is pending and sync it to disk; nothing may be appended after.
 
         Raises:
-            OutputError: the disk says no.
+            OutputError: the file cannot be written or synced.
         """
-        return self.sync(self._records)
+        self._flush()
+        try:
+            # The file is now linked into the cache and its directory renamed: after a power failure, neither name may
+            # lead to missing bytes.
+            os.fsync(self._fd)
+        except OSError as error:
+            raise _output_error(self._path, error) from error
+        return WrittenFile(self._records, self._size, self._crc)
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        size = sum(map(len, pieces))
+        for piece in pieces:
+            # The frame has a CRC of the same bytes, but combining CRCs in Python takes longer than summing again.
+            self._crc = extend(self._crc, piece)
+        self._size += size
+        self._pending += pieces
+        self._pending_bytes += size
+        if self._pending_bytes >= BATCH_BYTES or len(self._pending) >= BATCH_PIECES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        try:
+            # writev hands all pieces to the kernel without joining them first. Linux and macOS have it.
+            written = os.writev(self._fd, self._pending) if hasattr(os, "writev") else 0
+            if written < self._pending_bytes:
+                _write_rest(self._fd, b"".join(self._pending), written)
+        except OSError as error:
+            raise _output_error(self._path, error) from error
+        self._pending.clear()
+        self._pending_bytes = 0
 
 
 @cache
 def _keep_freed_memory() -> None:
-    """Have glibc keep the memory of a batch for the next one.
+    """Have glibc keep the memory of a written batch for the next one.
 
-    It gives back what is free beyond 128 KB, and the kernel then has to clear each page anew, until it has seen a
-    larger block come and go: see M_MMAP_THRESHOLD in mallopt(3). This one is never touched, so that it costs nothing.
+    At first it returns free memory beyond 128 KB to the kernel and maps larger blocks one by one, and the kernel has to
+    clear new pages for every batch. Freeing a mapped block raises both limits: that of mapping to its size, that of
+    returning to twice its size (M_MMAP_THRESHOLD in mallopt(3)). This block is never touched, so it takes no memory.
+
+    Measured with 2,000 photographs of 30 to 400 KB and `verify: structure`: 0.87 of the time.
     """
     bytes(4 * BATCH_BYTES)
 
 
 def _create(path: Path) -> int:
     try:
+        # O_EXCL: an existing file may be a hard link to a cached shard, and writing to it would change that one too.
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise _output_error(path, error) from error
 
 
 def _write_rest(fd: int, data: bytes, written: int) -> None:
-    """The kernel may take less than it was given: at 2 GiB, after a signal, or just before a disk is full."""
+    """Write what a short write left: the kernel may stop at 2 GiB, after a signal, or just before a disk is full."""
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
 

@@ -1,6 +1,6 @@
 """TFRecord framing: payload ↔ frame.
 
-A TFRecord file is a run of frames, nothing before, between or after them:
+A TFRecord file is a sequence of frames, with nothing before, between or after them:
 
     uint64  length of the payload, little endian
     uint32  masked CRC32C of those eight bytes
@@ -29,21 +29,20 @@ class Frame(NamedTuple):
     """One record of a TFRecord file."""
 
     offset: int
-    """Where the frame begins, in bytes from the start of the file."""
+    """Offset of the frame, in bytes from the start of the (uncompressed) file."""
     payload: bytes
-    """The record, its checksum already compared."""
+    """The record; its checksum has been compared."""
 
 
 def mask_crc(crc: int) -> int:
-    """CRC32C → the form stored in frames: rotated right by 15 bits, plus a constant, modulo 2**32.
-
-    A plain CRC of data that holds CRCs is weak; the mask keeps the two apart.
-    """
+    """Turn a CRC32C into the form stored in frames: rotated right by 15 bits, plus a constant, modulo 2**32."""
+    # A CRC of data that contains CRCs detects less, and a payload may contain CRCs. The mask keeps the two apart.
+    # `crc << 17` has up to 49 bits; the final mask cuts it to 32.
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def encode_frame(*payload: bytes) -> tuple[bytes, ...]:
-    """Pieces of one payload → the pieces of its frame: header, the same pieces uncopied, footer.
+    """Frame one payload, given in pieces; the result is a header, the same pieces without a copy, and a footer.
 
     >>> b"".join(encode_frame(b"ab", b"c")).hex()
     '0300000000000000f0a84a7d616263a42d8112'
@@ -57,19 +56,19 @@ def encode_frame(*payload: bytes) -> tuple[bytes, ...]:
 
 
 def is_header(data: bytes) -> bool:
-    """Whether these bytes are the header of a frame: a length and its checksum."""
+    """Return whether these bytes are the header of a frame: a length and its checksum."""
     return len(data) == HEADER.size and mask_crc(value(data[:8])) == HEADER.unpack(data)[1]
 
 
 def decode_frames(stream: BinaryIO, name: str) -> Iterator[Frame]:
-    """Frames of a TFRecord file, each checked before it is given.
+    """Iterate over the frames of a TFRecord file; the checksums of each are compared before it is returned.
 
     Args:
-        stream: the file, read forward only.
-        name: what errors call it.
+        stream: the file, read from front to end.
+        name: its name in error messages.
 
     Raises:
-        ShardError: a length or a payload does not have its checksum, or the file ends inside a frame.
+        ShardError: a length or a payload does not match its checksum, or the file ends inside a frame.
     """
     offset = 0
     while header := stream.read(HEADER.size):
@@ -79,20 +78,20 @@ def decode_frames(stream: BinaryIO, name: str) -> Iterator[Frame]:
 
 
 def frame_spans(stream: BinaryIO, name: str) -> Iterator[tuple[int, int]]:
-    """Offset and size of each frame of a TFRecord file, in bytes, without reading payloads.
+    """Iterate over offset and size in bytes of each frame of a TFRecord file, without reading payloads.
 
     Args:
-        stream: the file; it is sought in.
-        name: what errors call it.
+        stream: the file; it has to be seekable.
+        name: its name in error messages.
 
     Raises:
-        ShardError: a length does not have its checksum, or the file ends inside a frame.
+        ShardError: a length does not match its checksum, or the file ends inside a frame.
     """
     end = stream.seek(0, SEEK_END)
     offset = stream.seek(0)
     while offset < end:
         size = HEADER.size + _read_length(stream.read(HEADER.size), name, offset) + FOOTER.size
-        if offset + size > end:
+        if offset + size > end:  # a seek beyond the end would not fail
             raise ShardError(f"{name}: expected {size} bytes of record at byte {offset}, but the file ends within it")
         yield offset, size
         offset = stream.seek(offset + size)
@@ -109,6 +108,7 @@ def _read_length(header: bytes, name: str, offset: int) -> int:
 
 
 def _read_payload(stream: BinaryIO, header: bytes, name: str, offset: int) -> bytes:
+    # The length is trusted only because its own checksum matched: a damaged one could ask for exabytes.
     length = _read_length(header, name, offset)
     payload = stream.read(length)
     footer = stream.read(FOOTER.size)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tfrec_stage.tfrecord.example import LIST_DATA, Feature, Kind
+from tfrec_stage.tfrecord.example import LIST_ENCODERS, Feature, Kind
 
 _SHORT: Final = 80
 """Characters up to which a list, or an entry of a longer one, is shown whole."""
@@ -65,7 +65,7 @@ def _first_difference(kind: Kind, first: Sequence[Any], second: Sequence[Any]) -
 
 def _is_same(kind: Kind, first: Sequence[Any], second: Sequence[Any]) -> bool:
     """Whether both are stored as the same bytes: 0.0 is not -0.0, but NaN is itself."""
-    return len(first) == len(second) and LIST_DATA[kind](first) == LIST_DATA[kind](second)
+    return len(first) == len(second) and LIST_ENCODERS[kind](first) == LIST_ENCODERS[kind](second)
 
 
 def _show_all(kind: Kind, values: Sequence[Any]) -> str:
