@@ -12,7 +12,7 @@ from benchmarks.conftest import GROWTH, Scale
 from benchmarks.photos import PhotoSet, describe, encode_photo
 from benchmarks.process import Cost, python, run_process, run_to_end, run_to_first_byte
 from benchmarks.race import Contestant, Race, run_race
-from tfrec_stage.shards.index import INDEX_NAME
+from tfrec_stage.shards.metadata_files import INDEX_NAME
 
 STAGE = python("-m", "tfrec_stage")
 Command = Callable[[Path], list[str]]

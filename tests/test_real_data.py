@@ -119,7 +119,7 @@ def test_every_raccoon_gives_back_its_pixels(tf, shared_data, tmp_path: Path) ->
     request = BuildRequest("train", tmp_path / "out", num_shards=4, images_root=root)
     report = build(open_manifest(tmp_path / "manifest.jsonl"), request)
     assert (report.statistics.images, report.statistics.boxes, len(report.failures)) == (200, 217, 0)
-    assert (dict(report.statistics.notes), dict(report.statistics.mended)) == ({"reencoded": 3}, {})
+    assert (dict(report.statistics.transforms), dict(report.statistics.repaired)) == ({"reencoded": 3}, {})
     gray = 0
     for name, example in examples(tf, tmp_path / "out").items():
         width, height = example["image/width"][0], example["image/height"][0]

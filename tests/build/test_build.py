@@ -526,7 +526,7 @@ class TestOutput:
             raise PermissionError(13, "Permission denied", str(directory))
 
         (tmp_path / "out").mkdir()
-        monkeypatch.setattr("tfrec_stage.shards.index.os.scandir", refuse)
+        monkeypatch.setattr("tfrec_stage.shards.directory.os.scandir", refuse)
         with pytest.raises(OutputError, match=r"cannot read .*out: Permission denied; name another"):
             build(make_dataset(3), tmp_path / "out")
 

@@ -83,7 +83,7 @@ def test_what_is_known_of_each_record(task: ShardTask) -> None:
     assert [entry.image_label for entry in entries] == [0, 1, 0, 1, None]
     assert [entry.object_labels for entry in entries] == [[0], [1], [0], [1], [2, 2]]
     assert [(entry.boxes, entry.parts, entry.duplicate_boxes) for entry in entries] == [(1, 0, 0)] * 4 + [(2, 0, 1)]
-    assert [bool(entry.notes) for entry in entries] == [False, False, False, True, False]
+    assert [bool(entry.transforms) for entry in entries] == [False, False, False, True, False]
     assert all(entry.size_bytes > entry.image_bytes + HEADER.size + FOOTER.size for entry in entries)
 
 

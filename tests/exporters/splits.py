@@ -10,7 +10,7 @@ from tfrec_stage import create
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.schema.fields import SchemaOptions
-from tfrec_stage.shards.index import ShardEntry
+from tfrec_stage.shards.metadata_files import ShardEntry
 from tfrec_stage.shards.statistics import Statistics
 
 Record = dict[str, Any]

@@ -14,7 +14,7 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.exporters.class_names import complete_labels, count_classes, learn_class_texts
 from tfrec_stage.manifest.record_list import RecordList
-from tfrec_stage.shards.index import ClassCount
+from tfrec_stage.shards.metadata_files import ClassCount
 from tfrec_stage.shards.statistics import Statistics
 
 

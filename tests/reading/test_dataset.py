@@ -14,7 +14,7 @@ from tests.reading.conftest import IMAGES
 from tfrec_stage import create, load_dataset, read_records
 from tfrec_stage.errors import ConfigError, ShardError
 from tfrec_stage.schema.fields import FIELDS
-from tfrec_stage.shards.reader import find_shards
+from tfrec_stage.shards.directory import find_shards
 
 SIZE = (24, 32)
 

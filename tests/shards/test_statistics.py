@@ -1,4 +1,4 @@
-"""Counts of a build: record by record, shard by shard, and as JSON."""
+"""Counts of records, sums of shards, and their JSON."""
 
 import json
 from collections import Counter
@@ -8,18 +8,20 @@ from tfrec_stage.shards.statistics import Statistics
 
 
 def entry(**changes: object) -> RecordEntry:
-    """An image of 100 bytes without annotations, but for what is changed."""
-    place = {"offset": 0, "size_bytes": 1, "inflated_offset": 0}
-    nothing = {"boxes": 0, "parts": 0, "image_label": None, "object_labels": [], "notes": (), "mended": {}}
-    return RecordEntry(**{"key": "", "image_bytes": 100, **place, **nothing, **changes})
+    """The entry of an image of 100 bytes without annotations, with some fields changed."""
+    position = {"offset": 0, "size_bytes": 1, "inflated_offset": 0}
+    empty = {"boxes": 0, "parts": 0, "image_label": None, "object_labels": [], "transforms": (), "repaired": {}}
+    return RecordEntry(**{"key": "", "image_bytes": 100, **position, **empty, **changes})
 
 
 def counted() -> Statistics:
-    """Three records and two failures, which touch every count."""
+    """Statistics of three records and two failures; no count stays 0."""
     statistics = Statistics()
-    statistics.add(entry(boxes=2, parts=34, image_label=0, object_labels=[10, 2], notes=("rotated", "reencoded")))
-    statistics.add(entry(image_bytes=7, boxes=3, parts=1, image_label=0, object_labels=[2, 2, 2], notes=("reencoded",)))
-    statistics.add(entry(mended={"boxes_clipped": 3, "areas_clipped": 1}, duplicate_boxes=2))
+    statistics.add(entry(boxes=2, parts=34, image_label=0, object_labels=[10, 2], transforms=("rotated", "reencoded")))
+    statistics.add(
+        entry(image_bytes=7, boxes=3, parts=1, image_label=0, object_labels=[2, 2, 2], transforms=("reencoded",))
+    )
+    statistics.add(entry(repaired={"boxes_clipped": 3, "areas_clipped": 1}, duplicate_boxes=2))
     statistics.add_failure("image_corrupt")
     statistics.add_failure("image_corrupt")
     return statistics
@@ -42,13 +44,13 @@ COUNTS = {
 
 
 def test_every_record_counts_once() -> None:
-    """Images, bytes, annotations, labels, notes and failures; a record without a class has no label, 0 is one."""
+    """Each record adds to every count it belongs to; label 0 is a class, and a record may have none."""
     assert counted().as_dict() == COUNTS
 
 
 def test_json_has_its_keys_in_order() -> None:
-    """Fields as they are declared, labels by their number: the same counts give the same text."""
-    statistics = Statistics(object_labels=Counter({10: 1, 2: 4}), notes=Counter({"rotated": 1, "reencoded": 2}))
+    """Keys are in the order of the fields and labels in numerical order, so equal counts give equal text."""
+    statistics = Statistics(object_labels=Counter({10: 1, 2: 4}), transforms=Counter({"rotated": 1, "reencoded": 2}))
     assert json.dumps(statistics.as_dict()) == (
         '{"images": 0, "image_bytes": 0, "boxes": 0, "parts": 0, "image_labels": {}, '
         '"object_labels": {"2": 4, "10": 1}, "class_images": {}, "notes": {"reencoded": 2, "rotated": 1}, '
@@ -57,9 +59,9 @@ def test_json_has_its_keys_in_order() -> None:
 
 
 def test_counts_add_up() -> None:
-    """Two shards together have the sum of every count, and the one that was added is as it was."""
+    """Adding sums every count and does not change what was added."""
     total, other = counted(), counted()
-    other.add(entry(image_label=5, object_labels=[7], mended={"areas_clipped": 1}))
+    other.add(entry(image_label=5, object_labels=[7], repaired={"areas_clipped": 1}))
     before = other.as_dict()
     total += other
     assert other.as_dict() == before
@@ -80,16 +82,16 @@ def test_counts_add_up() -> None:
 
 
 def test_json_comes_back() -> None:
-    """Read back, counts are the same and can be added to: labels are numbers, notes and reasons are texts."""
+    """Counts survive JSON: labels are integers again, and counting can go on."""
     again = Statistics.from_dict(json.loads(json.dumps(counted().as_dict())))
     assert again == counted()
     again += counted()
     assert again.object_labels == {2: 8, 10: 2}
-    again.notes["new"] += 1
-    assert again.notes["new"] == 1
+    again.transforms["new"] += 1
+    assert again.transforms["new"] == 1
 
 
 def test_new_counts_are_empty() -> None:
-    """Nothing is shared: what one counted, another does not know."""
+    """Statistics share no counters."""
     counted()
     assert Statistics().as_dict() == {name: {} if isinstance(value, dict) else 0 for name, value in COUNTS.items()}

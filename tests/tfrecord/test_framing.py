@@ -1,4 +1,4 @@
-"""TFRecord framing, with TensorFlow as the judge."""
+"""TFRecord framing, compared with TensorFlow."""
 
 import io
 from pathlib import Path
@@ -37,8 +37,8 @@ def encode_all(records: list[bytes]) -> bytes:
 
 
 @given(payloads)
-def test_frames_are_those_of_tensorflow(tmp_path_factory: pytest.TempPathFactory, records: list[bytes]) -> None:
-    """Our frames are byte for byte what TFRecordWriter writes."""
+def test_frames_equal_tensorflow(tmp_path_factory: pytest.TempPathFactory, records: list[bytes]) -> None:
+    """Frames are byte for byte those of TFRecordWriter."""
     path = tmp_path_factory.getbasetemp() / "theirs"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
@@ -48,15 +48,15 @@ def test_frames_are_those_of_tensorflow(tmp_path_factory: pytest.TempPathFactory
 
 @given(payloads)
 def test_tensorflow_reads_our_frames(tmp_path_factory: pytest.TempPathFactory, records: list[bytes]) -> None:
-    """TFRecordDataset gives back what we framed."""
+    """TFRecordDataset reads the payloads of our frames."""
     path = tmp_path_factory.getbasetemp() / "ours"
     path.write_bytes(encode_all(records))
     assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == records
 
 
 @given(payloads)
-def test_decoding_gives_back_payloads_and_offsets(records: list[bytes]) -> None:
-    """Reading gives each payload, and the offset at which its frame begins."""
+def test_decoding_returns_payloads_and_offsets(records: list[bytes]) -> None:
+    """Decoding returns each payload and the offset of its frame."""
     frames = frames_of(encode_all(records))
     assert [frame.payload for frame in frames] == records
     sizes = [HEADER.size + len(record) + FOOTER.size for record in records]
@@ -64,16 +64,16 @@ def test_decoding_gives_back_payloads_and_offsets(records: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 1 << 20])
-def test_payloads_of_every_length_come_back(size: int) -> None:
-    """The length has eight bytes, and all of them count."""
+def test_payloads_of_any_length(size: int) -> None:
+    """Payloads whose lengths take one to three bytes are read back, and so is the frame after them."""
     payload = bytes([size % 251]) * size
-    assert [frame.payload for frame in frames_of(encode_all([payload, b"behind"]))] == [payload, b"behind"]
-    assert spans_of(encode_all([payload, b"behind"])) == [(0, 16 + size), (16 + size, 22)]
+    assert [frame.payload for frame in frames_of(encode_all([payload, b"after"]))] == [payload, b"after"]
+    assert spans_of(encode_all([payload, b"after"])) == [(0, 16 + size), (16 + size, 21)]
 
 
 @given(st.lists(st.binary(max_size=50), max_size=4))
-def test_pieces_make_the_frame_of_the_whole(pieces: list[bytes]) -> None:
-    """A payload in pieces is framed as if it were whole, and its pieces are not copied."""
+def test_payload_in_pieces(pieces: list[bytes]) -> None:
+    """A payload in pieces has the frame of the joined payload, and the pieces are not copied."""
     frame = encode_frame(*pieces)
     assert b"".join(frame) == b"".join(encode_frame(b"".join(pieces)))
     assert all(given is kept for given, kept in zip(pieces, frame[1:-1], strict=True))
@@ -84,7 +84,7 @@ def test_pieces_make_the_frame_of_the_whole(pieces: list[bytes]) -> None:
     [
         pytest.param(0, 0xA282EAD8, id="zero is the constant"),
         pytest.param(0xFFFFFFFF, 0xA282EAD7, id="all ones wrap around"),
-        pytest.param(0x00008000, 0xA282EAD9, id="bit 15 comes to bit 0"),
+        pytest.param(0x00008000, 0xA282EAD9, id="bit 15 moves to bit 0"),
     ],
 )
 def test_mask(crc: int, masked: int) -> None:
@@ -107,7 +107,7 @@ SECOND = HEADER.size + 5 + FOOTER.size
     ],
 )
 def test_a_flipped_bit_is_found(position: int, message: str) -> None:
-    """A flipped bit anywhere in a frame is an error that names the frame's offset."""
+    """A flipped bit in any part of a frame is an error with the offset of the frame."""
     damaged = bytearray(GOOD)
     damaged[position] ^= 1
     with pytest.raises(ShardError, match=message):
@@ -115,21 +115,21 @@ def test_a_flipped_bit_is_found(position: int, message: str) -> None:
 
 
 @pytest.mark.parametrize("size", [size for size in range(1, len(GOOD)) if size != SECOND])
-def test_a_cut_is_found(size: int) -> None:
-    """A file that ends inside a frame is an error, wherever it ends."""
+def test_a_truncated_file_is_found(size: int) -> None:
+    """A file that ends anywhere inside a frame is an error."""
     with pytest.raises(ShardError, match="the file ends"):
         frames_of(GOOD[:size])
 
 
-def test_records_before_a_damage_are_given(tmp_path: Path) -> None:
-    """Whatever stands before a damage can be read."""
+def test_records_before_damage_are_returned(tmp_path: Path) -> None:
+    """Frames before a damaged one are read."""
     frames = decode_frames(io.BytesIO(GOOD[:-1]), "x")
     assert next(frames).payload == b"first"
 
 
 @given(payloads)
-def test_spans_are_those_of_the_frames(records: list[bytes]) -> None:
-    """Offsets and sizes are those of reading, wherever the stream stands before."""
+def test_spans_equal_decoded_frames(records: list[bytes]) -> None:
+    """Offsets and sizes equal those of decoded frames, whatever the position of the stream."""
     stream = io.BytesIO(encode_all(records))
     stream.seek(min(7, len(stream.getvalue())))
     expected = [
@@ -138,16 +138,16 @@ def test_spans_are_those_of_the_frames(records: list[bytes]) -> None:
     assert list(frame_spans(stream, "x")) == expected
 
 
-def test_spans_do_not_look_at_payloads() -> None:
-    """Only headers are read: a damaged payload is not met, a damaged length is."""
+def test_spans_do_not_read_payloads() -> None:
+    """Only headers are read: damage in a payload is not noticed, in a length it is."""
     assert spans_of(GOOD.replace(b"first", b"FIRST")) == [(0, SECOND), (SECOND, len(GOOD) - SECOND)]
     with pytest.raises(ShardError, match=f"x: the length of the record at byte {SECOND} does not have its CRC32C"):
         spans_of(GOOD[:SECOND] + b"\1" + GOOD[SECOND + 1 :])
 
 
 @pytest.mark.parametrize("size", [size for size in range(1, len(GOOD)) if size != SECOND])
-def test_spans_end_where_the_file_is_cut(size: int) -> None:
-    """A file that ends inside a frame is an error that names the frame, behind the spans of the whole ones."""
+def test_spans_of_a_truncated_file(size: int) -> None:
+    """If the file ends inside a frame, the spans before it are returned, then an error has its offset."""
     spans = frame_spans(io.BytesIO(GOOD[:size]), "x")
     whole = [next(spans)] if size > SECOND else []
     assert whole == [(0, SECOND)][: len(whole)]
@@ -155,7 +155,7 @@ def test_spans_end_where_the_file_is_cut(size: int) -> None:
         next(spans)
 
 
-def test_a_header_is_twelve_bytes_with_their_checksum() -> None:
-    """No fewer, no more, and no other twelve."""
+def test_is_header() -> None:
+    """A header is twelve bytes with a matching checksum: no fewer, no more, and no others."""
     assert [is_header(GOOD[:size]) for size in range(20)] == [size == HEADER.size for size in range(20)]
     assert not is_header(GOOD[1 : 1 + HEADER.size])

@@ -33,11 +33,11 @@ from tfrec_stage.files import move_file
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import ProgressListener, silence
-from tfrec_stage.shards.index import (
+from tfrec_stage.shards.directory import shard_name
+from tfrec_stage.shards.metadata_files import (
     FAILURES_NAME,
     ShardEntry,
     shard_entry,
-    shard_name,
     write_classes,
     write_failures,
     write_index,

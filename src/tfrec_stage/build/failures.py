@@ -23,7 +23,7 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.files import write_error
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.options import show
-from tfrec_stage.shards.index import stated_shards
+from tfrec_stage.shards.metadata_files import indexed_shards
 from tfrec_stage.shards.statistics import Statistics
 
 EXAMPLES: Final = 3
@@ -215,7 +215,7 @@ def _earlier_build_with_records(output_directory: Path, cache: ShardCache) -> st
     The cache is asked as well as the directory: in a DVC stage the directory has been removed before the build, but the
     cache would drop the earlier shards once this build becomes the latest.
     """
-    if any(records for records, _ in stated_shards(output_directory).values()):
+    if any(records for records, _ in indexed_shards(output_directory).values()):
         return "the build that is there"
     shards = map(cache.find, cache.latest_build().fingerprints)
     is_cached = any(shard.metadata.records for shard in shards if shard is not None)

@@ -19,7 +19,8 @@ from tfrec_stage.paths import (
     refuse_unreplaceable_directory,
 )
 from tfrec_stage.schema.od_api import KeypointNames
-from tfrec_stage.shards.index import FAILURES_NAME, shard_name
+from tfrec_stage.shards.directory import shard_name
+from tfrec_stage.shards.metadata_files import FAILURES_NAME
 
 MAX_SHARDS: Final = 99_999
 """Names of shards have five digits, so that they sort by number."""

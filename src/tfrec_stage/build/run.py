@@ -20,8 +20,9 @@ from tfrec_stage.engine import EngineName, run_tasks
 from tfrec_stage.exporters import export_names
 from tfrec_stage.manifest.source import RecordReader, RecordSource
 from tfrec_stage.progress import Progress, ProgressListener
-from tfrec_stage.shards.index import find_foreign_files, refuse_foreign_files, stated_profiles
+from tfrec_stage.shards.directory import find_foreign_files, refuse_foreign_files
 from tfrec_stage.shards.metadata import ShardMetadata
+from tfrec_stage.shards.metadata_files import indexed_profiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,4 +162,4 @@ def find_foreign(request: BuildRequest, directory: Path) -> list[str]:
 
 def _export_names(request: BuildRequest, directory: Path) -> list[str]:
     """Return regular expressions for the files that the profiles of a directory's build wrote beside its shards."""
-    return export_names(request.name, stated_profiles(directory))
+    return export_names(request.name, indexed_profiles(directory))

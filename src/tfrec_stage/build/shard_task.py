@@ -172,7 +172,7 @@ class _MetadataBuilder:
         self._statistics.add_failure(failed.reason)
 
     def build(self, task: ShardTask, file: WrittenFile) -> WrittenShard:
-        codec = pixel_codec() if self._statistics.notes["reencoded"] else None
+        codec = pixel_codec() if self._statistics.transforms["reencoded"] else None
         compressor = compressor_version(task.encoder.output_options.encode.compression)
         metadata = ShardMetadata(
             fingerprint=shard_fingerprint(bytes(self._keys), codec, compressor),
@@ -212,8 +212,8 @@ def _entry(key: bytes, position: FramePosition, encoded: EncodedRecord) -> Recor
         parts=len(objects.parts.x),
         image_label=None if record.class_ == _NO_CLASS else int(record.class_.label),
         object_labels=[int(label) for label in objects.bbox.label],
-        notes=encoded.image.notes,
-        mended=encoded.repaired,
+        transforms=encoded.image.notes,
+        repaired=encoded.repaired,
         inflated_offset=position.inflated_offset,
         duplicate_boxes=encoded.duplicate_boxes,
     )

@@ -20,7 +20,7 @@ from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.paths import is_or_holds, refuse_inside, refuse_same, refuse_unwritable_file
 from tfrec_stage.progress import ProgressLines, ProgressListener, silence
 from tfrec_stage.records import ImageRecord
-from tfrec_stage.shards.index import FAILURES_NAME
+from tfrec_stage.shards.metadata_files import FAILURES_NAME
 from tfrec_stage.verify.leakage import check_splits
 
 EXIT_DONE: Final = 0

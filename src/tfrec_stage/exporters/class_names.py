@@ -10,7 +10,7 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.records import InvalidRecord
-from tfrec_stage.shards.index import ClassCount
+from tfrec_stage.shards.metadata_files import ClassCount
 from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.text_files import is_utf8
 

@@ -23,7 +23,7 @@ from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.exporters.class_names import complete_labels
 from tfrec_stage.exporters.croissant_record_sets import BOXES_FILE, SHARD_FILES, describe_record_sets
 from tfrec_stage.files import write_file
-from tfrec_stage.shards.index import INDEX_NAME
+from tfrec_stage.shards.metadata_files import INDEX_NAME
 
 _TFRECORD: Final = "application/x-tfrecord"
 """Media type of shards. It is not registered; Google Cloud's catalogue of data uses it."""

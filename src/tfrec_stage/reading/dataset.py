@@ -10,7 +10,8 @@ from tfrec_stage.reading.options import ReadOptions
 from tfrec_stage.reading.pipeline import build_pipeline
 from tfrec_stage.reading.sharding import assign_shards
 from tfrec_stage.schema.fields import IMAGE_KEY
-from tfrec_stage.shards.reader import find_shards, read_features
+from tfrec_stage.shards.directory import find_shards
+from tfrec_stage.shards.reader import read_features
 
 if TYPE_CHECKING:
     import tensorflow as tf

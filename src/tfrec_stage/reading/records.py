@@ -8,7 +8,8 @@ from tfrec_stage.errors import ShardError
 from tfrec_stage.reading.fields import FIELD_BY_KEY, check_fields
 from tfrec_stage.reading.sharding import ShardAssignment, assign_shards
 from tfrec_stage.schema.fields import FIELDS, IMAGE_KEY, Field
-from tfrec_stage.shards.reader import StoredRecord, find_shards, read_features
+from tfrec_stage.shards.directory import find_shards
+from tfrec_stage.shards.reader import StoredRecord, read_features
 from tfrec_stage.tfrecord.example import Feature, Kind
 
 _PATHS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.shards.index import stated_shards
+from tfrec_stage.shards.metadata_files import indexed_shards
 
 
 class ShardAssignment(NamedTuple):
@@ -65,7 +65,7 @@ def assign_shards(shards: Sequence[Path], shard: tuple[int, int]) -> tuple[Shard
 
 def count_records(assignments: Iterable[ShardAssignment]) -> int | None:
     """Number of records that the reader gets; None if the index of a shard is missing or does not list the shard."""
-    stated = cache(stated_shards)
+    stated = cache(indexed_shards)
     counts = [(each, stated(each.path.parent).get(each.path.name)) for each in assignments]
     if any(found is None for _, found in counts):
         return None

@@ -1,1 +1,1 @@
-"""A directory of shards as it lies on disk: names, the files beside them, records read back without TensorFlow."""
+"""A directory of shards on disk: names of files, metadata files beside the shards, and reading without TensorFlow."""

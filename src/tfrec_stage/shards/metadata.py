@@ -1,4 +1,4 @@
-"""What is known of a finished shard, so that it need not be read to be counted, listed or copied from."""
+"""Shard metadata: enough to list, count and copy the records of a finished shard without reading it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,36 +8,40 @@ import msgspec
 
 
 class RecordEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One record of a shard: where it stands, and what it adds to the statistics."""
+    """One record of a shard: where it is, and what it adds to the statistics.
+
+    It is stored as a JSON array, without the names of its fields. A new field needs a default and has to be the last
+    one, or the shards that earlier versions cached cannot be read.
+    """
 
     key: str
     """Digest of everything that decides its bytes, 32 hexadecimal digits."""
     offset: int
-    """Where its frame can be read from, in bytes from the start of the file."""
+    """Offset to read from, in bytes from the start of the file (see `FramePosition`)."""
     size_bytes: int
-    """Length of its frame."""
+    """Length of its frame, not compressed."""
     image_bytes: int
     """Length of its image as stored."""
     boxes: int
-    """Bounding boxes."""
+    """Number of bounding boxes."""
     parts: int
-    """Parts."""
+    """Number of parts (keypoints)."""
     image_label: int | None
-    """Class of the image, where the record states one."""
+    """Class of the image; None if the record does not state one."""
     object_labels: list[int]
     """Class of each box."""
-    notes: tuple[str, ...]
-    """What was done to the image."""
-    mended: dict[str, int]
-    """What was done to the annotations."""
+    transforms: tuple[str, ...]
+    """What was done to the image, for example `reencoded`."""
+    repaired: dict[str, int]
+    """Number of annotations repaired, by kind of repair, for example `boxes_clipped`."""
     inflated_offset: int = 0
-    """Bytes to skip of what can be inflated there, where the shard is compressed."""
+    """Offset of its frame in the inflated block, in bytes; 0 if the shard is not compressed."""
     duplicate_boxes: int = 0
-    """Boxes that repeat an earlier one of the image."""
+    """Number of boxes that repeat an earlier one of the image."""
 
 
 class ShardMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """One shard."""
+    """One finished shard."""
 
     fingerprint: str
     """Digest of everything that decides its bytes, 64 hexadecimal digits."""
@@ -48,26 +52,26 @@ class ShardMetadata(msgspec.Struct, frozen=True, kw_only=True):
     crc32c: int
     """CRC32C of the file."""
     statistics: dict[str, Any]
-    """What was counted over its records; see `statistics.Statistics`."""
+    """Counts over its records, from `Statistics.as_dict`."""
     pixel_codec: str | None = None
-    """What encoded pixels anew, where anything did; other versions give other bytes."""
+    """The library that re-encoded images, with its version; None if no image was re-encoded."""
     compressor: str | None = None
-    """What compressed the file, where anything did; as before."""
+    """The library that compressed the file, with its version; None if it is not compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenShard:
-    """What became of one task."""
+    """The result of a task that wrote a shard."""
 
     number: int
-    """Number of the shard."""
+    """Number of the shard, from 0."""
     path: Path
     """The file."""
     metadata: ShardMetadata
-    """What it is."""
+    """Its metadata."""
     entries: bytes = field(repr=False)
-    """A `RecordEntry` a line, as JSON."""
+    """One `RecordEntry` per line, as JSON: the driver only passes them on to the cache."""
     failures_path: Path
     """File of the records that failed; absent if none did."""
     copied: int
-    """Records that were copied from an earlier version."""
+    """Number of records that were copied from earlier shards."""

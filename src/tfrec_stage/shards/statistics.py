@@ -1,4 +1,4 @@
-"""What a build counted; adds up, so that shards can be counted apart."""
+"""Counts over image records. They can be added, so each shard is counted by itself."""
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -9,7 +9,7 @@ from tfrec_stage.shards.metadata import RecordEntry
 
 @dataclass(slots=True)
 class Statistics:
-    """Counts over image records. The same for every thread count and machine, and however a shard came about."""
+    """Counts over image records, the same for any number of threads and for encoded, copied and linked shards."""
 
     images: int = 0
     """Images encoded."""
@@ -24,13 +24,13 @@ class Statistics:
     object_labels: Counter[int] = field(default_factory=Counter)
     """Boxes by label."""
     class_images: Counter[int] = field(default_factory=Counter)
-    """Images by label: those that have it as their class, or have a box with it."""
-    notes: Counter[str] = field(default_factory=Counter)
+    """Images by label: those that have it as their class or have a box of it."""
+    transforms: Counter[str] = field(default_factory=Counter)
     """Images by what was done to them, for example `reencoded`."""
-    mended: Counter[str] = field(default_factory=Counter)
-    """Annotations mended, by what was done, for example `boxes_clipped`."""
+    repaired: Counter[str] = field(default_factory=Counter)
+    """Annotations repaired, by kind of repair, for example `boxes_clipped`."""
     duplicate_boxes: int = 0
-    """Boxes that repeat an earlier one of their image, stored as they are."""
+    """Boxes that repeat an earlier one of their image and are stored nevertheless."""
     failed: int = 0
     """Images that failed."""
     failures: Counter[str] = field(default_factory=Counter)
@@ -46,12 +46,13 @@ class Statistics:
             self.image_labels[entry.image_label] += 1
         for label in entry.object_labels:
             self.object_labels[label] += 1
+        # An image counts once for each class, also if it has several boxes of it.
         classes = {*entry.object_labels} if entry.image_label is None else {*entry.object_labels, entry.image_label}
         for label in classes:
             self.class_images[label] += 1
-        for note in entry.notes:
-            self.notes[note] += 1
-        self.mended += Counter(entry.mended) if entry.mended else _NOTHING
+        for transform in entry.transforms:
+            self.transforms[transform] += 1
+        self.repaired += Counter(entry.repaired) if entry.repaired else _NOTHING
         self.duplicate_boxes += entry.duplicate_boxes
 
     def add_failure(self, reason: str) -> None:
@@ -65,21 +66,26 @@ class Statistics:
         return self
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values with sorted keys, for JSON."""
-        return {column.name: _plain(getattr(self, column.name)) for column in fields(self)}
+        """Return plain values with sorted keys, for JSON."""
+        values = {column.name: getattr(self, column.name) for column in fields(self)}
+        return {_JSON_KEYS.get(name, name): _plain(value) for name, value in values.items()}
 
     def totals(self) -> dict[str, Any]:
-        """What is a number or has a name: all but the counts by label."""
+        """Return the same without the counts by label."""
         return {name: value for name, value in self.as_dict().items() if name not in BY_LABEL}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Statistics":
-        """What `as_dict` gave, taken back."""
-        return cls(**{name: _counter(name, value) for name, value in values.items()})
+        """Return the statistics that `as_dict` turned into plain values."""
+        return cls(**{_FIELDS.get(key, key): _counter(key, value) for key, value in values.items()})
 
 
 BY_LABEL: Final = ("image_labels", "object_labels", "class_images")
-"""Counts whose keys are numbers of classes."""
+"""Counts whose keys are labels."""
+# stats.json, which users track as metrics, and the sidecars of cached shards have these two fields under other names.
+# Renamed keys would break comparisons with earlier commits, and no cached shard would be found (see DiskCache.find).
+_JSON_KEYS: Final = {"transforms": "notes", "repaired": "mended"}
+_FIELDS: Final = {key: name for name, key in _JSON_KEYS.items()}
 _NOTHING: Final[Counter[str]] = Counter()
 
 
@@ -87,7 +93,7 @@ def _plain(value: Any) -> Any:
     return {str(key): value[key] for key in sorted(value)} if isinstance(value, Counter) else value
 
 
-def _counter(name: str, value: Any) -> Any:
+def _counter(key: str, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return Counter({int(key): count for key, count in value.items()} if name in BY_LABEL else value)
+    return Counter({int(label): count for label, count in value.items()} if key in BY_LABEL else value)

@@ -7,7 +7,8 @@ from typing import Any, Final
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ShardError
 from tfrec_stage.reading.columns import columns_of
-from tfrec_stage.shards.reader import find_shards, read_features
+from tfrec_stage.shards.directory import find_shards
+from tfrec_stage.shards.reader import read_features
 from tfrec_stage.stats.dataset_statistics import Census
 from tfrec_stage.tfrecord.example import Feature
 

@@ -23,7 +23,7 @@ from tfrec_stage.reading.columns import Columns, Rows
 from tfrec_stage.records import ParsedRecord
 from tfrec_stage.schema.fields import IMAGE_KEY, fields_of
 from tfrec_stage.schema.od_api import KeypointNames
-from tfrec_stage.shards.index import INDEX_NAME
+from tfrec_stage.shards.metadata_files import INDEX_NAME
 from tfrec_stage.tfrecord.example import decode_example, encode_example
 from tfrec_stage.verify.differences import describe_differences
 from tfrec_stage.verify.findings import FaultLog, Place

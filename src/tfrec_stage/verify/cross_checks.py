@@ -9,7 +9,7 @@ from tfrec_stage.build.plan import read_manifest_index
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.source import RecordSource
-from tfrec_stage.shards.index import CLASSES_NAME, FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
+from tfrec_stage.shards.metadata_files import CLASSES_NAME, FAILURES_NAME, INDEX_NAME, STATS_NAME, ShardEntry
 from tfrec_stage.verify.manifest import Pins, check_ids, check_pins, differing_fingerprints
 from tfrec_stage.verify.metadata_files import (
     check_against_index,

@@ -12,7 +12,7 @@ from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.build.placement import hash64, place_records
 from tfrec_stage.build.plan import ManifestIndex
 from tfrec_stage.manifest.source import RecordSource
-from tfrec_stage.shards.index import FAILURES_NAME, STATS_NAME, ShardEntry
+from tfrec_stage.shards.metadata_files import FAILURES_NAME, STATS_NAME, ShardEntry
 from tfrec_stage.verify.findings import FaultLog
 from tfrec_stage.verify.metadata_files import Failures
 from tfrec_stage.verify.record_index import Hashes, Ledger, as_array, entries_of, short_digest
@@ -154,7 +154,7 @@ def differing_fingerprints(
             key_of_failure(keys[record]) if manifest_index.id_hashes[record] in failed else keys[record]
             for record in records
         )
-        if entry.fingerprint != shard_fingerprint(own, "".join(entry.made_by)):
+        if entry.fingerprint != shard_fingerprint(own, "".join(entry.libraries)):
             differing.append(entry)
     return differing
 

@@ -12,7 +12,7 @@ from google_crc32c import extend
 from numpy.typing import NDArray
 
 from tfrec_stage.reading.columns import Columns
-from tfrec_stage.shards.index import CLASSES_NAME, FAILURES_NAME, STATS_NAME, ClassCount
+from tfrec_stage.shards.metadata_files import CLASSES_NAME, FAILURES_NAME, STATS_NAME, ClassCount
 from tfrec_stage.verify.findings import FaultLog
 from tfrec_stage.verify.frames import BrokenFrame
 from tfrec_stage.verify.shards import UNDECODABLE, Shard

@@ -12,8 +12,8 @@ from tfrec_stage.build.fingerprint import options_as_dict
 from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.errors import ShardError, TfrecStageError
 from tfrec_stage.format_versions import SHARD_FORMAT
-from tfrec_stage.shards.index import INDEX_NAME, ShardEntry
-from tfrec_stage.shards.reader import find_shards, shard_sets
+from tfrec_stage.shards.directory import find_shards, shard_sets
+from tfrec_stage.shards.metadata_files import INDEX_NAME, ShardEntry
 from tfrec_stage.verify.findings import FaultLog
 
 UNDECODABLE: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
