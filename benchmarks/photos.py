@@ -48,6 +48,14 @@ def draw_photos(root: Path, count: int, size_bytes: int = SIZE_BYTES) -> PhotoSe
     return _write(root, contents, ".jpg")
 
 
+def draw_photos_of_many_sizes(root: Path, count: int) -> PhotoSet:
+    """Draw `count` JPEGs of 30 to 400 KB, sizes spread evenly on a logarithmic scale."""
+    source = random.Random(0)
+    sizes = [round(30_000 * (400 / 30) ** source.random()) for _ in range(min(count, DISTINCT))]
+    drawn = [encode_photo(seed, size) for seed, size in enumerate(sizes)]
+    return _write(root, (add_comment(source.choice(drawn), number) for number in range(count)), ".jpg")
+
+
 def draw_pngs(root: Path, count: int) -> PhotoSet:
     """Draw `count` photo-like PNGs of 500 x 375 pixels."""
     return _write(root, (_to_bytes(draw_picture(seed, 500, 375), "PNG") for seed in range(count)), ".png")

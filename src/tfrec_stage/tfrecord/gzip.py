@@ -10,7 +10,7 @@ begins can inflate from there: an incremental build copies single records out of
 Small records are deflated many at a time, because most of their bytes are the names of their keys. A record that is
 mostly an image larger than deflate's window has a stored block of its own: nothing after it could refer to anything
 before it, and JPEGs hardly shrink. Where a block ends depends on the frames alone, so the same records give the same
-file, whether they were encoded or copied. docs/adr/0013 has the measurements.
+file, whether they were encoded or copied. Measurements: docs/adr/0013, benchmarks/bench_gzip.py.
 
 Source: RFC 1951 (deflate) and RFC 1952 (gzip).
 """
