@@ -91,7 +91,11 @@ def test_output_directories(
         ({"store_dir": "out/store"}, ConfigError, "output_dir: .* 'out' holds store_dir"),
         ({"store_dir": "a\0b"}, ConfigError, "store_dir: expected a path without NUL"),
         ({"store_dir": LONG}, OutputError, "store_dir: the file system cannot store a name"),
-        ({"store_dir": "file"}, OutputError, "store_dir: expected a path below directories, but .*/file is not a directory"),
+        (
+            {"store_dir": "file"},
+            OutputError,
+            "store_dir: expected a path below directories, but .*/file is not a directory",
+        ),
         ({"store_dir": "file/store"}, OutputError, "store_dir: expected a path below directories"),
         ({"output_directory": "out", "images_root": "out/images"}, ConfigError, "'out' holds images_root"),
         ({"images_root": "a\0b"}, ConfigError, "images_root: expected a path without NUL"),

@@ -8,7 +8,7 @@ from tfrec_stage.annotations.policy import (
     DegenerateBoxes,
     DuplicateBoxes,
     OutOfRange,
-    settle_annotations,
+    validate_annotations,
 )
 
 SIZE = (100, 50)
@@ -65,34 +65,34 @@ def test_the_first_is_no_duplicate(make_record, xmin, duplicates):
 def test_kept_boxes_are_counted_and_left_alone(make_record):
     """By default the record is the same object, and the number is told apart from what was mended."""
     record = make_record(**TWICE)
-    settled = settle_annotations(record, AnnotationPolicy(), *SIZE)
+    settled = validate_annotations(record, AnnotationPolicy(), *SIZE)
     assert settled.record is record
-    assert (settled.mended, settled.duplicate_boxes) == ({}, 1)
+    assert (settled.repaired, settled.duplicate_boxes) == ({}, 1)
 
 
 def test_dropping_takes_everything_of_the_object(make_record):
     """The first object stays with all of its own; nothing of the second does, in `extra` neither."""
     record = make_record(**TWICE, extra={"pose": ["Left", "Right"], "note": ["a", "b"]})
-    settled = settle_annotations(record, DROP, *SIZE)
+    settled = validate_annotations(record, DROP, *SIZE)
     objects, first = settled.record.object, settled.record.object.bbox
     assert (objects.count, objects.area, objects.id, objects.is_crowd) == (1, [0.04], ["p"], [0])
     assert (first.xmin, first.label, first.score, first.conf) == ([0.1], [1], [0.7], [0.9])
     assert (objects.parts.x, objects.parts.v, objects.parts.score) == ([0.1, 0.2], [2, 1], [0.1, 0.2])
     assert settled.record.extra == {"pose": ["Left"], "note": ["a", "b"]}
-    assert (settled.mended, settled.duplicate_boxes) == ({"duplicates_dropped": 1}, 0)
+    assert (settled.repaired, settled.duplicate_boxes) == ({"duplicates_dropped": 1}, 0)
 
 
 def test_boxes_are_compared_once_they_are_snapped_and_clipped(make_record):
     """Two boxes that stick out by different amounts are one box within the image."""
     record = make_record(**(TWICE | {"object__bbox__xmax": [1.0003, 1.4]}))
     policy = AnnotationPolicy(OutOfRange.clip, DegenerateBoxes.error, DuplicateBoxes.drop)
-    settled = settle_annotations(record, policy, *SIZE)
+    settled = validate_annotations(record, policy, *SIZE)
     assert settled.record.object.bbox.xmax == [1.0]
-    assert settled.mended == {"rounding_snapped": 1, "boxes_clipped": 1, "duplicates_dropped": 1}
+    assert settled.repaired == {"rounding_snapped": 1, "boxes_clipped": 1, "duplicates_dropped": 1}
 
 
 def test_boxes_that_are_dropped_already_are_not_counted_again(make_record):
     """A degenerate box that is there twice goes as degenerate."""
     record = make_record(**(TWICE | {"object__bbox__xmax": [0.1, 0.1]}))
-    settled = settle_annotations(record, AnnotationPolicy(degenerate_boxes=DegenerateBoxes.drop), *SIZE)
-    assert (settled.mended, settled.duplicate_boxes) == ({"boxes_dropped": 2}, 0)
+    settled = validate_annotations(record, AnnotationPolicy(degenerate_boxes=DegenerateBoxes.drop), *SIZE)
+    assert (settled.repaired, settled.duplicate_boxes) == ({"boxes_dropped": 2}, 0)

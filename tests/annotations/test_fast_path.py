@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfrec_stage.annotations.duplicates import find_duplicates
-from tfrec_stage.annotations.fast_path import is_plain
+from tfrec_stage.annotations.fast_path import passes_fast_path
 from tfrec_stage.annotations.policy import (
     AnnotationPolicy,
     DegenerateBoxes,
     DuplicateBoxes,
     OutOfRange,
-    settle_annotations,
+    validate_annotations,
 )
-from tfrec_stage.annotations.repair import MENDED
-from tfrec_stage.annotations.rules import degenerate_faults, range_faults, value_faults
+from tfrec_stage.annotations.repair import REPAIRS
+from tfrec_stage.annotations.rules import degenerate_problems, range_problems, value_problems
 from tfrec_stage.errors import RecordError
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 
@@ -111,7 +111,7 @@ TWO_BOXES = {"xmin": [0.1, 0.2], "xmax": [0.3, 0.4], "ymin": [0.1, 0.2], "ymax":
 )
 def test_valid_records_take_the_fast_path(make_record, changes):
     """What is at the edge of its range is within it, and costs no walk value by value."""
-    assert is_plain(make_record(**changes)) is True
+    assert passes_fast_path(make_record(**changes)) is True
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_valid_records_take_the_fast_path(make_record, changes):
 )
 def test_no_fault_takes_the_fast_path(make_record, changes):
     """What is just outside its range, or of another length, is walked value by value."""
-    assert is_plain(make_record(**changes)) is False
+    assert passes_fast_path(make_record(**changes)) is False
 
 
 POLICIES = [
@@ -156,40 +156,40 @@ _inside = consistent_records(st.floats(0, 1))
 
 @given(st.one_of(any_records(), consistent_records(), _inside))
 def test_the_screen_lets_through_exactly_what_has_no_fault(record):
-    """`is_plain` says in a few comparisons what walking every value says."""
+    """`passes_fast_path` says in a few comparisons what walking every value says."""
     objects = record.object
-    faults = value_faults(record, *SIZE) + range_faults(objects) + degenerate_faults(objects.bbox)
-    assert is_plain(record) == (not faults), faults
+    faults = value_problems(record, *SIZE) + range_problems(objects) + degenerate_problems(objects.bbox)
+    assert passes_fast_path(record) == (not faults), faults
 
 
 @given(st.one_of(any_records(), consistent_records(), _inside), any_policy)
 def test_what_the_screen_lets_through_is_left_alone(record, policy):
     """A plain record without duplicates comes back as the same object, whatever the policy."""
-    if is_plain(record) and not find_duplicates(record.object):
-        settled = settle_annotations(record, policy, *SIZE)
+    if passes_fast_path(record) and not find_duplicates(record.object):
+        settled = validate_annotations(record, policy, *SIZE)
         assert settled.record is record
-        assert settled.mended == {}
+        assert settled.repaired == {}
 
 
 @given(consistent_records())
 def test_clip_and_drop_settle_everything_that_is_consistent(record):
     """Finite numbers in lists of the right lengths: clipped and without degenerate boxes, nothing is left to say."""
     policy = AnnotationPolicy(OutOfRange.clip, DegenerateBoxes.drop)
-    assert is_plain(settle_annotations(record, policy, *SIZE).record)
+    assert passes_fast_path(validate_annotations(record, policy, *SIZE).record)
 
 
 @given(st.one_of(any_records(), consistent_records()), any_policy)
 def test_settling_twice_is_settling_once(record, policy):
     """What was settled comes back as the same object, nothing counted again."""
     try:
-        settled = settle_annotations(record, policy, *SIZE)
+        settled = validate_annotations(record, policy, *SIZE)
     except RecordError:
         return
-    again = settle_annotations(settled.record, policy, *SIZE)
+    again = validate_annotations(settled.record, policy, *SIZE)
     assert again.duplicate_boxes == settled.duplicate_boxes
     assert again.record is settled.record
-    assert again.mended == {}
-    assert settled.mended.keys() <= MENDED
+    assert again.repaired == {}
+    assert settled.repaired.keys() <= REPAIRS
 
 
 @given(st.one_of(any_records(), consistent_records()), any_policy)
@@ -197,7 +197,7 @@ def test_settling_raises_nothing_else(record, policy):
     """A record of the right shape settles or fails with its reason; nothing crashes, and no message breaks JSON."""
     failure = None
     try:
-        settle_annotations(record, policy, *SIZE)
+        validate_annotations(record, policy, *SIZE)
     except RecordError as error:
         failure = error
     assert failure is None or failure.reason == "annotation_invalid"
@@ -209,5 +209,5 @@ def test_settled_records_change_no_argument(make_record, policy):
     """The record that was given is as it was."""
     record = make_record(object__bbox__xmax=[1.0003, 0.8])
     before = repr(record)
-    settle_annotations(record, policy, *SIZE)
+    validate_annotations(record, policy, *SIZE)
     assert repr(record) == before

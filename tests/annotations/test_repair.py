@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.annotations import repair
-from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes, OutOfRange, settle_annotations
-from tfrec_stage.annotations.repair import MENDED
+from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes, OutOfRange, validate_annotations
+from tfrec_stage.annotations.repair import REPAIRS
 from tfrec_stage.errors import RecordError
 
 SIZE = (100, 50)
@@ -18,8 +18,8 @@ FLAGS = {"difficult": [1, 0], "truncated": [0, 1], "pose": ["Left", "Rear"]}
 
 
 def settle(record, policy=AnnotationPolicy()):  # noqa: B008 - never changed
-    settled = settle_annotations(record, policy, *SIZE)
-    return settled.record.object, dict(settled.mended)
+    settled = validate_annotations(record, policy, *SIZE)
+    return settled.record.object, dict(settled.repaired)
 
 
 class TestRounding:
@@ -84,7 +84,7 @@ class TestRounding:
     def test_inside_nothing_is_rounded(self, make_record):
         """Only what sticks out is moved: 0.9999 stays."""
         record = make_record(object__bbox__xmax=[0.3, 0.9999])
-        assert settle_annotations(record, CLIP, *SIZE).record is record
+        assert validate_annotations(record, CLIP, *SIZE).record is record
 
 
 class TestClip:
@@ -140,7 +140,7 @@ class TestClip:
     def test_parts_that_are_not_in_the_image_may_be_anywhere(self, make_record, policy, x):
         """With v = 0 a position means nothing: it is neither a fault nor mended."""
         record = make_record(object__parts__x=[0.1, x, 0.5, 0.6], object__parts__v=[2, 0, 2, 1])
-        assert settle_annotations(record, policy, *SIZE).record is record
+        assert validate_annotations(record, policy, *SIZE).record is record
 
     def test_a_box_outside_the_image_has_no_area_left(self, make_record):
         """Clipped to nothing, it is degenerate: an error, unless the policy drops it."""
@@ -182,7 +182,7 @@ class TestDegenerate:
     def test_kept_boxes_are_as_they_were(self, make_record, xmax):
         """`keep` stores them, and counts nothing, for nothing was done."""
         record = make_record(object__bbox__xmax=[xmax, 0.8])
-        assert settle_annotations(record, KEEP, *SIZE) == (record, {}, 0)
+        assert validate_annotations(record, KEEP, *SIZE) == (record, {}, 0)
 
 
 class TestExtra:
@@ -193,7 +193,7 @@ class TestExtra:
         """Snapped or clipped, a record has the `extra` that it had."""
         for xmax in (1.0003, 1.4):
             record = make_record(extra=extra, object__bbox__xmax=[0.3, xmax])
-            settled = settle_annotations(record, CLIP, *SIZE).record
+            settled = validate_annotations(record, CLIP, *SIZE).record
             assert settled.object.bbox.xmax == [0.3, 1]
             assert settled.extra == extra
 
@@ -212,7 +212,7 @@ class TestExtra:
     def test_flags_go_with_their_object(self, make_record, extra, expected):
         """Lists of Pascal VOC's flags lose the entry of an object that is dropped, and nothing else changes."""
         record = make_record(extra=extra, object__bbox__xmax=[0.1, 0.8])
-        assert settle_annotations(record, DROP, *SIZE).record.extra == expected
+        assert validate_annotations(record, DROP, *SIZE).record.extra == expected
 
 
 @pytest.mark.parametrize("options", [OutOfRange, DegenerateBoxes])
@@ -224,4 +224,4 @@ def test_values_of_options_are_their_names(options):
 def test_what_is_counted_is_listed():
     """Statistics count by these codes, so that they are listed and stable."""
     source = Path(repair.__file__).read_text()
-    assert all(source.count(f'"{code}"') == 2 for code in MENDED)
+    assert all(source.count(f'"{code}"') == 2 for code in REPAIRS)

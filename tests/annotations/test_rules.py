@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes, OutOfRange, settle_annotations
+from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes, OutOfRange, validate_annotations
 from tfrec_stage.annotations.rules import SHOWN
 from tfrec_stage.errors import RecordError
 
@@ -18,7 +18,7 @@ NAN, INF = math.nan, math.inf
 def faults_of(record, policy=STRICT):
     """What settling says is wrong, fault by fault."""
     with pytest.raises(RecordError) as caught:
-        settle_annotations(record, policy, *SIZE)
+        validate_annotations(record, policy, *SIZE)
     assert caught.value.reason == "annotation_invalid"
     return str(caught.value).split("; ")
 
@@ -27,9 +27,9 @@ def test_a_record_without_fault_comes_back_itself(make_record):
     """Nothing wrong: the same object, and nothing counted."""
     record = make_record()
     for policy in (STRICT, LENIENT):
-        settled = settle_annotations(record, policy, *SIZE)
+        settled = validate_annotations(record, policy, *SIZE)
         assert settled.record is record
-        assert settled.mended == {}
+        assert settled.repaired == {}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_objects_without_boxes(make_record):
     """A count without boxes is fine: objects may be known by their parts alone."""
     objects = {"count": 2, "parts": {"x": [0.1, 0.2], "y": [0.1, 0.2]}}
     record = make_record(object=objects)
-    assert settle_annotations(record, STRICT, *SIZE).record is record
+    assert validate_annotations(record, STRICT, *SIZE).record is record
     assert faults_of(make_record(object=objects, class__label=-1)) == ["$.class.label: expected 0 or more, but got -1"]
 
 
@@ -169,7 +169,7 @@ def test_values_out_of_range(make_record, path, value, message):
     """What lies outside the image fails under `error`, and settles under `clip`."""
     record = make_record(**{path: value})
     assert faults_of(record) == [message]
-    assert settle_annotations(record, LENIENT, *SIZE).mended.total() > 0
+    assert validate_annotations(record, LENIENT, *SIZE).repaired.total() > 0
 
 
 @pytest.mark.parametrize(

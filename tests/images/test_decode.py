@@ -100,7 +100,7 @@ def test_a_transparent_colour_shows_the_background(depth, color_type, channels, 
     """Where its depth is one that Pillow keeps, or the palette tells."""
     data = _png(depth, color_type, channels, before=b"".join(_chunk(*each) for each in chunks))
     pixels = decode_pixels(data, (250, 100, 10))
-    assert (pixels.image.getpixel((4, 4)), pixels.notes) == ((250, 100, 10), ["alpha_flattened"])
+    assert (pixels.image.getpixel((4, 4)), pixels.transforms) == ((250, 100, 10), ["alpha_flattened"])
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
@@ -135,7 +135,12 @@ def test_gray_whose_white_is_another_is_refused(to_bytes, tags, message):
 def test_one_frame_is_not_the_first_of_more(make_photo, to_bytes, image_format):
     """An opaque image of one frame has no note."""
     pixels = decode_pixels(to_bytes(make_photo(), image_format), WHITE)
-    assert (pixels.notes, pixels.format, pixels.image.mode, pixels.image.size) == ([], image_format, "RGB", (64, 48))
+    assert (pixels.transforms, pixels.format, pixels.image.mode, pixels.image.size) == (
+        [],
+        image_format,
+        "RGB",
+        (64, 48),
+    )
     assert pixels.exif.value == 1
 
 
@@ -147,7 +152,7 @@ def test_a_second_frame_that_cannot_be_looked_at_is_one(make_photo, to_bytes):
     with pytest.raises(IndexError):
         _ = Image.open(io.BytesIO(cut)).is_animated
     pixels = decode_pixels(cut, WHITE)
-    assert pixels.notes == ["first_frame"]
+    assert pixels.transforms == ["first_frame"]
     assert pixels.image.tobytes() == frames[0].convert("RGB").tobytes()
 
 
@@ -169,5 +174,5 @@ def test_warnings_that_come_behind_the_pixels_are_dropped():
         image.load()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert decode_pixels(data, WHITE).notes == []
+        assert decode_pixels(data, WHITE).transforms == []
     assert caught == []

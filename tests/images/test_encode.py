@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.images import decode as pixels
 from tfrec_stage.images import encode as codec
-from tfrec_stage.images.encode import NOTES, encode_image
+from tfrec_stage.images.encode import TRANSFORMS, encode_image
 from tfrec_stage.images.policy import ImagePolicy, Verify
 
 np = pytest.importorskip("numpy")
@@ -106,7 +106,7 @@ class TestPassThrough:
         data = to_bytes(make_photo(), **options)
         encoded = encode_image(data, ImagePolicy(verify=verify), declared=SIZE)
         assert encoded.data is data
-        assert (encoded.width, encoded.height, encoded.notes, encoded.is_reencoded) == (*SIZE, (), False)
+        assert (encoded.width, encoded.height, encoded.transforms, encoded.is_reencoded) == (*SIZE, (), False)
         assert (encoded.format, encoded.colorspace, encoded.channels) == ("JPEG", "RGB", 3)
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
@@ -124,13 +124,13 @@ class TestPassThrough:
         """What follows the end marker is no part of the image: it goes, and is counted."""
         data = to_bytes(make_photo())
         encoded = encode_image(data + b"\0\0garbage\xff\xd9", POLICY)
-        assert (encoded.data, encoded.notes) == (data, ("trailing_bytes_dropped",))
+        assert (encoded.data, encoded.transforms) == (data, ("trailing_bytes_dropped",))
 
     def test_first_picture_of_mpo(self, make_photo, to_bytes):
         """Phones append depth maps and previews: the first picture stays, and is readable by itself."""
         data = to_bytes(make_photo(), "MPO", save_all=True, append_images=[make_photo(seed=2)])
         encoded = encode_image(data, POLICY)
-        assert encoded.notes == ("first_frame",)
+        assert encoded.transforms == ("first_frame",)
         assert data.startswith(encoded.data)
         assert len(encoded.data) < len(data)
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
@@ -139,7 +139,7 @@ class TestPassThrough:
         """`verify: structure` walks the markers only; `decode` finds a damaged Huffman table as well."""
         data = bytearray(to_bytes(make_photo()))
         data[data.index(b"\xff\xc4") + 5] = 200
-        assert encode_image(bytes(data), ImagePolicy(verify=Verify.structure)).notes == ()
+        assert encode_image(bytes(data), ImagePolicy(verify=Verify.structure)).transforms == ()
         with pytest.raises(RecordError, match="libjpeg"):
             encode_image(bytes(data), POLICY)
 
@@ -294,7 +294,7 @@ class TestReencoded:
         )
         for data in sources:
             encoded = encode_image(data, ImagePolicy(background=[250, 100, 10]))
-            assert encoded.notes == ("alpha_flattened", "reencoded")
+            assert encoded.transforms == ("alpha_flattened", "reencoded")
             assert np.abs(_shown(encoded).astype(int) - (250, 100, 10)).max() <= 2
 
     def test_half_transparent_pixels_are_mixed(self, to_bytes):
@@ -308,7 +308,7 @@ class TestReencoded:
         frames = [make_photo(seed=seed) for seed in (1, 2, 3)]
         data = to_bytes(frames[0], image_format, save_all=True, append_images=frames[1:])
         encoded = encode_image(data, FINE)
-        assert "first_frame" in encoded.notes
+        assert "first_frame" in encoded.transforms
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     def test_gif_with_a_damaged_second_frame(self, make_photo, to_bytes):
@@ -316,7 +316,7 @@ class TestReencoded:
         frames = [make_photo(seed=seed).convert("P") for seed in (1, 2)]
         data = to_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
         encoded = encode_image(data[: len(data) * 3 // 4], FINE)
-        assert "first_frame" in encoded.notes
+        assert "first_frame" in encoded.transforms
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     def test_nothing_of_the_old_metadata_is_left(self, make_photo, to_bytes):
@@ -359,8 +359,8 @@ class TestOrientation:
             upright = ImageOps.exif_transpose(image)
         encoded = encode_image(data, FINE)
         assert (encoded.width, encoded.height) == upright.size
-        assert encoded.notes[-1] == "reencoded"
-        assert image_format == "TIFF" or encoded.notes[:2] == ("rotated", "orientation_ambiguous")
+        assert encoded.transforms[-1] == "reencoded"
+        assert image_format == "TIFF" or encoded.transforms[:2] == ("rotated", "orientation_ambiguous")
         assert Image.open(io.BytesIO(encoded.data)).getexif().get(0x0112, 1) == 1
         _assert_alike(encoded, upright)
 
@@ -378,7 +378,7 @@ class TestOrientation:
     def test_the_declared_frame_decides(self, make_photo, to_bytes, value, size, declared, notes):
         """Where the declared size can only be that of the stored frame, that one stays."""
         encoded = encode_image(self._turned(make_photo, to_bytes, value, size), POLICY, declared=declared)
-        assert encoded.notes == notes
+        assert encoded.transforms == notes
         assert declared in (None, (encoded.width, encoded.height))
 
     def test_a_kept_frame_says_upright_to_readers_that_obey_exif(self, make_photo, to_bytes):
@@ -526,7 +526,7 @@ class TestSurroundings:
     def test_notes_are_the_listed_ones(self):
         """Statistics count by these codes, so that they are listed and stable."""
         source = Path(codec.__file__).read_text() + Path(pixels.__file__).read_text()
-        assert all(source.count(f'"{note}"') >= 2 for note in NOTES)
+        assert all(source.count(f'"{note}"') >= 2 for note in TRANSFORMS)
 
 
 class TestPolicy:

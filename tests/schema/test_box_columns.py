@@ -3,7 +3,7 @@
 import pytest
 
 from tfrec_stage.records import Boxes, Objects
-from tfrec_stage.schema.box_columns import areas_in_pixels, corners, one_a_box
+from tfrec_stage.schema.box_columns import areas_in_pixels, corners, one_per_box
 
 TWO = Boxes(xmin=[0.1, 0.5], xmax=[0.4, 1.0], ymin=[0.2, 0.0], ymax=[0.6, 0.5])
 
@@ -26,7 +26,7 @@ def test_corners_stand_box_by_box() -> None:
 )
 def test_every_list_is_as_long_as_there_are_boxes(objects: Objects, values: list[int], expected: list[int]) -> None:
     """A list that was left out is filled up; without boxes it is empty."""
-    assert one_a_box(objects, values, -1) == expected
+    assert one_per_box(objects, values, -1) == expected
 
 
 def test_areas_are_in_square_pixels() -> None:

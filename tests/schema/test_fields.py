@@ -292,9 +292,9 @@ def test_boxes_that_were_left_without_something_have_an_entry_for_tfds() -> None
 def test_consumers_are_each_named_once() -> None:
     """The option of old is one of the profiles, in the order in which they were asked for."""
     both = SchemaOptions(profiles=[Profile.tfds, Profile.od_api], od_api_keys=True)
-    assert both.consumers == (Profile.tfds, Profile.od_api)
-    assert SchemaOptions(od_api_keys=True).consumers == (Profile.od_api,)
-    assert SchemaOptions().consumers == ()
+    assert both.active_profiles == (Profile.tfds, Profile.od_api)
+    assert SchemaOptions(od_api_keys=True).active_profiles == (Profile.od_api,)
+    assert SchemaOptions().active_profiles == ()
 
 
 def test_keys_come_in_the_order_of_the_table() -> None:

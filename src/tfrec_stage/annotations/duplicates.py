@@ -1,4 +1,4 @@
-"""Boxes that are twice in one image."""
+"""Find boxes that occur more than once in an image."""
 
 from collections.abc import Iterable, Iterator
 from itertools import repeat
@@ -8,13 +8,13 @@ from tfrec_stage.records import Objects, Parts
 
 
 def find_duplicates(objects: Objects) -> list[int]:
-    """Indices of the objects that repeat an earlier one of the image.
+    """Return the indices of the objects that repeat an earlier one of the image.
 
-    Equal are objects with the same label (number and name), the same four edges, the same crowd flag and the same
-    parts (x, y and v of each). Area, id and confidence do not count. Lists that are not empty have the right lengths.
+    Objects are equal if they have the same label (number and name), the same four edges, the same crowd flag and the
+    same keypoints (x, y and v). Area, id and confidence are ignored. Non-empty lists must have the right lengths.
     """
     boxes = objects.bbox
-    # Equal boxes have equal left edges: for most images one small set says that there are none.
+    # Equal boxes have equal left edges: for most images one small set shows that there are none.
     if len({*boxes.xmin}) == len(boxes.xmin):
         return []
     edges = list(zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True))

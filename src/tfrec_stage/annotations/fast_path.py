@@ -1,4 +1,4 @@
-"""Is anything amiss? A few comparisons that run in C, so that good records cost next to nothing."""
+"""Fast validation: a few comparisons that run in C, so that valid records cost next to nothing."""
 
 import math
 from collections.abc import Sequence
@@ -9,38 +9,38 @@ from tfrec_stage.annotations.rules import in_image
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 
 
-def is_plain(record: ImageRecord) -> bool:
-    """Whether the annotations have no fault and nothing to mend; if not, they are walked value by value."""
+def passes_fast_path(record: ImageRecord) -> bool:
+    """Return whether the annotations are valid and need no repair; if not, they are checked value by value."""
     objects, boxes = record.object, record.object.bbox
     return (
-        _is_plain_class(record.class_)
-        and _have_plain_lengths(objects)
-        and _are_plain_boxes(boxes)
-        and _are_plain_parts(objects.parts)
+        _is_valid_class(record.class_)
+        and _have_valid_lengths(objects)
+        and _are_valid_boxes(boxes)
+        and _are_valid_parts(objects.parts)
         and _are_within(objects.area)
         and {*objects.is_crowd} <= {0, 1}
         and _are_utf8([cast("str", record.id), record.class_.text, *cast("list[str]", objects.id), *boxes.text])
     )
 
 
-def _is_plain_class(of_image: ImageClass) -> bool:
-    return cast("int", of_image.label) >= 0 and math.isfinite(of_image.conf)
+def _is_valid_class(image_class: ImageClass) -> bool:
+    return cast("int", image_class.label) >= 0 and math.isfinite(image_class.conf)
 
 
-def _have_plain_lengths(objects: Objects) -> bool:
+def _have_valid_lengths(objects: Objects) -> bool:
     count, boxes, parts = objects.size, objects.bbox, objects.parts
-    edges, one_each, places = len(boxes.xmin), (0, count), len(parts.x)
+    edges, none_or_all, places = len(boxes.xmin), (0, count), len(parts.x)
     return (
         count >= 0
-        and edges in one_each
+        and edges in none_or_all
         and edges == len(boxes.xmax) == len(boxes.ymin) == len(boxes.ymax)
-        and len(boxes.label) in one_each
-        and len(boxes.text) in one_each
-        and len(boxes.score) in one_each
-        and len(boxes.conf) in one_each
-        and len(objects.area) in one_each
-        and len(objects.id) in one_each
-        and len(objects.is_crowd) in one_each
+        and len(boxes.label) in none_or_all
+        and len(boxes.text) in none_or_all
+        and len(boxes.score) in none_or_all
+        and len(boxes.conf) in none_or_all
+        and len(objects.area) in none_or_all
+        and len(objects.id) in none_or_all
+        and len(objects.is_crowd) in none_or_all
         and places == len(parts.y)
         and len(parts.v) in (0, places)
         and len(parts.score) in (0, places)
@@ -48,8 +48,8 @@ def _have_plain_lengths(objects: Objects) -> bool:
     )
 
 
-def _are_plain_boxes(boxes: Boxes) -> bool:
-    # `lt` tells NaN, too; and between ordered edges only the outer ones can leave the image.
+def _are_valid_boxes(boxes: Boxes) -> bool:
+    # `lt` is false for NaN. If min < max, only xmin can be below 0 and only xmax above 1.
     return (
         not boxes.xmin
         or (
@@ -60,10 +60,10 @@ def _are_plain_boxes(boxes: Boxes) -> bool:
             and min(boxes.ymin) >= 0
             and max(boxes.ymax) <= 1
         )
-    ) and _are_plain_names(boxes)
+    ) and _are_valid_labels(boxes)
 
 
-def _are_plain_names(boxes: Boxes) -> bool:
+def _are_valid_labels(boxes: Boxes) -> bool:
     labels = cast("list[int]", boxes.label)
     return (
         (not labels or min(labels) >= 0)
@@ -72,21 +72,21 @@ def _are_plain_names(boxes: Boxes) -> bool:
     )
 
 
-def _are_plain_parts(parts: Parts) -> bool:
+def _are_valid_parts(parts: Parts) -> bool:
     return not parts.x or (
         {*parts.v} <= {0, 1, 2}
-        and _are_plain_positions(parts, parts.x)
-        and _are_plain_positions(parts, parts.y)
+        and _are_valid_positions(parts, parts.x)
+        and _are_valid_positions(parts, parts.y)
         and all(map(math.isfinite, parts.score))
     )
 
 
-def _are_plain_positions(parts: Parts, values: list[float]) -> bool:
+def _are_valid_positions(parts: Parts, values: list[float]) -> bool:
     return _are_within(values) or (all(map(math.isfinite, values)) and _are_within(in_image(parts, values)))
 
 
 def _are_within(values: Sequence[float]) -> bool:
-    # The sum tells NaN, which min and max may pass over.
+    # The sum is NaN if any value is, while min and max may skip a NaN.
     return not values or (min(values) >= 0 and max(values) <= 1 and math.isfinite(sum(values)))
 
 

@@ -1,4 +1,4 @@
-"""Annotations brought into bounds, as the policy says; whatever is done is counted."""
+"""Repair annotations as the policy says, and count what was done."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -15,81 +15,81 @@ T = TypeVar("T")
 Snap = Callable[[list[float]], list[float]]
 
 ROUNDING_PX: Final = 0.05
-"""How far a coordinate may stick out of the image, in pixels, by rounding alone: COCO writes two decimals."""
+"""How far outside the image, in pixels, a coordinate may be by rounding alone: COCO writes two decimals."""
 
-MENDED: Final = frozenset(
+REPAIRS: Final = frozenset(
     {
-        "rounding_snapped",  # coordinates that stuck out by no more than rounding, moved to the edge
-        "boxes_clipped",  # boxes cut at the edge of the image
-        "areas_clipped",  # areas larger than the image, made the image's
-        "parts_hidden",  # parts outside the image, made invisible
-        "parts_clipped",  # parts outside the image that have no visibility, moved to the edge
-        "boxes_dropped",  # objects whose box had no area or was reversed, gone with their parts
-        "duplicates_dropped",  # objects that repeated an earlier one of the image, gone with their parts
+        "rounding_snapped",  # coordinates outside by no more than rounding, moved to the edge
+        "boxes_clipped",  # boxes clipped to the image
+        "areas_clipped",  # areas larger than the image, set to that of the image
+        "parts_hidden",  # keypoints outside the image, made invisible
+        "parts_clipped",  # keypoints outside the image that have no visibility, moved to the edge
+        "boxes_dropped",  # objects whose box had no area or was reversed, removed
+        "duplicates_dropped",  # objects that repeated an earlier one of the image, removed
     }
 )
-"""What mending counts."""
+"""Names of all repairs, as keys of counts."""
 
 
 FLAGS: Final = ("difficult", "truncated", "pose")
-"""Lists of `extra` that run parallel to the objects."""
+"""Lists in `extra` with one entry per object, as the VOC importer writes them."""
 
 
-def snap_rounding(objects: Objects, width: int, height: int, mended: Counter[str]) -> Objects:
-    """Move coordinates that stick out by no more than rounding to the edge."""
-    snap_x, snap_y = (partial(_snap, ROUNDING_PX / size, mended) for size in (width, height))
+def snap_rounding(objects: Objects, width: int, height: int, repaired: Counter[str]) -> Objects:
+    """Move coordinates that are outside by no more than rounding to the edge."""
+    snap_x, snap_y = (partial(_snap, ROUNDING_PX / size, repaired) for size in (width, height))
     boxes, parts = objects.bbox, objects.parts
     return replace(
         objects,
         bbox=replace(
             boxes, xmin=snap_x(boxes.xmin), xmax=snap_x(boxes.xmax), ymin=snap_y(boxes.ymin), ymax=snap_y(boxes.ymax)
         ),
-        parts=replace(parts, x=_snap_seen(parts, parts.x, snap_x), y=_snap_seen(parts, parts.y, snap_y)),
-        area=_snap(ROUNDING_PX / width + ROUNDING_PX / height, mended, objects.area),
+        parts=replace(parts, x=_snap_visible(parts, parts.x, snap_x), y=_snap_visible(parts, parts.y, snap_y)),
+        area=_snap(ROUNDING_PX / width + ROUNDING_PX / height, repaired, objects.area),
     )
 
 
-def clip_objects(objects: Objects, mended: Counter[str]) -> Objects:
-    """Cut boxes at the edge of the image, hide parts outside it, and leave no area larger than it."""
+def clip_objects(objects: Objects, repaired: Counter[str]) -> Objects:
+    """Clip boxes to the image, hide keypoints outside it, and limit areas to that of the image."""
     boxes = objects.bbox
     edges = [boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax]
     clipped = [[_clip(value) for value in edge] for edge in edges]
-    mended["boxes_clipped"] += sum(map(ne, zip(*edges, strict=True), zip(*clipped, strict=True)))
-    mended["areas_clipped"] += sum(area > 1 for area in objects.area)
+    repaired["boxes_clipped"] += sum(map(ne, zip(*edges, strict=True), zip(*clipped, strict=True)))
+    repaired["areas_clipped"] += sum(area > 1 for area in objects.area)
     xmin, xmax, ymin, ymax = clipped
     return replace(
         objects,
         bbox=replace(boxes, xmin=xmin, xmax=xmax, ymin=ymin, ymax=ymax),
-        parts=_clip_parts(objects.parts, mended),
+        parts=_clip_parts(objects.parts, repaired),
         area=[min(area, 1.0) for area in objects.area],
     )
 
 
-def drop_degenerate(objects: Objects, extra: Any, mended: Counter[str]) -> tuple[Objects, Any]:
-    """Remove objects whose box has no area or is reversed, with everything that is theirs, in `extra` too."""
+def drop_degenerate(objects: Objects, extra: Any, repaired: Counter[str]) -> tuple[Objects, Any]:
+    """Remove objects whose box has no area or is reversed, with all their values, also in `extra`."""
     boxes = objects.bbox
     edges = zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True)
     keep = [xmin < xmax and ymin < ymax for xmin, xmax, ymin, ymax in edges]
     if all(keep):
         return objects, extra
-    mended["boxes_dropped"] += keep.count(False)
-    return _keep_those(keep, objects, extra)
+    repaired["boxes_dropped"] += keep.count(False)
+    return _select_objects(keep, objects, extra)
 
 
 def drop_duplicates(
-    objects: Objects, extra: Any, duplicates: Collection[int], mended: Counter[str]
+    objects: Objects, extra: Any, duplicates: Collection[int], repaired: Counter[str]
 ) -> tuple[Objects, Any]:
-    """Remove the objects at these indices, with everything that is theirs, in `extra` too."""
-    mended["duplicates_dropped"] += len(duplicates)
-    return _keep_those([index not in duplicates for index in range(objects.size)], objects, extra)
+    """Remove the objects at these indices, with all their values, also in `extra`."""
+    repaired["duplicates_dropped"] += len(duplicates)
+    return _select_objects([index not in duplicates for index in range(objects.size)], objects, extra)
 
 
-def _keep_those(keep: Sequence[bool], objects: Objects, extra: Any) -> tuple[Objects, Any]:
+def _select_objects(keep: Sequence[bool], objects: Objects, extra: Any) -> tuple[Objects, Any]:
     return _keep_objects(objects, partial(_select, keep)), _keep_flags(extra, keep)
 
 
 def _keep_flags(extra: Any, keep: Sequence[bool]) -> Any:
-    """What Pascal VOC says of each object, as its importer writes it."""
+    """Remove the flags of removed objects from `extra`."""
     if not isinstance(extra, dict):
         return extra
     flags = {name: extra[name] for name in FLAGS if isinstance(extra.get(name), list) and len(extra[name]) == len(keep)}
@@ -107,29 +107,29 @@ def _keep_objects(objects: Objects, kept: Callable[[list[Any]], list[Any]]) -> O
     )
 
 
-def _snap(tolerance: float, mended: Counter[str], values: list[float]) -> list[float]:
+def _snap(tolerance: float, repaired: Counter[str], values: list[float]) -> list[float]:
     snapped = [_clip(value) if -tolerance <= value <= 1 + tolerance else value for value in values]
-    mended["rounding_snapped"] += sum(map(ne, values, snapped))
+    repaired["rounding_snapped"] += sum(map(ne, values, snapped))
     return snapped
 
 
-def _snap_seen(parts: Parts, values: list[float], snap: Snap) -> list[float]:
-    """Positions of parts that are not in the image (v = 0) mean nothing: they stay as they are."""
+def _snap_visible(parts: Parts, values: list[float], snap: Snap) -> list[float]:
+    """Snap the positions of keypoints, except of those not in the image (v = 0): they have no meaning."""
     snapped = snap(in_image(parts, values))
     return [new if v else old for new, old, v in zip(snapped, values, parts.v, strict=False)] if parts.v else snapped
 
 
-def _clip_parts(parts: Parts, mended: Counter[str]) -> Parts:
-    """By the format's definition a part that is not in the image has v = 0; its position is then (0, 0), as in COCO.
+def _clip_parts(parts: Parts, repaired: Counter[str]) -> Parts:
+    """Hide keypoints outside the image: v = 0 and position (0, 0), as in COCO.
 
-    Without visibilities no part can be hidden: it is moved to the edge.
+    Without visibilities a keypoint cannot be hidden: it is moved to the edge.
     """
     outside = [not (0 <= x <= 1 and 0 <= y <= 1) for x, y in zip(parts.x, parts.y, strict=True)]
     if not parts.v:
-        mended["parts_clipped"] += sum(outside)
+        repaired["parts_clipped"] += sum(outside)
         return replace(parts, x=[_clip(x) for x in parts.x], y=[_clip(y) for y in parts.y])
     hidden = [v != 0 and is_outside for v, is_outside in zip(parts.v, outside, strict=True)]
-    mended["parts_hidden"] += sum(hidden)
+    repaired["parts_hidden"] += sum(hidden)
     return replace(
         parts,
         x=[0.0 if is_hidden else x for x, is_hidden in zip(parts.x, hidden, strict=True)],
@@ -139,7 +139,7 @@ def _clip_parts(parts: Parts, mended: Counter[str]) -> Parts:
 
 
 def _select(keep: Sequence[bool], values: list[T]) -> list[T]:
-    """What belongs to the kept objects of a list with one entry an object, or several (parts)."""
+    """Select the entries of kept objects from a list with one or several (keypoints) entries per object."""
     each = len(values) // len(keep)
     return [value for index, value in enumerate(values) if keep[index // each]] if each else []
 

@@ -1,4 +1,4 @@
-"""What is wrong with annotations, value by value, each with its path."""
+"""Rules for annotations: every problem of a record, value by value, with its path."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,54 +11,56 @@ from tfrec_stage.text_files import is_utf8
 T = TypeVar("T")
 
 PIXELS_FROM: Final = 2.0
-"""A coordinate from here on can only be one in pixels."""
+"""Coordinates from here on can only be pixels."""
 SHOWN: Final = 5
-"""How many faults of one list are shown; of the others their number is told."""
+"""How many problems of one list are listed; the others are counted."""
 _EDGES: Final = ("xmin", "xmax", "ymin", "ymax")
 
 
-def value_faults(record: ImageRecord, width: int, height: int) -> list[str]:
-    """What means nothing whatever the policy: sizes, lengths, numbers and texts; width and height are the image's."""
-    objects, of_image = record.object, record.class_
+def value_problems(record: ImageRecord, width: int, height: int) -> list[str]:
+    """Return problems that no policy allows: sizes, lengths, numbers and texts. Width and height are the image's."""
+    objects, image_class = record.object, record.class_
     return list(
         chain(
             _one("$.width", record.width, lambda value: value not in (None, width), f"{width}, the image's"),
             _one("$.height", record.height, lambda value: value not in (None, height), f"{height}, the image's"),
             _one("$.id", str(record.id), _is_not_utf8, "text in UTF-8"),
-            _one("$.class.label", int(of_image.label), _is_negative, "0 or more"),
-            _one("$.class.text", of_image.text, _is_not_utf8, "text in UTF-8"),
-            _one("$.class.conf", of_image.conf, _is_not_finite, "a finite number"),
-            length_faults(objects),
-            _object_faults(objects),
-            _box_faults(objects.bbox),
-            _part_faults(objects.parts),
+            _one("$.class.label", int(image_class.label), _is_negative, "0 or more"),
+            _one("$.class.text", image_class.text, _is_not_utf8, "text in UTF-8"),
+            _one("$.class.conf", image_class.conf, _is_not_finite, "a finite number"),
+            length_problems(objects),
+            _object_problems(objects),
+            _box_problems(objects.bbox),
+            _part_problems(objects.parts),
         )
     )
 
 
-def range_faults(objects: Objects) -> list[str]:
-    """Coordinates and areas outside [0, 1]."""
+def range_problems(objects: Objects) -> list[str]:
+    """Return coordinates and areas outside [0, 1]."""
     boxes, parts = objects.bbox, objects.parts
     columns = {f"$.object.bbox.{edge}": getattr(boxes, edge) for edge in _EDGES}
     columns |= {"$.object.parts.x": in_image(parts, parts.x), "$.object.parts.y": in_image(parts, parts.y)}
     columns |= {"$.object.area": [max(area, 0.0) for area in objects.area]}
-    faults = [
-        fault for path, values in columns.items() for fault in _each(path, values, _is_outside, "a number in [0, 1]")
+    problems = [
+        problem
+        for path, values in columns.items()
+        for problem in _each(path, values, _is_outside, "a number in [0, 1]")
     ]
     if any(math.isfinite(value) and value >= PIXELS_FROM for values in columns.values() for value in values):
-        faults.append(
+        problems.append(
             "these look like pixels: divide x by the image's width, y by its height and area by width times height"
         )
-    return faults
+    return problems
 
 
-def degenerate_faults(boxes: Boxes) -> list[str]:
-    """Boxes that are reversed or have no area."""
-    return [*_order_faults(boxes, "xmin", "xmax"), *_order_faults(boxes, "ymin", "ymax")]
+def degenerate_problems(boxes: Boxes) -> list[str]:
+    """Return boxes that are reversed or have no area."""
+    return [*_order_problems(boxes, "xmin", "xmax"), *_order_problems(boxes, "ymin", "ymax")]
 
 
-def length_faults(objects: Objects) -> Iterator[str]:
-    """Lists that disagree in length with the number of objects, or with each other."""
+def length_problems(objects: Objects) -> Iterator[str]:
+    """Iterate over lists whose length does not fit the number of objects or another list."""
     count, boxes = objects.size, objects.bbox
     if count < 0:
         yield f"$.object.count: expected 0 or more, but got {count}"
@@ -73,15 +75,15 @@ def length_faults(objects: Objects) -> Iterator[str]:
     for path, length in lists.items():
         if length not in (0, count):
             yield f"{path}: expected {count} entries, one an object, or none, but got {length}"
-    yield from _part_length_faults(objects.parts, count)
+    yield from _part_length_problems(objects.parts, count)
 
 
 def in_image(parts: Parts, values: list[float]) -> list[float]:
-    """Positions with 0 for parts that are not in the image (v = 0), as theirs mean nothing."""
+    """Return positions with 0 for keypoints that are not in the image (v = 0), whose position has no meaning."""
     return [value if v else 0.0 for value, v in zip(values, parts.v, strict=False)] if parts.v else values
 
 
-def _order_faults(boxes: Boxes, low: str, high: str) -> Iterator[str]:
+def _order_problems(boxes: Boxes, low: str, high: str) -> Iterator[str]:
     edges = list(zip(getattr(boxes, low), getattr(boxes, high), strict=False))
     return _each(f"$.object.bbox.{low}", edges, lambda pair: pair[0] >= pair[1], f"less than {high}", _show_degenerate)
 
@@ -91,7 +93,7 @@ def _show_degenerate(edges: tuple[float, float]) -> str:
     return f"{low} and {high}: the box is reversed" if low > high else f"{low} and {high}: the box has no area"
 
 
-def _part_length_faults(parts: Parts, count: int) -> Iterator[str]:
+def _part_length_problems(parts: Parts, count: int) -> Iterator[str]:
     length = len(parts.x)
     if length and (count == 0 or length % count):
         yield f"$.object.parts.x: expected as many parts for each of {count} objects, but got {length} in all"
@@ -103,42 +105,42 @@ def _part_length_faults(parts: Parts, count: int) -> Iterator[str]:
             yield f"$.object.parts.{name}: expected {length} entries, as in x, or none, but got {got}"
 
 
-def _object_faults(objects: Objects) -> Iterator[str]:
+def _object_problems(objects: Objects) -> Iterator[str]:
     yield from _each("$.object.area", objects.area, lambda area: not 0 <= area < math.inf, "a finite number from 0")
     yield from _each("$.object.id", [str(name) for name in objects.id], _is_not_utf8, "text in UTF-8")
     yield from _each("$.object.is_crowd", objects.is_crowd, lambda value: value not in (0, 1), "0 or 1")
 
 
-def _box_faults(boxes: Boxes) -> Iterator[str]:
+def _box_problems(boxes: Boxes) -> Iterator[str]:
     for name in (*_EDGES, "score", "conf"):
         yield from _each(f"$.object.bbox.{name}", getattr(boxes, name), _is_not_finite, "a finite number")
     yield from _each("$.object.bbox.label", [int(label) for label in boxes.label], _is_negative, "0 or more")
     yield from _each("$.object.bbox.text", boxes.text, _is_not_utf8, "text in UTF-8")
 
 
-def _part_faults(parts: Parts) -> Iterator[str]:
+def _part_problems(parts: Parts) -> Iterator[str]:
     for name in ("x", "y", "score"):
         yield from _each(f"$.object.parts.{name}", getattr(parts, name), _is_not_finite, "a finite number")
     yield from _each("$.object.parts.v", parts.v, lambda value: value not in (0, 1, 2), "0, 1 or 2")
 
 
-def _one(path: str, value: T, is_fault: Callable[[T], bool], expected: str) -> Iterator[str]:
-    if is_fault(value):
+def _one(path: str, value: T, is_problem: Callable[[T], bool], expected: str) -> Iterator[str]:
+    if is_problem(value):
         yield f"{path}: expected {expected}, but got {value!r}"
 
 
 def _each(
     path: str,
     values: Sequence[T],
-    is_fault: Callable[[T], bool],
+    is_problem: Callable[[T], bool],
     expected: str,
     show: Callable[[T], str] = repr,
 ) -> Iterator[str]:
-    faulty = [index for index, value in enumerate(values) if is_fault(value)]
-    for index in faulty[:SHOWN]:
+    wrong = [index for index, value in enumerate(values) if is_problem(value)]
+    for index in wrong[:SHOWN]:
         yield f"{path}[{index}]: expected {expected}, but got {show(values[index])}"
-    if len(faulty) > SHOWN:
-        yield f"{path}: {len(faulty) - SHOWN} more like these"
+    if len(wrong) > SHOWN:
+        yield f"{path}: {len(wrong) - SHOWN} more like these"
 
 
 def _is_not_finite(value: float) -> bool:

@@ -202,6 +202,6 @@ def _write_metadata_files(
     write_stats(directory, statistics)
     encode, labels, about = request.output_options.encode, request.labels, request.about
     dataset = FinishedDataset(directory, request.name, shards, encode, labels, statistics, about)
-    write_exports(dataset, encode.consumers)
+    write_exports(dataset, encode.active_profiles)
     built = tuple(name for name, shard in zip(names, finished, strict=True) if shard.is_built)
     return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in finished))

@@ -79,6 +79,6 @@ class OutputOptions:
 
 def keypoint_names_by_label(labels: Iterable[Label], options: EncodeOptions) -> KeypointNames:
     """Return the names of an object's keypoints by its label; empty unless records store them (profile `od_api`)."""
-    if Profile.od_api not in options.consumers:
+    if Profile.od_api not in options.active_profiles:
         return NO_NAMES
     return {label.label: label.keypoints for label in labels if label.keypoints}

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrec_stage.annotations.policy import settle_annotations
+from tfrec_stage.annotations.policy import validate_annotations
 from tfrec_stage.build.failures import FailedRecord
 from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.errors import RecordError
@@ -79,7 +79,7 @@ class RecordEncoder:
         """
         if isinstance(record, InvalidRecord):
             raise RecordError("record_invalid", record.message)
-        settled = settle_annotations(record, self.output_options.annotations, image.width, image.height)
+        settled = validate_annotations(record, self.output_options.annotations, image.width, image.height)
         return self._encode_example(settled.record, image)
 
     def _encode(self, record: ImageRecord) -> EncodedRecord:
@@ -100,9 +100,9 @@ class RecordEncoder:
         if not options.store_images:
             # Readers open the original file, so image/format has to be that of the file, not of the JPEG it becomes.
             image = image._replace(format=image.source_format)
-        settled = settle_annotations(record, self.output_options.annotations, image.width, image.height)
+        settled = validate_annotations(record, self.output_options.annotations, image.width, image.height)
         payload = self._encode_example(settled.record, image)
-        return EncodedRecord(settled.record, settled.mended, payload, digest.digest(), image, settled.duplicate_boxes)
+        return EncodedRecord(settled.record, settled.repaired, payload, digest.digest(), image, settled.duplicate_boxes)
 
     def _with_annotation_problems(self, error: RecordError, record: ImageRecord) -> RecordError:
         """Add the other problems of the annotations if the declared size is wrong, to report all together."""
@@ -110,7 +110,7 @@ class RecordEncoder:
         if error.reason != "annotation_invalid" or size is None:
             return error
         try:
-            settle_annotations(record, self.output_options.annotations, *size)
+            validate_annotations(record, self.output_options.annotations, *size)
         except RecordError as more:
             return RecordError(error.reason, f"{error}; {more}")
         return error

@@ -212,7 +212,7 @@ def _entry(key: bytes, position: FramePosition, encoded: EncodedRecord) -> Recor
         parts=len(objects.parts.x),
         image_label=None if record.class_ == _NO_CLASS else int(record.class_.label),
         object_labels=[int(label) for label in objects.bbox.label],
-        transforms=encoded.image.notes,
+        transforms=encoded.image.transforms,
         repaired=encoded.repaired,
         inflated_offset=position.inflated_offset,
         duplicate_boxes=encoded.duplicate_boxes,

@@ -1,6 +1,6 @@
-"""Images of any format but JPEG → RGB pixels of their first frame, read by Pillow.
+"""Decode the first frame of images other than JPEG to RGB pixels, with Pillow.
 
-The content decides what an image is, never the suffix of its file. Colour profiles are not applied.
+The content decides the format, never the suffix of the file. Colour profiles are not applied.
 """
 
 import io
@@ -15,12 +15,12 @@ from PIL import Image, ImageFile
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.images.byte_search import searcher
 from tfrec_stage.images.exif import Orientation, Size, find_orientation
-from tfrec_stage.images.formats import FORMATS
+from tfrec_stage.images.policy import FORMATS
 
 PIXEL_LIMIT: Final = 178_956_970
-"""Most pixels of an image: beyond it Pillow refuses by default, and TensorFlow's decoder too (2^29 bytes)."""
+"""Maximum number of pixels: Pillow refuses more by default, and so does TensorFlow's decoder (2^29 bytes)."""
 SIDE_LIMIT: Final = 65_500
-"""Most pixels of one side that libjpeg reads or writes."""
+"""Maximum width and height that libjpeg reads or writes."""
 _EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
 _search_animation: Final = searcher(b"acTL")  # the chunk of an animated PNG
 _lock: Final = threading.Lock()
@@ -32,19 +32,19 @@ class Pixels(NamedTuple):
     image: Image.Image
     """RGB, 8 bits, as stored."""
     format: str
-    """What it was."""
+    """Its format."""
     exif: Orientation
     """Its EXIF orientation."""
-    notes: list[str]
-    """What was done to it; some of `image.NOTES`."""
+    transforms: list[str]
+    """What was done to it; some of `encode.TRANSFORMS`."""
 
 
 def decode_pixels(data: bytes, background: Sequence[int]) -> Pixels:
-    """Decode the first frame; may be called from many threads at once.
+    """Decode the first frame. Threads may call it at the same time.
 
     Args:
-        data: content of an image file that is no JPEG.
-        background: red, green and blue, 0 to 255, that transparent pixels are laid over.
+        data: content of an image file that is not a JPEG.
+        background: red, green and blue, 0 to 255, under transparent pixels.
 
     Raises:
         RecordError: the image cannot be read (`image_…`).
@@ -54,20 +54,20 @@ def decode_pixels(data: bytes, background: Sequence[int]) -> Pixels:
         image = _open(data, name)
         check_size(image.size)
         _load(image, data)
-        pixels, notes = _flatten(_reduce_depth(image, data), background)
+        pixels, transforms = _flatten(_reduce_depth(image, data), background)
         if _has_more_frames(image):
-            notes.append("first_frame")
+            transforms.append("first_frame")
     except (RecordError, ConfigError):
         raise
     except Image.DecompressionBombError as error:
         raise RecordError("image_too_large", str(error)) from None
-    except Exception as error:  # noqa: BLE001 - a parser that is fed damaged data may raise anything
+    except Exception as error:  # noqa: BLE001 - parsers may raise anything on damaged data
         raise RecordError("image_corrupt", f"damaged {name}, or of an unknown kind: {explain_error(error)}") from None
-    return Pixels(pixels, name, _read_orientation(image), notes)
+    return Pixels(pixels, name, _read_orientation(image), transforms)
 
 
 def check_size(size: Size) -> None:
-    """See to it that decoders take an image of this width and height.
+    """Refuse images that are too large for the decoders.
 
     Raises:
         RecordError: `image_too_large`.
@@ -79,18 +79,18 @@ def check_size(size: Size) -> None:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The image in RGB: itself where it is, for `convert` would copy every pixel."""
+    """Return the image in RGB; unchanged if it is, as `convert` would copy every pixel."""
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def explain_error(error: Exception) -> str:
-    """What a decoder says, for the end of a sentence."""
+    """Return the message of a decoder, for the end of a sentence."""
     return f"says {str(error) or type(error).__name__!r}"
 
 
 def _identify(data: bytes) -> str:
-    """Name of the format, by its first bytes."""
-    with _lock:  # the first call imports all of Pillow's formats
+    """Return the name of the format, by its first bytes."""
+    with _lock:  # the first call imports all of Pillow's formats, which is not safe in threads
         Image.init()
     for name in FORMATS:
         accept = Image.OPEN[name][1] if name in Image.OPEN else None
@@ -101,7 +101,7 @@ def _identify(data: bytes) -> str:
 
 
 def _open(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Read the header; unlike `Image.open`, of this format only, and without a warning of large images."""
+    """Read the header. Unlike `Image.open` it tries one format only, and does not warn of large images."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ConfigError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, which lets damaged images through: set it to False"
@@ -111,7 +111,7 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
 
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Decode the first frame; outside the lock where no warning can come."""
+    """Decode the first frame, without the lock if no warning can occur."""
     if image.format != "TIFF" and not _search_animation(data):
         image.load()
         return
@@ -121,17 +121,17 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop warnings; one thread at a time, for `catch_warnings` swaps a list that all threads share."""
+    """Suppress warnings, one thread at a time: `catch_warnings` replaces a list that all threads share."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _reduce_depth(image: Image.Image, data: bytes) -> Image.Image:
-    """Scale gray of 16 bits to 8; Pillow has done it with colour, and would clip gray.
+    """Scale 16-bit gray to 8 bits; Pillow does that for colour, but would clip gray.
 
     Raises:
-        RecordError: `image_unsupported` where the range of the samples is unknown, or Pillow misjudges them.
+        RecordError: `image_unsupported` if the range of the samples is unknown, or Pillow misreads them.
     """
     if image.format == "PNG" and "transparency" in image.info and data[25] in (0, 2) and data[24] in (2, 4, 16):
         raise _unsupported(image, f"a transparent colour of {data[24]} bits, which Pillow compares with 8")
@@ -152,7 +152,7 @@ def _unsupported(image: Image.Image, got: str) -> RecordError:
 
 
 def _flatten(image: Image.Image, background: Sequence[int]) -> tuple[Image.Image, list[str]]:
-    """RGB pixels, transparent ones laid over the background."""
+    """Return RGB pixels, with transparent ones composed over the background."""
     if not image.has_transparency_data:
         return as_rgb(image), []
     rgba = image.convert("RGBA")
@@ -165,11 +165,11 @@ def _has_more_frames(image: Image.Image) -> bool:
     try:
         with _quiet():
             return bool(getattr(image, "is_animated", False))
-    except Exception:  # noqa: BLE001 - GIF looks for a second frame, which may be damaged
+    except Exception:  # noqa: BLE001 - GIF reads the second frame, which may be damaged
         return True
 
 
 def _read_orientation(image: Image.Image) -> Orientation:
-    """EXIF orientation of what was loaded; Pillow has turned TIFF by now."""
+    """Return the EXIF orientation of a loaded image; Pillow has already applied that of a TIFF."""
     exif = b"" if image.format == "TIFF" else image.info.get("exif", b"")
     return find_orientation(exif.removeprefix(b"Exif\0\0"))

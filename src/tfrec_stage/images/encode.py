@@ -1,9 +1,9 @@
-"""Any image's bytes → an upright 8-bit RGB JPEG that TensorFlow decodes, or the reason why not.
+"""Turn the bytes of any image into an upright 8-bit RGB JPEG that TensorFlow decodes, or say why not.
 
-    a JPEG of that kind  ──structure, decode──▶ the same bytes
+    such a JPEG          ──structure, decode──▶ the same bytes
     any other image      ──first frame, 8 bit, alpha over the background, upright──▶ a new JPEG
 
-The content decides what an image is, never the suffix of its file. Colour profiles are not applied.
+The content decides the format, never the suffix of the file. Colour profiles are not applied.
 """
 
 import errno
@@ -21,15 +21,15 @@ from tfrec_stage.images.exif import Orientation, Size
 from tfrec_stage.images.jpeg import JpegHeader, parse_jpeg
 from tfrec_stage.images.policy import ImagePolicy, Verify
 
-NOTES: Final = frozenset(
+TRANSFORMS: Final = frozenset(
     {
-        "reencoded",  # the bytes are a new JPEG, made by Pillow
+        "reencoded",  # Pillow wrote a new JPEG
         "rotated",  # an EXIF orientation was applied to the pixels
-        "orientation_ambiguous",  # it was, though nothing says on which frame the annotations were made
-        "raw_frame_kept",  # an EXIF orientation was set to 1, for the annotations were made on the stored frame
-        "first_frame",  # the file has more frames or pictures, which were dropped
-        "trailing_bytes_dropped",  # bytes behind the end of the JPEG were dropped
-        "alpha_flattened",  # transparent pixels were laid over the background
+        "orientation_ambiguous",  # it was applied, but the record does not say on which frame annotations were made
+        "raw_frame_kept",  # the EXIF orientation was set to 1, as annotations were made on the stored frame
+        "first_frame",  # further frames or pictures of the file were dropped
+        "trailing_bytes_dropped",  # bytes after the end of the JPEG were dropped
+        "alpha_flattened",  # transparent pixels were composed over the background
     }
 )
 
@@ -51,11 +51,11 @@ class EncodedImage(NamedTuple):
     data: bytes
     """The JPEG, from its first marker to its end marker."""
     width: int
-    """Pixels of a row."""
+    """Width in pixels."""
     height: int
-    """Rows."""
-    notes: tuple[str, ...] = ()
-    """What was done to it; some of `NOTES`."""
+    """Height in pixels."""
+    transforms: tuple[str, ...] = ()
+    """What was done to it; some of `TRANSFORMS`."""
     colorspace: str = "RGB"
     """Colour space that it decodes to."""
     channels: int = 3
@@ -63,35 +63,35 @@ class EncodedImage(NamedTuple):
     format: str = "JPEG"
     """Format of `data`."""
     source_format: str = "JPEG"
-    """Format of the file it came from, by its content."""
+    """Format of the original file, by its content."""
     sha256: str | None = None
-    """SHA-256 of `data` in hexadecimal, if it is known already; None: computed where it is needed."""
+    """SHA-256 of `data` in hexadecimal if already known; None: computed when needed."""
 
     @property
     def is_reencoded(self) -> bool:
-        """Whether Pillow made the bytes, so that its version matters."""
-        return "reencoded" in self.notes
+        """Whether Pillow wrote the bytes, so that its version matters."""
+        return "reencoded" in self.transforms
 
 
 @cache
 def pixel_codec() -> str:
-    """What encodes pixels anew: `pillow 13.0.0, libjpeg-turbo 3.1.2`."""
+    """Name the libraries that re-encode images, with versions: `pillow 13.0.0, libjpeg-turbo 3.1.2`."""
     library = "libjpeg-turbo" if features.check_feature("libjpeg_turbo") else "libjpeg"
     version = features.version_feature("libjpeg_turbo") or features.version_codec("jpg")
     return f"pillow {features.version_module('pil')}, {library} {version}"
 
 
 def encode_image(data: bytes, policy: ImagePolicy, *, declared: Size | None = None) -> EncodedImage:
-    """The image as shards hold it; may be called from many threads at once.
+    """Return the image as shards store it. Threads may call it at the same time.
 
     Args:
         data: content of an image file.
-        policy: what to prove, and how to re-encode.
-        declared: width and height of the frame that annotations were made on, if the record says so.
+        policy: what to verify, and how to re-encode.
+        declared: width and height that the annotations were made on, if the record states them.
 
     Raises:
         RecordError: the image cannot be read (`image_…`) or is not of the declared size (`annotation_invalid`).
-        OutputError: the system has no room for the new JPEG.
+        OutputError: the system has no memory for the new JPEG.
     """
     if not data:
         raise RecordError("image_empty", "expected an image, but got 0 bytes")
@@ -104,18 +104,19 @@ def _encode_jpeg(data: bytes, policy: ImagePolicy, declared: Size | None) -> Enc
     header = parse_jpeg(data)
     _check_variant(header)
     check_size(header.size)
-    turn = header.orientation.choose(header.size, declared)
-    notes = _note_orientation(header.orientation, turn, header.size, declared)
+    rotation = header.orientation.choose(header.size, declared)
+    transforms = _orientation_transforms(header.orientation, rotation, header.size, declared)
     if header.end < len(data):
-        notes.append("first_frame" if header.has_more_pictures else "trailing_bytes_dropped")
+        transforms.append("first_frame" if header.has_more_pictures else "trailing_bytes_dropped")
         data = data[: header.end]
-    if turn.value != 1 or header.components != 3 or header.kind not in _PASSED_THROUGH:
-        return _write_jpeg(_decode_jpeg(data, header), turn, policy, notes)
+    if rotation.value != 1 or header.components != 3 or header.kind not in _PASSED_THROUGH:
+        return _write_jpeg(_decode_jpeg(data, header), rotation, policy, transforms)
     if policy.verify is Verify.decode:
         _prove_decodable(data, header)
     if header.orientation.value != 1:
+        # The frame is kept as stored: readers that apply EXIF would rotate it.
         data = header.orientation.clear(data)
-    return EncodedImage(data, header.width, header.height, tuple(notes))
+    return EncodedImage(data, header.width, header.height, tuple(transforms))
 
 
 def _check_variant(header: JpegHeader) -> None:
@@ -129,7 +130,7 @@ def _check_variant(header: JpegHeader) -> None:
 
 
 def _prove_decodable(data: bytes, header: JpegHeader) -> None:
-    """Let libjpeg go through all entropy-coded data; an eighth of the size and gray spare it most of the rest."""
+    """Have libjpeg read all entropy-coded data. At 1/8 scale in gray it skips most of the other work."""
     _run_libjpeg(data, header, "L", scale=8)
 
 
@@ -138,8 +139,8 @@ def _decode_jpeg(data: bytes, header: JpegHeader) -> Image.Image:
 
 
 def _run_libjpeg(data: bytes, header: JpegHeader, mode: str, scale: int) -> Image.Image:
-    """Decode at 1/scale, without Pillow's own reading of the headers: it warns, and obeys LOAD_TRUNCATED_IMAGES."""
-    # Writers of CMYK store it inverted, as Adobe does; Pillow and browsers assume it even without an Adobe segment.
+    """Decode at 1/scale with Pillow's decoder alone: its JPEG plugin warns, and obeys LOAD_TRUNCATED_IMAGES."""
+    # CMYK is stored inverted, as Adobe does; Pillow and browsers assume that even without an Adobe segment.
     raw_mode = "CMYK;I" if mode == "CMYK" else mode
     size = (-(-header.width // scale), -(-header.height // scale))
     try:
@@ -150,43 +151,44 @@ def _run_libjpeg(data: bytes, header: JpegHeader, mode: str, scale: int) -> Imag
         raise RecordError("image_unsupported", f"unsupported JPEG: Pillow cannot decode {header.kind} coding") from None
 
 
-def _note_orientation(exif: Orientation, turn: Orientation, stored: Size, declared: Size | None) -> list[str]:
+def _orientation_transforms(exif: Orientation, rotation: Orientation, stored: Size, declared: Size | None) -> list[str]:
     if exif.value == 1:
         return []
-    if turn.value == 1:
+    if rotation.value == 1:
         return ["raw_frame_kept"]
     return ["rotated", "orientation_ambiguous"] if exif.is_ambiguous(stored, declared) else ["rotated"]
 
 
 def _encode_other(data: bytes, policy: ImagePolicy, declared: Size | None) -> EncodedImage:
     pixels = decode_pixels(data, policy.background)
-    turn = pixels.exif.choose(pixels.image.size, declared)
-    notes = pixels.notes + _note_orientation(pixels.exif, turn, pixels.image.size, declared)
-    return _write_jpeg(pixels.image, turn, policy, notes)._replace(source_format=pixels.format)
+    rotation = pixels.exif.choose(pixels.image.size, declared)
+    transforms = pixels.transforms + _orientation_transforms(pixels.exif, rotation, pixels.image.size, declared)
+    return _write_jpeg(pixels.image, rotation, policy, transforms)._replace(source_format=pixels.format)
 
 
-def _write_jpeg(pixels: Image.Image, turn: Orientation, policy: ImagePolicy, notes: list[str]) -> EncodedImage:
-    """A new JPEG without metadata; colour is not subsampled, for masks and drawings would lose their edges."""
-    upright = pixels.transpose(_TRANSPOSITIONS[turn.value]) if turn.value != 1 else pixels
+def _write_jpeg(pixels: Image.Image, rotation: Orientation, policy: ImagePolicy, transforms: list[str]) -> EncodedImage:
+    """Encode pixels as a new JPEG without metadata."""
+    upright = pixels.transpose(_TRANSPOSITIONS[rotation.value]) if rotation.value != 1 else pixels
     try:
         data = _save_jpeg(as_rgb(upright), policy.jpeg_quality)
     except OSError as error:
         raise OutputError(f"cannot encode {upright.width} x {upright.height} pixels as a JPEG: {error}") from error
-    return EncodedImage(data, *upright.size, notes=(*notes, "reencoded"))
+    return EncodedImage(data, *upright.size, transforms=(*transforms, "reencoded"))
 
 
 def _save_jpeg(pixels: Image.Image, quality: int) -> bytes:
     with _open_buffer() as buffer:
+        # Colour is not subsampled: masks and drawings would lose their edges.
         pixels.save(buffer, "JPEG", quality=quality, subsampling=0, comment=None)
         buffer.seek(0)
         data = buffer.read()
-    if not data.endswith(b"\xff\xd9"):  # Pillow does not look whether all of it was written
+    if not data.endswith(b"\xff\xd9"):  # Pillow does not check that everything was written
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return data
 
 
 def _open_buffer() -> BinaryIO:
-    """A file in memory; to one that the kernel knows Pillow writes without holding the GIL."""
-    with suppress(AttributeError, OSError):  # only Linux has it, and not within every sandbox
-        return open(os.memfd_create("jpeg"), "w+b", buffering=0)  # noqa: PTH123 - it has no path
+    """Open a file in memory. Pillow writes to one with a descriptor without holding the GIL."""
+    with suppress(AttributeError, OSError):  # only Linux has it, and not in every sandbox
+        return open(os.memfd_create("jpeg"), "w+b", buffering=0)  # noqa: PTH123 - a descriptor has no path
     return io.BytesIO()

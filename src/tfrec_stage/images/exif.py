@@ -1,6 +1,6 @@
-"""The EXIF orientation of an image: where its tag is, what it says, what size it leaves.
+"""The EXIF orientation of an image: finding its tag, and applying or clearing it.
 
-Source: EXIF 2.32, section 4.6.4 (tag 0x0112); TIFF 6.0, section 2 (the directory that it stands in).
+Source: EXIF 2.32, section 4.6.4 (tag 0x0112); TIFF 6.0, section 2 (the directory that contains it).
 """
 
 import struct
@@ -18,33 +18,33 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How stored pixels have to be turned to stand upright."""
+    """How stored pixels have to be rotated or mirrored to be upright."""
 
     value: int = 1
-    """1 upright, 3 half a turn, 6 and 8 a quarter; 2, 4, 5 and 7 the same, mirrored."""
+    """1: upright, 3: rotated by 180°, 6 and 8: by 90°; 2, 4, 5 and 7: the same, mirrored."""
     at: int = 0
-    """Offset of the number in the bytes that were searched; 0 where there is none."""
+    """Offset of the value in the searched bytes; 0 if there is none."""
     format: str = ""
-    """Format of the number, as `struct` names it."""
+    """Format of the value in the notation of `struct`."""
 
     def apply(self, stored: Size) -> Size:
-        """Width and height of the upright image, from those stored."""
+        """Return width and height of the upright image, given those stored."""
         width, height = stored
         return (height, width) if self.value >= 5 else stored
 
     def clear(self, data: bytes) -> bytes:
-        """The bytes that were searched, in which the number now says 1: upright as they are."""
+        """Return the searched bytes with the orientation set to 1 (upright)."""
         number = struct.pack(self.format, 1)
         return b"".join((data[: self.at], number, data[self.at + len(number) :]))
 
     def choose(self, stored: Size, declared: Size | None) -> "Orientation":
-        """The turn to make so that the image is the frame that its annotations were made on.
+        """Return the rotation after which the image is the frame that its annotations were made on.
 
-        Annotations are made on what a viewer shows, the upright image, unless the declared size can only be that
-        of the stored frame: that one is then left as it is.
+        That is the upright image, which viewers show, unless the declared size can only be that of the stored frame:
+        then the stored frame is kept.
 
         Raises:
-            RecordError: `annotation_invalid`; the declared size is that of neither frame.
+            RecordError: `annotation_invalid` if the declared size fits neither frame.
         """
         upright = self.apply(stored)
         if declared is None or declared == upright:
@@ -56,7 +56,7 @@ class Orientation:
         raise RecordError("annotation_invalid", message)
 
     def is_ambiguous(self, stored: Size, declared: Size | None) -> bool:
-        """Whether nothing tells if annotations were made on the upright image or on the stored one."""
+        """Return whether the size cannot show if annotations were made on the upright or on the stored frame."""
         return self.value != 1 and (declared is None or stored == self.apply(stored))
 
 
@@ -64,12 +64,12 @@ UPRIGHT: Final = Orientation()
 
 
 def find_orientation(exif: bytes, start: int = 0, end: int | None = None) -> Orientation:
-    r"""Orientation in a block of EXIF, which begins with a TIFF header; upright where absent or malformed.
+    r"""Find the orientation in an EXIF block, which begins with a TIFF header; upright if missing or malformed.
 
     Args:
-        exif: bytes that hold the block.
+        exif: bytes that contain the block.
         start: offset of the block's TIFF header.
-        end: offset behind the block; the end of the bytes where None.
+        end: offset after the block; None for the end of the bytes.
 
     Example:
         >>> find_orientation(b"II*\0\x08\0\0\0" b"\1\0" b"\x12\1\3\0\1\0\0\0\6\0\0\0").value

@@ -1,4 +1,4 @@
-"""Image files → their bytes; whatever could block or never end is refused before it is read."""
+"""Read image files. Whatever could block or never end (pipes, devices) is refused before it is read."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from typing import Final
 from tfrec_stage.errors import RecordError
 
 SIZE_LIMIT: Final = 2**31 - 1
-"""Most bytes of an image file: no `tf.train.Example` can hold more."""
+"""Maximum size of an image file in bytes: a `tf.train.Example` cannot hold more."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5): device third, type of file system after "-"
@@ -26,14 +26,14 @@ _KINDS: Final = {
 
 
 def read_image_file(path: str | bytes | os.PathLike[str]) -> bytes:
-    """Content of a regular file, in one read where it does not change meanwhile.
+    """Read a regular file, in one system call if it does not change meanwhile.
 
     Raises:
         RecordError: `image_missing` (also a dangling link), `image_empty`, `image_too_large`, or `image_unreadable`
             (no permission, an I/O error, or no regular file).
     """
     try:
-        descriptor = os.open(path, _FLAGS)  # without O_NONBLOCK a pipe would wait for its writer
+        descriptor = os.open(path, _FLAGS)  # without O_NONBLOCK, opening a pipe would wait for its writer
         try:
             return _read(descriptor, path)
         finally:
@@ -46,7 +46,7 @@ def read_image_file(path: str | bytes | os.PathLike[str]) -> bytes:
 
 
 def is_cached(path: str) -> bool:
-    """Whether a file begins in memory, so that to read it will not wait for a disk; True where nobody can tell."""
+    """Return whether the start of a file is in the page cache, so that reading it will not wait; True if unknown."""
     if not (hasattr(os, "RWF_NOWAIT") and hasattr(os, "preadv")):  # Linux has both
         return True
     try:
@@ -56,7 +56,7 @@ def is_cached(path: str) -> bool:
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
     except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:  # network file systems cannot tell, and there it pays
+        if error.errno == errno.EOPNOTSUPP:  # network file systems cannot tell, and prefetching pays there
             return _is_memory(os.fstat(descriptor).st_dev)
         return error.errno != errno.EAGAIN
     finally:
@@ -65,7 +65,7 @@ def is_cached(path: str) -> bool:
 
 
 def prefetch(path: str) -> None:
-    """Ask the kernel for a file that will be read soon; what is wrong with it, its reader will be told."""
+    """Ask the kernel to load a file that will be read soon; errors are left to the read."""
     with suppress(AttributeError, OSError, ValueError):  # macOS has no posix_fadvise
         descriptor = os.open(path, _FLAGS)
         try:
@@ -76,7 +76,7 @@ def prefetch(path: str) -> None:
 
 @cache
 def _is_memory(device: int) -> bool:
-    """Whether this device is a file system that lives in memory, as /dev/shm and many a /tmp."""
+    """Return whether a device is a file system in memory, such as /dev/shm."""
     number = b"%d:%d" % (os.major(device), os.minor(device))
     with suppress(OSError, ValueError, IndexError), _MOUNTS.open("rb") as mounts:
         rows = (mount.split() for mount in mounts)
@@ -87,13 +87,13 @@ def _is_memory(device: int) -> bool:
 def _read(descriptor: int, path: str | bytes | os.PathLike[str]) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file")
         raise RecordError("image_unreadable", f"expected a regular file, but {_show(path)} is {kind}")
     if status.st_size > SIZE_LIMIT:
         raise RecordError(
             "image_too_large", f"expected at most {SIZE_LIMIT} bytes, but {_show(path)} has {status.st_size}"
         )
-    # One byte more than there should be: the end of the file is then seen without a second call.
+    # One byte more than expected: a short read then shows the end of the file without a second call.
     content = os.read(descriptor, status.st_size + 1)
     if len(content) != status.st_size:
         content = _read_rest(descriptor, content)
@@ -103,7 +103,7 @@ def _read(descriptor: int, path: str | bytes | os.PathLike[str]) -> bytes:
 
 
 def _read_rest(descriptor: int, content: bytes) -> bytes:
-    """All that follows, of a file that grows, shrinks or comes in pieces."""
+    """Read the rest of a file that grows, shrinks or arrives in pieces."""
     pieces = [content]
     while pieces[-1]:
         pieces.append(os.read(descriptor, 1 << 20))
@@ -111,5 +111,5 @@ def _read_rest(descriptor: int, content: bytes) -> bytes:
 
 
 def _show(path: str | bytes | os.PathLike[str]) -> str:
-    """The path, with what is not UTF-8 escaped, for messages go into JSON."""
+    """Return a path for messages, which are stored as JSON: bytes that are not UTF-8 are escaped."""
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""JPEG bytes → what their headers say, walked to the end marker without decoding a pixel.
+"""Read the structure of a JPEG, from its headers to the end marker, without decoding a pixel.
 
 Source: ITU-T T.81, annex B (segments, frames, scans); Adobe Technical Note 5116 (APP14); EXIF 2.32 (APP1);
 CIPA DC-007 (APP2 of multi-picture files).
@@ -15,10 +15,10 @@ from tfrec_stage.images.exif import UPRIGHT, Orientation, find_orientation
 Kind = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
 
 SCAN_LIMIT: Final = 100
-"""Most scans of one image. Encoders write about ten; each costs a pass over all pixels, so that a small file with
-thousands of them would hold a decoder for hours."""
+"""Maximum number of scans. Encoders write about ten. Each costs a pass over all pixels, so a small file with thousands
+of scans would keep a decoder busy for hours."""
 SEGMENT_LIMIT: Final = 4096
-"""Most segments of one image: 256 MiB of metadata."""
+"""Maximum number of segments: 256 MiB of metadata."""
 
 _EOI, _SOS, _DHP, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xDE, 0xE1, 0xE2, 0xEE
 _FRAME_KINDS: Final[dict[int, Kind]] = {
@@ -37,7 +37,7 @@ _FRAME_KINDS: Final[dict[int, Kind]] = {
     0xCF: "hierarchical",
     _DHP: "hierarchical",
 }
-# Frames, DHT, DAC, and from SOS on DQT, DNL, DRI, DHP, EXP, APP0 to APP15; COM. The rest has no place in one image.
+# Frame headers, DHT, DAC, then SOS, DQT, DNL, DRI, DHP, EXP, APP0 to APP15, and COM. No other marker may occur here.
 _SEGMENTS: Final = frozenset({*_FRAME_KINDS, 0xC4, 0xCC, *range(_SOS, 0xF0), 0xFE})
 
 _HIERARCHICAL: Final = frozenset(marker for marker, kind in _FRAME_KINDS.items() if kind == "hierarchical")
@@ -55,26 +55,26 @@ _Segments = dict[int, list[tuple[int, int]]]  # by marker: start and end of what
 
 
 class JpegHeader(NamedTuple):
-    """What the segments of one whole JPEG say."""
+    """The headers of a structurally complete JPEG."""
 
     kind: Kind
-    """How the frame is coded."""
+    """Coding process of the frame."""
     precision: int
-    """Bits of a sample: 8 or 12; 2 to 16 where lossless."""
+    """Bits per sample: 8 or 12; 2 to 16 if lossless."""
     width: int
-    """Pixels of a row, as stored (before any EXIF rotation)."""
+    """Width in pixels as stored, before any EXIF rotation."""
     height: int
-    """Rows, as stored."""
+    """Height in pixels as stored."""
     component_ids: bytes
-    """Identifier of each component, in order: 1, 2, 3 or `RGB`, for example."""
+    """Identifiers of the components in their order, for example 1, 2, 3 or `RGB`."""
     adobe_transform: int | None
     """Colour transform in the Adobe segment: 0 none, 1 YCbCr, 2 YCCK; None without one."""
     orientation: Orientation
-    """EXIF orientation, and where it is."""
+    """EXIF orientation, and where it is stored."""
     has_more_pictures: bool
     """Whether it is the first image of a multi-picture file."""
     end: int
-    """Offset behind the end marker; what follows is no part of the image."""
+    """Offset after the end marker; the bytes that follow do not belong to the image."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,15 +96,15 @@ class _Frame(NamedTuple):
 
 
 def parse_jpeg(data: bytes) -> JpegHeader:
-    """Walk every segment and every scan to the end marker, and say what was seen.
+    """Read every segment and every scan up to the end marker.
 
     Raises:
-        RecordError: `image_corrupt` where the structure is broken or ends early; `image_unsupported` where no
-            decoder at hand could follow, or would take hours.
+        RecordError: `image_corrupt` if the structure is damaged or ends early; `image_unsupported` if neither Pillow
+            nor TensorFlow can decode it, or only in hours.
 
     Source: ITU-T T.81, annex B.
     """
-    segments, end = _walk(data)
+    segments, end = _find_segments(data)
     frame = _read_frame(data, segments, end)
     _check_scans(data, segments, frame, end)
     return JpegHeader(
@@ -116,8 +116,8 @@ def parse_jpeg(data: bytes) -> JpegHeader:
     )
 
 
-def _walk(data: bytes) -> tuple[_Segments, int]:
-    """All segments up to the end marker, and the offset behind it."""
+def _find_segments(data: bytes) -> tuple[_Segments, int]:
+    """Return all segments up to the end marker, and the offset after it."""
     if not data.startswith(b"\xff\xd8"):
         raise _damaged("a JPEG, which begins with ff d8", data[:2].hex(" "), 0)
     segments: _Segments = {}
@@ -138,7 +138,7 @@ def _walk(data: bytes) -> tuple[_Segments, int]:
 
 
 def _read_marker(data: bytes, at: int) -> tuple[int, int]:
-    """The marker of a segment, or the end marker, and its offset behind any fill bytes."""
+    """Return the marker of a segment, or the end marker, and its offset after any fill bytes."""
     match = _match_marker(data, at)
     if match is None:
         raise _damaged("a marker", data[at : at + 2].hex(" ") or "the end of the data", at)
@@ -150,7 +150,7 @@ def _read_marker(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _find_scan_end(data: bytes, start: int) -> int:
-    """Offset of the marker behind the entropy-coded data of a scan."""
+    """Return the offset of the marker after the entropy-coded data of a scan."""
     match = _search_marker(data, start)
     if match is None:
         raise _damaged("the end marker ff d9", "the end of the data", len(data))
@@ -181,7 +181,7 @@ def _read_frame(data: bytes, segments: _Segments, stop: int) -> _Frame:
 
 
 def _check_sampling(factors: bytes, at: int) -> None:
-    """Refuse what only a decode in full colour would find: planes whose sizes are not multiples of each other."""
+    """Refuse planes whose sizes are not multiples of each other: only decoding in full colour would find them."""
     for axis in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
         if min(axis) < 1 or max(axis) > 4:
             raise _damaged("sampling factors of 1 to 4", f"{axis}", at)
@@ -195,7 +195,7 @@ def _check_scans(data: bytes, segments: _Segments, frame: _Frame, stop: int) -> 
         raise _unsupported(f"at most {SCAN_LIMIT} scans", f"{len(scans)}", scans[SCAN_LIMIT][0])
     scanned: set[int] = set()
     for start, end in scans:
-        # A scan of no component, or of more than four, is one that no decoder follows.
+        # Decoders reject scans with no component or more than four.
         if not 6 <= end - start <= 12 or end - start != 4 + 2 * data[start]:
             expected = "a scan header of 4 bytes and 2 for each of 1 to 4 components"
             raise _damaged(expected, f"{end - start} bytes", start)
@@ -205,7 +205,7 @@ def _check_scans(data: bytes, segments: _Segments, frame: _Frame, stop: int) -> 
 
 
 def _select(data: bytes, segments: _Segments, marker: int, name: bytes) -> list[tuple[int, int]]:
-    """Segments with a marker that begin with a name."""
+    """Return the segments with this marker that begin with this name."""
     return [span for span in segments.get(marker, ()) if data.startswith(name, *span)]
 
 

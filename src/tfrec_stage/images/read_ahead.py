@@ -1,4 +1,4 @@
-"""Image files asked from a cold disk while earlier ones are encoded."""
+"""Load image files from a cold disk while earlier ones are encoded."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,20 +10,20 @@ from tfrec_stage.images.file import is_cached, prefetch
 from tfrec_stage.records import ImageRecord, ParsedRecord
 
 BATCH: Final = 16
-"""Records of one batch: one of them is looked at, and if its file is not in memory, all are asked for."""
+"""Records per batch. If the file of one of them is not in memory, all files of the batch are requested."""
 
 
 def read_ahead(records: Iterable[ParsedRecord], images_root: Path) -> Iterator[ParsedRecord]:
-    """The same records, a batch later, so that the files of the next batch are read while this one is encoded.
+    """Yield the same records one batch later, so that the next batch of files is loaded while this one is encoded.
 
-    To ask for a file costs as much as a hundredth of an image, so a batch is asked for only where it is worth it.
+    Requesting a file costs about a hundredth of encoding an image, so it is done only if the batch is not cached.
     """
-    coming = iter(records)
+    upcoming = iter(records)
     batch: list[ParsedRecord] = []
-    while following := list(islice(coming, BATCH)):
-        _prefetch(following, images_root)
+    while next_batch := list(islice(upcoming, BATCH)):
+        _prefetch(next_batch, images_root)
         yield from batch
-        batch = following
+        batch = next_batch
     yield from batch
 
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from tfrec_stage.errors import RecordError
 from tfrec_stage.images.file import read_image_file
-from tfrec_stage.images.formats import readable_formats
+from tfrec_stage.images.policy import readable_formats
 from tfrec_stage.importers.values import Problem
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import is_utf8

@@ -1,6 +1,6 @@
-"""Objects as lists that run in parallel without a gap, one entry a box.
+"""Lists with exactly one entry per box.
 
-TensorFlow Datasets takes the lists of a sequence to be equally long, while those of a record may be left out.
+TensorFlow Datasets requires equally long lists in a sequence, while a record may omit lists.
 """
 
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def corners(boxes: Boxes) -> list[float]:
-    """Boxes → ymin, xmin, ymax, xmax of the first, then of the second, and so on; normalised as they are.
+    """Return ymin, xmin, ymax, xmax of the first box, then of the second, and so on, normalised as given.
 
     >>> corners(Boxes(xmin=[0.1], xmax=[0.2], ymin=[0.3], ymax=[0.4]))
     [0.3, 0.1, 0.4, 0.2]
@@ -19,10 +19,10 @@ def corners(boxes: Boxes) -> list[float]:
     return [edge for box in zip(boxes.ymin, boxes.xmin, boxes.ymax, boxes.xmax, strict=True) for edge in box]
 
 
-def one_a_box(objects: Objects, values: list[T], default: T) -> list[T]:
-    """`values`, or where they were left out (or there is no box) the default for each box.
+def one_per_box(objects: Objects, values: list[T], default: T) -> list[T]:
+    """Return `values`, or the default for each box if they are omitted.
 
-    >>> one_a_box(Objects(bbox=Boxes(xmin=[0.1, 0.2])), [], -1)
+    >>> one_per_box(Objects(bbox=Boxes(xmin=[0.1, 0.2])), [], -1)
     [-1, -1]
     """
     boxes = len(objects.bbox.xmin)
@@ -30,12 +30,12 @@ def one_a_box(objects: Objects, values: list[T], default: T) -> list[T]:
 
 
 def areas_in_pixels(objects: Objects, width: int, height: int) -> list[float]:
-    """Area of each box's object in square pixels: as stated, else that of the box; reversed boxes have none.
+    """Return the area of each object in square pixels: as stated, or that of its box; 0 for reversed boxes.
 
     Args:
-        objects: the image's.
-        width: the image's, in pixels.
-        height: as well.
+        objects: the objects of the image.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
 
     >>> areas_in_pixels(Objects(bbox=Boxes(xmin=[0.0], xmax=[0.5], ymin=[0.0], ymax=[1.0])), 20, 10)
     [100.0]

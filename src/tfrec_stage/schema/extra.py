@@ -1,4 +1,4 @@
-"""What users store beside the annotations: a text, or any JSON value as text."""
+"""`image/extra`: what users store besides the annotations, a text or any JSON value as text."""
 
 import json
 from typing import Any

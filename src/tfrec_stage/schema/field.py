@@ -1,4 +1,4 @@
-"""One key of every record: what it is called, its kind, and where its values come from."""
+"""One key of every record: its name, its kind, and where its values come from."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -14,17 +14,17 @@ class Field(NamedTuple):
     key: str
     kind: Kind
     is_scalar: bool
-    """Exactly one value, else a list of any length."""
+    """Whether it has exactly one value; otherwise it is a list of any length."""
     values: Callable[[ImageRecord, EncodedImage], Values]
     meaning: str
-    """With unit and range, as the README's table gives it."""
+    """Description with unit and range, for the README's table."""
 
 
 def utf8(value: str) -> list[bytes]:
-    """The value of a key that holds one text."""
+    """Encode the value of a key that has one text."""
     return [value.encode()]
 
 
 def utf8_list(values: Iterable[str]) -> list[bytes]:
-    """The values of a key that holds a text for each object."""
+    """Encode the values of a key that has one text per object."""
     return [value.encode() for value in values]

@@ -1,7 +1,7 @@
-"""The keys of a record: image record + encoded image → the features of its Example.
+"""The keys of stored records, and the encoding of a record with its image as an Example.
 
-Every key stands on every record: a list may be empty, but its kind is set; a scalar holds exactly one value.
-Readers break otherwise (`FixedLenFeature`, DALI, PyTorch readers).
+Every key is in every record: a list may be empty, but its kind is set; a scalar has exactly one value. Otherwise
+readers fail (`FixedLenFeature`, DALI, PyTorch readers).
 """
 
 import struct
@@ -43,7 +43,7 @@ __all__ = [
 IMAGE_KEY: Final = "image/encoded"
 AREA_KEY: Final = "image/object/area"
 KEPT_SIZES: Final = 1024
-"""Lists of fewer bytes have what stands before them kept; larger ones are rare and of many sizes."""
+"""Headers of lists with fewer bytes are cached; larger lists are rare and of many sizes."""
 
 _UNSTORABLE: Final = (ValueError, OverflowError, RecursionError, struct.error)
 
@@ -52,19 +52,19 @@ class AreaUnit(Enum):
     """Unit of `image/object/area`."""
 
     normalized = "normalized"
-    """Over width times height."""
+    """Divided by width times height."""
     pixels = "pixels"
-    """Square pixels of the stored image, as COCO has them and the metrics of the Object Detection API expect them."""
+    """Square pixels of the stored image, as in COCO and as the Object Detection API's metrics expect."""
 
 
 @dataclass
 class SchemaOptions:
-    """Which keys a record has. Identity options: they change the bytes of a shard."""
+    """Which keys a record has. Output options: they change the bytes of shards."""
 
     od_api_keys: bool = False
-    """The same as the profile `od_api`, which has come in its place."""
+    """Older name of the profile `od_api`."""
     profiles: list[Profile] = option(default_factory=list)
-    """Consumers to prepare the shards for."""
+    """What to prepare the shards for, besides plain TFRecord readers."""
     area: AreaUnit = AreaUnit.normalized
     """Unit of `image/object/area`."""
     store_images: bool = True
@@ -77,13 +77,13 @@ class SchemaOptions:
             raise ConfigError(f"encode.profiles: expected each once, but got [{names}]")
 
     @property
-    def consumers(self) -> tuple[Profile, ...]:
-        """The profiles, each once, `od_api_keys` among them."""
+    def active_profiles(self) -> tuple[Profile, ...]:
+        """All profiles, each once, including `od_api` if `od_api_keys` is set."""
         return tuple(dict.fromkeys([*self.profiles, *([Profile.od_api] if self.od_api_keys else [])]))
 
 
 def _filename(record: ImageRecord) -> list[bytes]:
-    # A file's name may be any bytes; Python carries those that are not UTF-8 as lone surrogates.
+    # A file name may be any bytes; Python represents those that are not UTF-8 as lone surrogates.
     return [record.filename.encode(errors="surrogateescape")]
 
 
@@ -206,9 +206,9 @@ def fields_of(options: SchemaOptions, names: KeypointNames = NO_NAMES) -> tuple[
         names: of the parts of objects, for the profile `od_api`.
     """
     fields = FIELDS if options.area is AreaUnit.normalized else tuple(map(_with_area_in_pixels, FIELDS))
-    if Profile.od_api in options.consumers:
+    if Profile.od_api in options.active_profiles:
         fields += od_api_fields(names)
-    if Profile.tfds in options.consumers:
+    if Profile.tfds in options.active_profiles:
         fields += TFDS_FIELDS
     return fields
 

@@ -1,4 +1,4 @@
-"""The further keys that the TensorFlow Object Detection API and the Model Garden read.
+"""Additional keys that the TensorFlow Object Detection API and the Model Garden read (profile `od_api`).
 
 Source: `data_decoders/tf_example_decoder.py` and `dataset_tools/create_coco_tf_record.py` of the Object Detection API
 (research/object_detection in github.com/tensorflow/models), `official/vision/dataloaders/tf_example_decoder.py` of
@@ -18,19 +18,19 @@ from tfrec_stage.schema.field import Field, utf8, utf8_list
 from tfrec_stage.tfrecord.example import Kind
 
 KeypointNames = Mapping[int, tuple[str, ...]]
-"""Names of the parts of an object by its class, in the order of `object.parts`."""
+"""Names of an object's keypoints by its label, in the order of `object.parts`."""
 
 NO_NAMES: Final[KeypointNames] = MappingProxyType({})
 
 FIRST_ID: Final = 1
-"""Id of the class with label 0: the API keeps 0 for the background."""
+"""Id of the class with label 0: the API reserves 0 for the background."""
 
 
 def od_api_fields(names: KeypointNames) -> tuple[Field, ...]:
-    """The further keys, in the order of the README's table.
+    """Return the additional keys, in the order of the README's table.
 
     Args:
-        names: of the parts, for `image/object/keypoint/text`; without any this is an empty list.
+        names: names of keypoints, for `image/object/keypoint/text`; without any, that list is empty.
     """
     return (
         Field("image/source_id", Kind.BYTES, True, lambda r, _: utf8(str(r.id)), "the same as `image/id`"),
@@ -84,13 +84,13 @@ def _digest(_: ImageRecord, image: EncodedImage) -> list[bytes]:
 
 def _class_ids(record: ImageRecord, _: EncodedImage) -> list[int]:
     boxes = record.object.bbox
-    # Boxes without labels are of class 0, as everywhere: the API cannot do with fewer classes than boxes.
+    # Boxes without labels have label 0, as everywhere: the API fails with fewer classes than boxes.
     labels = cast("list[int]", boxes.label) or [0] * len(boxes.xmin)
     return [label + FIRST_ID for label in labels]
 
 
 def _difficult(record: ImageRecord, _: EncodedImage) -> list[int]:
-    # `extra` may be anything; only a list of flags that runs parallel to the objects can be meant.
+    # `extra` may be anything; only a list with one flag per object can be meant.
     extra = _parsed(record.extra)
     flags = extra.get("difficult") if isinstance(extra, dict) else None
     if not isinstance(flags, list) or len(flags) != record.object.size:
@@ -99,7 +99,7 @@ def _difficult(record: ImageRecord, _: EncodedImage) -> list[int]:
 
 
 def _parsed(extra: Any) -> Any:
-    """An object and its JSON text are stored alike, so they mean the same."""
+    """Parse JSON text in `extra`: an object and its JSON text are stored the same, so they mean the same."""
     if not (isinstance(extra, str) and extra.startswith("{")):
         return extra
     try:
@@ -129,4 +129,4 @@ def _parts_per_object(record: ImageRecord) -> int:
 
 
 OD_API_FIELDS: Final = od_api_fields(NO_NAMES)
-"""The keys where no part has a name."""
+"""The additional keys if keypoints have no names."""

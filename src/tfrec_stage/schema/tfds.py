@@ -1,16 +1,16 @@
-"""The further keys that TensorFlow Datasets reads: objects as its own builders of COCO and Pascal VOC have them.
+"""Additional keys that TensorFlow Datasets reads (profile `tfds`): objects as in its own builders of COCO and VOC.
 
 Source: object_detection/coco.py and core/features/bounding_boxes.py of tensorflow-datasets 4.9.10.
 """
 
 from typing import Final, cast
 
-from tfrec_stage.schema.box_columns import areas_in_pixels, corners, one_a_box
+from tfrec_stage.schema.box_columns import areas_in_pixels, corners, one_per_box
 from tfrec_stage.schema.field import Field, utf8_list
 from tfrec_stage.tfrecord.example import Kind
 
 CORNERS_KEY: Final = "objects/bbox"
-"""Four numbers a box."""
+"""Key with four numbers per box."""
 TFDS_FIELDS: Final = (
     Field(
         CORNERS_KEY,
@@ -23,7 +23,7 @@ TFDS_FIELDS: Final = (
         "objects/label",
         Kind.INT64,
         False,
-        lambda r, _: one_a_box(r.object, cast("list[int]", r.object.bbox.label), -1),
+        lambda r, _: one_per_box(r.object, cast("list[int]", r.object.bbox.label), -1),
         "class of each box, from 0; -1 without one",
     ),
     Field(
@@ -37,15 +37,15 @@ TFDS_FIELDS: Final = (
         "objects/is_crowd",
         Kind.INT64,
         False,
-        lambda r, _: one_a_box(r.object, r.object.is_crowd, 0),
+        lambda r, _: one_per_box(r.object, r.object.is_crowd, 0),
         "1 where a box covers a crowd, else 0",
     ),
     Field(
         "objects/id",
         Kind.BYTES,
         False,
-        lambda r, _: one_a_box(r.object, utf8_list(cast("list[str]", r.object.id)), b""),
+        lambda r, _: one_per_box(r.object, utf8_list(cast("list[str]", r.object.id)), b""),
         "identifier of each box; empty without one",
     ),
 )
-"""The objects as the builders of TensorFlow Datasets have them: lists that run in parallel, one entry a box."""
+"""The additional keys: lists with one entry per box."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes
-from tfrec_stage.annotations.rules import length_faults, range_faults, value_faults
+from tfrec_stage.annotations.rules import length_problems, range_problems, value_problems
 from tfrec_stage.reading.columns import Columns, Ragged, Rows
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 from tfrec_stage.schema.fields import AREA_KEY, AreaUnit
@@ -129,9 +129,9 @@ def _decodes(value: bytes) -> bool:
 
 
 def _tell(record: ImageRecord, place: Place, policy: AnnotationPolicy, log: FaultLog) -> None:
-    lengths = list(length_faults(record.object))
-    others = [text for text in value_faults(record, 0, 0) if text not in lengths]
-    faults = [("lists_disagree", lengths), ("value_invalid", others), ("out_of_range", range_faults(record.object))]
+    lengths = list(length_problems(record.object))
+    others = [text for text in value_problems(record, 0, 0) if text not in lengths]
+    faults = [("lists_disagree", lengths), ("value_invalid", others), ("out_of_range", range_problems(record.object))]
     if policy.degenerate_boxes is not DegenerateBoxes.keep:
         faults.append(("box_reversed", _reversed(record.object.bbox)))
     for kind, texts in faults:

@@ -64,7 +64,7 @@ def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) 
     )
     if not promise.stores_images:
         report.left_out["images"] = "images are not stored"
-    if found.output_options and (consumers := found.output_options.encode.consumers):
+    if found.output_options and (consumers := found.output_options.encode.active_profiles):
         files = f"files of {', '.join(profile.name for profile in consumers)} beside the shards are not read"
         report.left_out["profiles"] = f"{files}; their keys in records are"
     check_duplicates(read.ledger, report.log)
