@@ -17,8 +17,8 @@ from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.reading.columns import columns_of
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 from tfrec_stage.schema.fields import FIELDS
-from tfrec_stage.stats.dataset_statistics import Census
-from tfrec_stage.stats.distribution import Distribution, Tally
+from tfrec_stage.stats.dataset_statistics import DatasetStatistics
+from tfrec_stage.stats.distribution import Distribution, Histogram
 from tfrec_stage.stats.tables import print_statistics
 from tfrec_stage.tfrecord.example import Feature
 
@@ -32,11 +32,11 @@ def features_of(objects: Objects, of_image: ImageClass | None = None) -> dict[st
 
 
 def count(records: Sequence[dict[str, Feature]], labels: Sequence[Label] = (), batch: int = 2) -> dict[str, Any]:
-    """What a census says, in batches."""
-    census = Census(labels)
+    """What a dataset_statistics says, in batches."""
+    dataset_statistics = DatasetStatistics(labels)
     for start in range(0, len(records), batch):
-        census.add(columns_of(records[start : start + batch]))
-    return census.as_dict()
+        dataset_statistics.add(columns_of(records[start : start + batch]))
+    return dataset_statistics.as_dict()
 
 
 def boxes(*edges: tuple[float, float, float, float], **others: list) -> Boxes:
@@ -135,7 +135,7 @@ def test_distributions(numbers: list[float], batch: int) -> None:
 @given(st.lists(st.integers(-5, 1000), min_size=1), st.integers(1, 7))
 def test_tallies_are_exact(numbers: list[int], batch: int) -> None:
     """Whole numbers are kept as they are."""
-    tally = Tally()
+    tally = Histogram()
     for start in range(0, len(numbers), batch):
         tally.add(np.array(numbers[start : start + batch], np.int64))
     found = tally.as_dict()

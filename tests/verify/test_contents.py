@@ -32,7 +32,7 @@ from tfrec_stage.dataset_info import Label
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.tfrecord.example import decode_example, encode_entry, encode_varint, example_header, key_field
 from tfrec_stage.tfrecord.framing import FOOTER, HEADER, encode_frame
-from tfrec_stage.verify.findings import Fault
+from tfrec_stage.verify.findings import Finding
 from tfrec_stage.verify.manifest import read_pins
 from tfrec_stage.verify.report import Report
 from tfrec_stage.verify.verify import VerifyRequest, verify_shards
@@ -43,7 +43,7 @@ EVERYTHING = "everything"
 LABELS = (Label(0, "cat", keypoints=("nose", "tail")), Label(4, "bird", keypoints=("beak", "wing")))
 
 
-def mismatches(report: Report) -> list[Fault]:
+def mismatches(report: Report) -> list[Finding]:
     """The faults that this check tells."""
     return [fault for fault in report.log.kept if fault.kind == KIND]
 
@@ -169,7 +169,7 @@ def test_a_build_has_the_contents_of_its_manifest(tf, tmp_path: Path, options: d
     made = build_with(tmp_path, records, **options)
     report = verify(made)
     assert report.is_sound, report.log.kept
-    assert "contents" not in report.left_out
+    assert "contents" not in report.skipped
     assert report.counts["records"] == len(records) - len((made.directory / "failures.jsonl").read_text().splitlines())
     records[0]["object"]["bbox"]["label"] = [0, 9]
     write_manifest(made.manifest, records)
@@ -246,7 +246,7 @@ def test_any_other_value_is_told(copied: Build, key: str) -> None:
     offset = offsets_of(shard)[record]
     edit_record(shard, record, set_values(key, *values))
     faults = [fault for fault in verify(copied).log.kept if fault.record is not None]
-    assert faults == [Fault(KIND, shard.name, record, offset, f"id '{EVERYTHING}': {key}: {told}")]
+    assert faults == [Finding(KIND, shard.name, record, offset, f"id '{EVERYTHING}': {key}: {told}")]
 
 
 def test_every_annotation_is_edited_by_some_test(rich: Build) -> None:
@@ -401,7 +401,7 @@ def test_options_that_are_not_known(build: Build, edit: Callable[[Any], Any], re
     """The check is left out with the reason, records are judged by the rules, and none is blamed for other options."""
     edit_json(build.index, edit)
     report = build.verify()
-    assert report.left_out["contents"].startswith(reason)
+    assert report.skipped["contents"].startswith(reason)
     assert {*report.log.by_kind} == {"index_invalid"}
     edit_record(build.shard(1), 2, set_values("image/object/bbox/xmax", 0.5, 1.5))
     assert build.verify().log.by_kind["out_of_range"] == 1
@@ -410,7 +410,7 @@ def test_options_that_are_not_known(build: Build, edit: Callable[[Any], Any], re
 def test_an_index_that_is_not_there(build: Build) -> None:
     """Nobody then knows the options of the build."""
     build.index.unlink()
-    assert build.verify().left_out["contents"] == "there is no sound index.json, which tells the options of the build"
+    assert build.verify().skipped["contents"] == "there is no sound index.json, which tells the options of the build"
 
 
 def test_names_of_keypoints_are_those_of_the_labels(copied: Build) -> None:

@@ -28,7 +28,7 @@ from tests.verify.damage import (
 from tfrec_stage.errors import ShardError
 from tfrec_stage.tfrecord.example import Feature, Kind
 from tfrec_stage.tfrecord.framing import HEADER, encode_frame
-from tfrec_stage.verify.findings import KINDS, Fault
+from tfrec_stage.verify.findings import KINDS, Finding
 from tfrec_stage.verify.verify import VerifyRequest, verify_shards
 
 Expected = list[tuple[str, str, int | None, int | None]]
@@ -40,7 +40,7 @@ RECORDS = 12
 """Records of the build."""
 
 
-def found(faults: list[Fault]) -> Expected:
+def found(faults: list[Finding]) -> Expected:
     """What identifies each fault."""
     return [(fault.kind, fault.file, fault.record, fault.offset) for fault in faults]
 
@@ -59,7 +59,7 @@ def test_the_pristine_build_is_sound(build: Build) -> None:
     """Nothing is wrong with it, nothing is left out, and everything is counted."""
     report = build.verify()
     assert report.is_sound, report.log.kept
-    assert report.left_out == {}
+    assert report.skipped == {}
     assert (report.counts["records"], report.lost_ids, report.warnings) == (RECORDS, [], [])
     assert report.statistics["boxes"]["count"] == 24
     assert next(report.summary()).endswith(": sound")
@@ -244,7 +244,7 @@ def test_an_index_that_is_none(build: Build) -> None:
     replace_file(build.index, b"{")
     report = build.verify()
     assert found(report.log.kept) == [("index_invalid", "index.json", None, None)]
-    assert set(report.left_out) == {"index", "contents", "fingerprints"}
+    assert set(report.skipped) == {"index", "contents", "fingerprints"}
     assert report.counts["records"] == RECORDS
 
 
@@ -307,7 +307,7 @@ def test_an_output_of_an_earlier_version(build: Build) -> None:
     edit_json(build.stats, lambda stats: stats.update(object_labels={"0": 1}, records_per_shard=[1]))
     report = build.verify()
     assert report.is_sound
-    assert report.left_out == {"classes": "there is no classes.json"}
+    assert report.skipped == {"classes": "there is no classes.json"}
 
 
 @pytest.mark.parametrize("edit", [{"failed": 0}, {"failures": {}}, {"failures": {"image_missing": 1}}])
@@ -340,7 +340,7 @@ def test_failures_that_are_none(build: Build) -> None:
     replace_file(build.directory / "failures.jsonl", b"[]\n")
     report = build.verify()
     assert report.log.by_kind == {"failures_mismatch": 1, "record_missing": 1}
-    assert set(report.left_out) == {"failures", "fingerprints"}
+    assert set(report.skipped) == {"failures", "fingerprints"}
 
 
 XMIN, COUNT = "image/object/bbox/xmin", "image/object/count"
@@ -496,7 +496,7 @@ def test_a_shard_that_is_a_directory(build: Build) -> None:
 
 def test_many_faults_are_counted(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first are kept, all are counted by kind."""
-    monkeypatch.setattr("tfrec_stage.verify.report.FAULT_LIMIT", 3)
+    monkeypatch.setattr("tfrec_stage.verify.report.FINDINGS_LIMIT", 3)
     for number in range(3):
         for record in range(len(frames_of(build.shard(number)))):
             edit_record(build.shard(number), record, set_values("image/channels", 4))

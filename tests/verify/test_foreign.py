@@ -39,7 +39,7 @@ def test_shards_of_tensorflows_own_writer(tf, pristine: Build, tmp_path: Path) -
         write_by_tensorflow(tf, tmp_path / f"own.tfrecord-{number:05d}-of-00002", payloads(pristine.shard(number)))
     report = verify(tmp_path)
     assert report.is_sound, report.log.kept
-    assert report.left_out == {
+    assert report.skipped == {
         "index": "there is no index.json",
         "stats": "there is no stats.json",
         "classes": "there is no classes.json",
@@ -54,7 +54,7 @@ def test_a_pattern(tf, pristine: Build) -> None:
     report = verify(pristine.directory / "train-0000[02]-*")
     assert report.is_sound
     assert report.counts["shards"] == 2
-    assert set(report.left_out) == {
+    assert set(report.skipped) == {
         "index",
         "stats",
         "classes",
@@ -114,7 +114,7 @@ def test_images_that_are_not_stored(tf, tmp_path: Path, with_index: bool) -> Non
         build.index.unlink()
     report = build.verify()
     assert report.is_sound, report.log.kept
-    assert report.left_out["images"] == report.left_out["pins"] == "images are not stored"
+    assert report.skipped["images"] == report.skipped["pins"] == "images are not stored"
     shard = next(build.shard(number) for number in range(3) if frames_of(build.shard(number)))
     edit_record(shard, 0, set_values("image/height", 0))
     assert build.verify().log.by_kind["image_size"] == 1
@@ -224,7 +224,7 @@ def test_unpinned_manifests(tf, tmp_path: Path) -> None:
     plain = [{key: value for key, value in record.items() if value is not None} for record in records]
     report = make_build(tmp_path / "build", plain, tmp_path / "images").verify()
     assert report.is_sound
-    assert report.left_out == {
+    assert report.skipped == {
         "pins": "the manifest pins no image by its sha256",
         "fingerprints": "4 records of the manifest do not pin their image",
     }
@@ -239,7 +239,7 @@ def test_a_manifest_that_is_newer_than_the_shards(pristine: Build, tf, tmp_path:
     request = VerifyRequest("train", str(pristine.directory), open_manifest(newer), num_threads=2)
     report = verify_shards(request)
     assert report.log.by_kind == {"image_changed": 1, "record_missing": 1}
-    assert report.left_out == {"fingerprints": "1 records of the manifest do not pin their image"}
+    assert report.skipped == {"fingerprints": "1 records of the manifest do not pin their image"}
 
 
 def test_a_class_with_two_names_is_a_warning(tf, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_manifest_of_other_shards_is_not_compared(tf, tmp_path: Path) -> None:
     write_manifest(build.manifest, [{"filename": "a.jpg", "id": "another"}])
     report = build.verify()
     assert report.is_sound, report.log.kept
-    assert report.left_out["manifest"] == "there is no index.json, and the manifest has none of these ids"
+    assert report.skipped["manifest"] == "there is no index.json, and the manifest has none of these ids"
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xd8\xff raw bytes", b"\xe9\xe9", b"", bytes(100)])

@@ -9,7 +9,7 @@ import pytest
 from google_crc32c import value
 
 from tfrec_stage.tfrecord.framing import encode_frame, mask_crc
-from tfrec_stage.verify.frames import BrokenFrame, WholeFrame, skip, walk_frames
+from tfrec_stage.verify.frames import BrokenFrame, WholeFrame, read_frames, skip
 
 PAYLOADS = [b"", b"one", b"two" * 100]
 FILE = b"".join(b"".join(encode_frame(payload)) for payload in PAYLOADS)
@@ -17,7 +17,7 @@ OFFSETS = [0, 16, 35]
 
 
 def walk(data: bytes, expected: int | None = None) -> list[WholeFrame | BrokenFrame]:
-    return list(walk_frames(io.BytesIO(data), expected))
+    return list(read_frames(io.BytesIO(data), expected))
 
 
 def test_sound_frames() -> None:

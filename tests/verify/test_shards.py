@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.conftest import encode_noise
 from tfrec_stage import create
 from tfrec_stage.build.options import EncodeOptions
-from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.findings import Findings
 from tfrec_stage.verify.shards import find_shard_set
 
 
@@ -20,6 +20,6 @@ def test_an_index_may_lack_a_newer_option(tmp_path: Path) -> None:
     assert index["options"]["encode"].pop("area") == "normalized"
     path.unlink()
     path.write_text(json.dumps(index))
-    log = FaultLog(10)
+    log = Findings(10)
     found = find_shard_set(str(directory), log)
     assert (log.total, found.output_options.encode) == (0, EncodeOptions())

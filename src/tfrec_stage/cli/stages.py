@@ -111,7 +111,7 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
         report = verify_shards(request, listener)
     report.warnings += shared
     if not manifests:
-        report.left_out["splits"] = "manifest is one file for all splits"
+        report.skipped["splits"] = "manifest is one file for all splits"
     write_json(verify_file, report.as_dict())
     for line in report.summary():
         _print(line)

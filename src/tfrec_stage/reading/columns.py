@@ -82,7 +82,7 @@ def columns_of(records: Sequence[Mapping[str, Feature]], fields: Iterable[Field]
     return Columns(len(records), scalars, lists)
 
 
-def schema_faults(features: Mapping[str, Feature], fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
+def schema_problems(features: Mapping[str, Feature], fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
     """Kind and text of each fault of a record's keys, judged by our own parser."""
     for field_ in fields:
         key, expected = field_.key, field_.kind.name.lower()
@@ -104,7 +104,7 @@ def _values(record: Mapping[str, Feature], field_: Field) -> Sequence[Any]:
     feature = record.get(field_.key)
     if feature is not None and feature.kind is field_.kind and (not field_.is_scalar or len(feature.values) == 1):
         return feature.values
-    fault = next(text for _, text in schema_faults(record, [field_]))
+    fault = next(text for _, text in schema_problems(record, [field_]))
     raise ShardError(f"{fault}; stage=verify tells everything that is wrong")
 
 

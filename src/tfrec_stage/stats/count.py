@@ -9,14 +9,14 @@ from tfrec_stage.errors import ShardError
 from tfrec_stage.reading.columns import columns_of
 from tfrec_stage.shards.directory import find_shards
 from tfrec_stage.shards.reader import read_features
-from tfrec_stage.stats.dataset_statistics import Census
+from tfrec_stage.stats.dataset_statistics import DatasetStatistics
 from tfrec_stage.tfrecord.example import Feature
 
 _BATCH: Final = 256
 
 
 def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[str, Any]:
-    """Statistics of a split, as plain values; see `Census`.
+    """Statistics of a split, as plain values; see `DatasetStatistics`.
 
     Args:
         directory_or_glob: as `find_shards` takes it.
@@ -25,15 +25,15 @@ def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[s
     Raises:
         ShardError: there is no shard, or one is damaged.
     """
-    census = Census(labels)
+    dataset_statistics = DatasetStatistics(labels)
     for path in find_shards(directory_or_glob):
         for batch in _batches(record.features for record in read_features(path)):
             try:
                 columns = columns_of(batch)
             except ShardError as error:
                 raise ShardError(f"{path}: {error}") from None
-            census.add(columns)
-    return census.as_dict()
+            dataset_statistics.add(columns)
+    return dataset_statistics.as_dict()
 
 
 def _batches(features: Iterator[dict[str, Feature]]) -> Iterator[list[dict[str, Feature]]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.reading.columns import Columns
-from tfrec_stage.stats.distribution import Distribution, Tally
+from tfrec_stage.stats.distribution import Distribution, Histogram
 from tfrec_stage.verify.annotations import mismatched_rows
 
 SMALL_PX: Final = 32**2
@@ -23,14 +23,14 @@ _VISIBILITY: Final = ("not_in_image", "occluded", "visible")
 _SHAPES: Final = ("width_px", "height_px", "area_px", "aspect_ratio")
 
 
-class Census:
+class DatasetStatistics:
     """Counts over all records of a split; memory grows with the number of classes alone."""
 
     def __init__(self, labels: Sequence[Label] = ()) -> None:
         self._labels = labels
         self._counts: Counter[str] = Counter()
-        self._sizes = {"width": Tally(), "height": Tally()}
-        self._boxes_an_image = Tally()
+        self._sizes = {"width": Histogram(), "height": Histogram()}
+        self._boxes_an_image = Histogram()
         self._shapes = {name: Distribution() for name in _SHAPES}
         self._visibility: Counter[str] = Counter()
         self._image_classes = _Classes()

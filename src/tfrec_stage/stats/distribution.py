@@ -13,7 +13,7 @@ _LOWEST: Final = -40 * _STEPS
 _HIGHEST: Final = 40 * _STEPS
 
 
-class Tally:
+class Histogram:
     """Takes whole numbers; exact. Memory grows with the number of different ones."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ _MISSING_SHOWN = 20
 
 
 def print_statistics(name: str, statistics: Mapping[str, Any], stream: TextIO) -> None:
-    """Write what `Census` counted, as people read it."""
+    """Write what `DatasetStatistics` counted, as people read it."""
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 100)
     boxes, parts = statistics["boxes"], statistics["parts"]
     console.print(

@@ -1,5 +1,5 @@
-"""What a build promised, proved on what lies on the disk: shards read back by TensorFlow, and counted.
+"""Verify that shards are what their build promised: read back by TensorFlow, counted, and compared with the manifest.
 
-files ──frames.py──▶ payloads ──parsing.py──▶ columns ──contents.py, values.py, images.py──▶ faults
-└──▶ ledger (ids, places) ──▶ index, stats, manifest, pins
+files ──frames.py──▶ payloads ──parsing.py──▶ columns ──contents.py, annotations.py, images.py──▶ findings
+└──▶ record_index.py (ids, locations) ──▶ metadata_files.py, manifest.py, cross_checks.py
 """

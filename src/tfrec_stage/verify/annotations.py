@@ -17,8 +17,8 @@ from tfrec_stage.annotations.rules import length_problems, range_problems, value
 from tfrec_stage.reading.columns import Columns, Ragged, Rows
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 from tfrec_stage.schema.fields import AREA_KEY, AreaUnit
-from tfrec_stage.verify.derived_keys import check_copies
-from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.derived_keys import check_derived_keys
+from tfrec_stage.verify.findings import Findings, Location
 from tfrec_stage.verify.parsing import Parsed
 
 _BBOX, _PARTS = "image/object/bbox/", "image/object/parts/"
@@ -36,7 +36,7 @@ _FINITE: Final = (f"{_BBOX}score", f"{_BBOX}conf", f"{_PARTS}score")
 _TEXTS: Final = ("image/object/id", f"{_BBOX}text")
 
 
-def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: FaultLog) -> None:
+def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: Findings) -> None:
     """Tell the faults of all annotations of a batch."""
     if not parsed.columns.size:
         return
@@ -46,7 +46,7 @@ def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: 
     suspects = reduce(or_, (screen(columns) for screen in screens), mismatched)
     for row in np.flatnonzero(suspects).tolist():
         _tell(_record(columns, row), parsed.places[row], policy, log)
-    check_copies(parsed, mismatched, log)
+    check_derived_keys(parsed, mismatched, log)
 
 
 def mismatched_rows(columns: Columns) -> Rows:
@@ -128,7 +128,7 @@ def _decodes(value: bytes) -> bool:
     return True
 
 
-def _tell(record: ImageRecord, place: Place, policy: AnnotationPolicy, log: FaultLog) -> None:
+def _tell(record: ImageRecord, place: Location, policy: AnnotationPolicy, log: Findings) -> None:
     lengths = list(length_problems(record.object))
     others = [text for text in value_problems(record, 0, 0) if text not in lengths]
     faults = [("lists_disagree", lengths), ("value_invalid", others), ("out_of_range", range_problems(record.object))]

@@ -26,7 +26,7 @@ from tfrec_stage.schema.od_api import KeypointNames
 from tfrec_stage.shards.metadata_files import INDEX_NAME
 from tfrec_stage.tfrecord.example import decode_example, encode_example
 from tfrec_stage.verify.differences import describe_differences
-from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.findings import Findings, Location
 from tfrec_stage.verify.manifest import Pins
 from tfrec_stage.verify.parsing import Parsed, Raw
 from tfrec_stage.verify.shards import MAY_BE_SOME, ShardSet
@@ -50,7 +50,7 @@ class ContentsCheck:
     """Compares records with those of the manifest that they were made from."""
 
     def __init__(
-        self, source: RecordSource, pins: Pins, output_options: OutputOptions, names: KeypointNames, log: FaultLog
+        self, source: RecordSource, pins: Pins, output_options: OutputOptions, names: KeypointNames, log: Findings
     ) -> None:
         """A check of any number of batches.
 
@@ -100,7 +100,7 @@ class ContentsCheck:
             if str(record.id).encode(errors="surrogatepass") == image_ids[row]:
                 yield row, record
 
-    def _compare(self, record: ParsedRecord, image: EncodedImage, place: Place, payload: bytes) -> bool:
+    def _compare(self, record: ParsedRecord, image: EncodedImage, place: Location, payload: bytes) -> bool:
         try:
             head, data, tail = self._encoder.encode_with_image(record, image)
         except RecordError as error:
@@ -113,7 +113,7 @@ class ContentsCheck:
             self._tell_differences(place, record, b"".join((head, data, tail)), payload)
         return True
 
-    def _tell_differences(self, place: Place, record: ParsedRecord, expected: bytes, payload: bytes) -> None:
+    def _tell_differences(self, place: Location, record: ParsedRecord, expected: bytes, payload: bytes) -> None:
         wanted, found = decode_example(expected), decode_example(payload)
         texts = describe_differences(
             {key: wanted[key] for key in self._keys}, {key: found[key] for key in found if key not in self._taken}
@@ -123,7 +123,7 @@ class ContentsCheck:
         elif encode_example(found) == expected:
             self._tell(place, record, "it has the values of the manifest, but this program encodes them to other bytes")
 
-    def _tell(self, place: Place, record: ParsedRecord, message: str) -> None:
+    def _tell(self, place: Location, record: ParsedRecord, message: str) -> None:
         self._log.add("manifest_mismatch", place, f"id {str(record.id)!r}: {message}")
 
 
@@ -148,7 +148,7 @@ def _stored_image(columns: Columns, row: int) -> EncodedImage:
 
 
 def find_contents_check(
-    found: ShardSet, manifest: RecordSource | None, pins: Pins | None, labels: Iterable[Label], log: FaultLog
+    found: ShardSet, manifest: RecordSource | None, pins: Pins | None, labels: Iterable[Label], log: Findings
 ) -> ContentsCheck | str:
     """What compares the records of these shards with a manifest, or why that cannot be done."""
     if found.directory is None:

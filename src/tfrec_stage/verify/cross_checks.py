@@ -25,7 +25,7 @@ from tfrec_stage.verify.report import Report
 from tfrec_stage.verify.shards import MAY_BE_SOME, ShardSet
 
 
-class Accounting:
+class CrossChecks:
     """Compares what was read back with each metadata of it."""
 
     def __init__(self, found: ShardSet, read: ReadBack, report: Report, labels: tuple[Label, ...]) -> None:
@@ -52,31 +52,33 @@ class Accounting:
         """
         if self._found.directory is None:
             for name in ("index", "stats", "classes", "failures", "manifest", "pins", "fingerprints"):
-                self._report.left_out[name] = MAY_BE_SOME
+                self._report.skipped[name] = MAY_BE_SOME
             return
         is_as_built = self._check_index()
         self._check_counts(is_as_built)
         self._check_failures()
         if manifest is None or pins is None:
             for name in ("manifest", "pins", "fingerprints"):
-                self._report.left_out[name] = "there is no manifest"
+                self._report.skipped[name] = "there is no manifest"
             return
         if self._is_foreign(pins):
             for name in ("manifest", "pins", "fingerprints"):
                 self._leave_out(name, f"there is no {INDEX_NAME}, and the manifest has none of these ids")
             return
         lost = None if self._log.by_kind["shard_missing"] else self._read.lost
-        self._report.lost_ids = check_ids(manifest, pins, self._read.ledger, self._failures, lost=lost, log=self._log)
+        self._report.lost_ids = check_ids(
+            manifest, pins, self._read.index_of_records, self._failures, lost=lost, log=self._log
+        )
         self._check_pins(pins, are_stored=are_stored)
         self._check_fingerprints(manifest)
 
     def _is_foreign(self, pins: Pins) -> bool:
         """Whether the manifest is that of other shards."""
-        ids = self._read.ledger.ids()
+        ids = self._read.index_of_records.ids()
         return self._found.index is None and bool(len(ids)) and not np.isin(ids, pins.id_hashes).any()
 
     def _leave_out(self, check: str, reason: str) -> None:
-        self._report.left_out[check] = reason
+        self._report.skipped[check] = reason
 
     def _check_index(self) -> bool:
         if self._found.index is None:
@@ -121,7 +123,7 @@ class Accounting:
         elif not isinstance(notes, dict):
             self._leave_out("pins", f"no {STATS_NAME} tells how many images were altered")
         else:
-            check_pins(pins, self._read.ledger, notes, self._log, is_whole=self._is_whole)
+            check_pins(pins, self._read.index_of_records, notes, self._log, is_whole=self._is_whole)
 
     def _check_fingerprints(self, manifest: RecordSource) -> None:
         index, output_options = self._found.index, self._found.output_options

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from tfrec_stage.reading.columns import Columns, Ragged, Rows
 from tfrec_stage.schema.od_api import FIRST_ID
-from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.findings import Findings
 from tfrec_stage.verify.parsing import Parsed
 
 _BBOX, _PARTS = "image/object/bbox/", "image/object/parts/"
 
 
-def check_copies(parsed: Parsed, ignored: Rows, log: FaultLog) -> None:
+def check_derived_keys(parsed: Parsed, ignored: Rows, log: Findings) -> None:
     """Tell the records in which a key that repeats another one says something else.
 
     Args:

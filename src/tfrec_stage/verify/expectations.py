@@ -1,4 +1,4 @@
-"""What the records of a set of shards have to be: as `index.json` says, else as the first of them shows."""
+"""The schema that records are expected to have: from the options in `index.json`, or from the first record."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
@@ -18,39 +18,41 @@ from tfrec_stage.schema.fields import (
 )
 from tfrec_stage.shards.reader import open_shard
 from tfrec_stage.tfrecord.example import Feature, decode_example
-from tfrec_stage.verify.frames import UNREADABLE, WholeFrame, walk_frames
+from tfrec_stage.verify.frames import UNREADABLE, WholeFrame, read_frames
 from tfrec_stage.verify.shards import ShardSet
 
 _LOOKED_AT: Final = 100
-"""Records among which one with areas is looked for."""
+"""How many records are searched for one with areas."""
 
 
-class Promise(NamedTuple):
-    """What every record has to be."""
+class ExpectedSchema(NamedTuple):
+    """What every record has to contain."""
 
     fields: tuple[Field, ...]
-    """Its keys; it may have more."""
+    """Its keys; more are allowed."""
     stores_images: bool
-    """Whether it holds its image."""
+    """Whether it contains its image."""
     policy: AnnotationPolicy
-    """What was done with annotations out of bounds."""
+    """The policy that its annotations follow."""
     area: AreaUnit = AreaUnit.normalized
     """Unit of the areas of objects."""
 
 
-def find_promise(found: ShardSet) -> Promise:
-    """What the options in the index promise; without them, what the first record that can be read has."""
+def find_expected_schema(found: ShardSet) -> ExpectedSchema:
+    """Return what the options in the index imply; without them, what the first readable record has."""
     if found.output_options is not None:
         encode = found.output_options.encode
-        return Promise(fields_of(encode), encode.store_images, found.output_options.annotations, encode.area)
+        return ExpectedSchema(fields_of(encode), encode.store_images, found.output_options.annotations, encode.area)
     first = next(_records(found), {})
     has_all = [further for further in (OD_API_FIELDS, TFDS_FIELDS) if {field.key for field in further} <= {*first}]
     is_stored = IMAGE_KEY not in first or first[IMAGE_KEY].values != [b""]
-    return Promise((*FIELDS, *chain.from_iterable(has_all)), is_stored, AnnotationPolicy(), _unit_of_areas(found))
+    return ExpectedSchema(
+        (*FIELDS, *chain.from_iterable(has_all)), is_stored, AnnotationPolicy(), _unit_of_areas(found)
+    )
 
 
 def _unit_of_areas(found: ShardSet) -> AreaUnit:
-    """As the first areas show; hardly any object is smaller than a pixel, and none is larger than its image."""
+    """Guess from the first areas: few objects are smaller than a pixel, and none is larger than its image."""
     for record in islice(_records(found), _LOOKED_AT):
         areas = record[AREA_KEY].values if AREA_KEY in record else []
         if areas:
@@ -63,7 +65,7 @@ def _records(found: ShardSet) -> Iterator[Mapping[str, Feature]]:
     for shard in found.shards:
         try:
             with open_shard(shard.path) as stream:
-                payloads = (frame.payload for frame in walk_frames(stream) if isinstance(frame, WholeFrame))
+                payloads = (frame.payload for frame in read_frames(stream) if isinstance(frame, WholeFrame))
                 yield from _decode_each(payloads)
         except UNREADABLE:
             continue

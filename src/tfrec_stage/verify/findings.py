@@ -1,4 +1,4 @@
-"""What can be wrong with shards, under names that stay, and where it was found."""
+"""What can be wrong with shards, under stable names, and where it was found."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -40,22 +40,22 @@ KINDS: Final[Mapping[str, str]] = {
     "stats_mismatch": "`stats.json` or `classes.json` counts something else than the shards hold",
     "failures_mismatch": "`failures.jsonl` is not what `stats.json` counts, or names an id that the manifest lacks",
 }
-"""Every kind of fault and what it means, as the README's table gives it. Names are stable, for programs."""
+"""Every kind of finding and what it means, for the README's table. Names are stable, for programs."""
 
 
-class Fault(NamedTuple):
+class Finding(NamedTuple):
     """One thing that is wrong."""
 
     kind: str
     """One of `KINDS`."""
     file: str
-    """Name of the file, from the directory of the shards."""
+    """Name of the file in the directory of the shards."""
     record: int | None
-    """Number of the record in its file, from 0; None where the file as a whole is meant."""
+    """Number of the record in its file, from 0; None if the finding is about the whole file."""
     offset: int | None
-    """Where the record's frame begins, in bytes from the start of the (uncompressed) file."""
+    """Offset of the record's frame in bytes from the start of the (uncompressed) file."""
     message: str
-    """What is wrong, for people."""
+    """The explanation for people."""
 
     def __str__(self) -> str:
         place = "" if self.record is None else f" record {self.record}"
@@ -63,20 +63,20 @@ class Fault(NamedTuple):
         return f"{self.file}{place}: {self.kind}: {self.message}"
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a record is."""
 
     file: str
-    """As in `Fault`."""
+    """As in `Finding`."""
     record: int
     """Number of the record, from 0."""
     offset: int
-    """Where its frame begins."""
+    """Offset of its frame in bytes."""
 
 
-def _order(fault: Fault) -> tuple[bool, str, int]:
-    is_beside = fault.record is None and fault.kind not in _OF_FILES
-    return is_beside, fault.file, -1 if fault.record is None else fault.record
+def _order(finding: Finding) -> tuple[bool, str, int]:
+    is_beside = finding.record is None and finding.kind not in _OF_FILES
+    return is_beside, finding.file, -1 if finding.record is None else finding.record
 
 
 _OF_FILES: Final = frozenset(
@@ -85,26 +85,26 @@ _OF_FILES: Final = frozenset(
 """Faults of a file as a whole."""
 
 
-class FaultLog:
-    """Gathers faults: the first `limit` are kept, all are counted."""
+class Findings:
+    """Collects findings: the first `limit` are kept, all are counted."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.by_kind: Counter[str] = Counter()
-        self._kept: list[Fault] = []
+        self._kept: list[Finding] = []
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """Number of findings."""
         return self.by_kind.total()
 
     @property
-    def kept(self) -> list[Fault]:
-        """Those kept: of shards by file and record, then of what lies beside them, which may follow from those."""
+    def kept(self) -> list[Finding]:
+        """The kept findings, those about shards first, as those about metadata files may follow from them."""
         return sorted(self._kept, key=_order)
 
-    def add(self, kind: str, place: Place | str, message: str) -> None:
-        """Note a fault of a record, or of a file as a whole.
+    def add(self, kind: str, place: Location | str, message: str) -> None:
+        """Add a finding about a record or a whole file.
 
         Raises:
             ValueError: there is no such kind.
@@ -113,13 +113,13 @@ class FaultLog:
             raise ValueError(f"expected one of {sorted(KINDS)}, but got the kind {kind!r}")
         self.by_kind[kind] += 1
         if len(self._kept) < self.limit:
-            file, record, offset = place if isinstance(place, Place) else (place, None, None)
-            self._kept.append(Fault(kind, file, record, offset, message))
+            file, record, offset = place if isinstance(place, Location) else (place, None, None)
+            self._kept.append(Finding(kind, file, record, offset, message))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values for JSON."""
         return {
             "total": self.total,
             "by_kind": dict(sorted(self.by_kind.items())),
-            "first": [fault._asdict() for fault in self.kept],
+            "first": [finding._asdict() for finding in self.kept],
         }

@@ -47,7 +47,7 @@ class BrokenFrame(NamedTuple):
     """Whether the record cannot be read."""
 
 
-def walk_frames(stream: BinaryIO, expected_records: int | None = None) -> Iterator[WholeFrame | BrokenFrame]:
+def read_frames(stream: BinaryIO, expected_records: int | None = None) -> Iterator[WholeFrame | BrokenFrame]:
     """Frames and faults in the order of the file.
 
     A payload without its CRC32C is passed over: where the next frame begins is known. A length without its CRC32C is

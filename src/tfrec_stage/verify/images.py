@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from tfrec_stage.reading.columns import Columns
-from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.findings import Findings, Location
 from tfrec_stage.verify.parsing import Parsed
 from tfrec_stage.verify.tensorflow_ops import import_tensorflow
 
@@ -35,7 +35,7 @@ class ImageFacts(NamedTuple):
     """Why it cannot be decoded."""
 
 
-class JudgedBatch(NamedTuple):
+class VerifiedBatch(NamedTuple):
     """A batch with its images."""
 
     parsed: Parsed
@@ -43,7 +43,7 @@ class JudgedBatch(NamedTuple):
     """In the order of the records; none if the images are not stored."""
 
 
-class ImageJudge:
+class ImageVerifier:
     """Decodes batches in threads of its own, and gives them back in their order."""
 
     def __init__(self, pool: ThreadPoolExecutor, *, with_digests: bool) -> None:
@@ -52,7 +52,7 @@ class ImageJudge:
         self._with_digests = with_digests
         self._waiting: deque[tuple[Parsed, list[Future[list[ImageFacts]]]]] = deque()
 
-    def judge(self, parsed: Parsed) -> Iterator[JudgedBatch]:
+    def verifier(self, parsed: Parsed) -> Iterator[VerifiedBatch]:
         """Hand in a batch; batches that are finished come back."""
         images = parsed.columns.scalars.get("image/encoded", ())
         chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
@@ -60,14 +60,14 @@ class ImageJudge:
         if len(self._waiting) > _AHEAD:
             yield self._next()
 
-    def finish(self) -> Iterator[JudgedBatch]:
+    def finish(self) -> Iterator[VerifiedBatch]:
         """The batches that are left."""
         while self._waiting:
             yield self._next()
 
-    def _next(self) -> JudgedBatch:
+    def _next(self) -> VerifiedBatch:
         parsed, futures = self._waiting.popleft()
-        return JudgedBatch(parsed, [facts for future in futures for facts in future.result()])
+        return VerifiedBatch(parsed, [facts for future in futures for facts in future.result()])
 
     def _decode_all(self, images: Iterable[bytes]) -> list[ImageFacts]:
         with self._tf.device("CPU:0"):
@@ -86,16 +86,16 @@ class ImageJudge:
 
 
 @contextmanager
-def image_judge(threads: int, *, with_digests: bool) -> Iterator[ImageJudge]:
-    """An `ImageJudge` with so many threads, which have ended when the block has."""
+def image_verifier(threads: int, *, with_digests: bool) -> Iterator[ImageVerifier]:
+    """An `ImageVerifier` with so many threads, which have ended when the block has."""
     with ThreadPoolExecutor(threads, "decode") as pool:
         try:
-            yield ImageJudge(pool, with_digests=with_digests)
+            yield ImageVerifier(pool, with_digests=with_digests)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def check_images(batch: JudgedBatch, log: FaultLog) -> None:
+def check_images(batch: VerifiedBatch, log: Findings) -> None:
     """Compare what was decoded with what the records say."""
     columns = batch.parsed.columns
     for row, (place, facts) in enumerate(zip(batch.parsed.places, batch.images, strict=True)):
@@ -111,7 +111,7 @@ def check_images(batch: JudgedBatch, log: FaultLog) -> None:
     _check_digests(batch, log)
 
 
-def check_formats(parsed: Parsed, log: FaultLog, *, are_stored: bool) -> None:
+def check_formats(parsed: Parsed, log: Findings, *, are_stored: bool) -> None:
     """Colour space, channels and, where images are stored, format, as every record has to say them."""
     promised: dict[str, object] = {"image/colorspace": b"RGB", "image/channels": 3}
     promised |= {"image/format": b"JPEG"} if are_stored else {}
@@ -122,14 +122,14 @@ def check_formats(parsed: Parsed, log: FaultLog, *, are_stored: bool) -> None:
                 log.add("image_format", place, f"{key}: expected {_show(expected)}, but got {_show(value)}")
 
 
-def check_sizes(parsed: Parsed, log: FaultLog) -> None:
+def check_sizes(parsed: Parsed, log: Findings) -> None:
     """Sizes of images that are not stored: at least one pixel."""
     for place, height, width in _sizes(parsed.places, parsed.columns):
         if height < 1 or width < 1:
             log.add("image_size", place, f"expected at least 1 x 1 pixels, but the record says {width} x {height}")
 
 
-def _sizes(places: Sequence[Place], columns: Columns) -> Iterator[tuple[Place, int, int]]:
+def _sizes(places: Sequence[Location], columns: Columns) -> Iterator[tuple[Location, int, int]]:
     sizes = (columns.scalars[key].tolist() for key in ("image/height", "image/width"))
     return zip(places, *sizes, strict=True)
 
@@ -143,7 +143,7 @@ def _count_components(jpeg: bytes) -> int:
     return jpeg[position + 9]
 
 
-def _check_digests(batch: JudgedBatch, log: FaultLog) -> None:
+def _check_digests(batch: VerifiedBatch, log: Findings) -> None:
     stated = batch.parsed.columns.scalars.get("image/key/sha256", ())
     for place, facts, text in zip(batch.parsed.places, batch.images, stated, strict=False):
         if facts.digest is not None and text != facts.digest.hex().encode():

@@ -1,31 +1,31 @@
-"""Files → batches of records, with each file counted on the way."""
+"""Iterate over the records of shard files in batches, counting each file on the way."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tfrec_stage.shards.reader import open_shard
-from tfrec_stage.verify.findings import FaultLog, Place
-from tfrec_stage.verify.frames import UNREADABLE, BrokenFrame, walk_frames
+from tfrec_stage.verify.findings import Findings, Location
+from tfrec_stage.verify.frames import UNREADABLE, BrokenFrame, read_frames
 from tfrec_stage.verify.metadata_files import ShardCount, checksum
 from tfrec_stage.verify.parsing import Raw
 from tfrec_stage.verify.shards import Shard
 
 _BATCH: Final = 128
-"""Most records of a batch."""
+"""Maximum number of records per batch."""
 _BATCH_BYTES: Final = 8 << 20
-"""A batch is full from here on. A few are in memory at a time, each three times: as read, as parsed, as images."""
+"""A batch with this many bytes is full. A few are in memory at a time, each three times: read, parsed, decoded."""
 
 
-class Walker:
-    """Reads shards from front to end; whatever is wrong with a file, the next one is read."""
+class ShardIterator:
+    """Reads shards from front to end; after a damaged file it goes on with the next."""
 
-    def __init__(self, shards: Sequence[Shard], log: FaultLog) -> None:
+    def __init__(self, shards: Sequence[Shard], log: Findings) -> None:
         self._log = log
         self.counts = [ShardCount(shard) for shard in shards]
-        """Each shard; complete once all batches are taken."""
+        """Counts of each shard; complete after the last batch."""
 
     def batches(self) -> Iterator[list[Raw]]:
-        """All records that can be read, in their order."""
+        """Iterate over all records that can be read, in their order."""
         batch: list[Raw] = []
         size = 0
         for raw in self._records():
@@ -49,8 +49,8 @@ class Walker:
     def _records_of(self, count: ShardCount) -> Iterator[Raw]:
         expected = count.shard.entry.records if count.shard.entry else None
         with open_shard(count.shard.path) as stream:
-            for frame in walk_frames(stream, expected):
-                place = Place(count.shard.name, frame.record, frame.offset)
+            for frame in read_frames(stream, expected):
+                place = Location(count.shard.name, frame.record, frame.offset)
                 if isinstance(frame, BrokenFrame):
                     self._log.add(frame.kind, place, frame.message)
                     count.note(frame)

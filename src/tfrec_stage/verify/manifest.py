@@ -13,9 +13,9 @@ from tfrec_stage.build.placement import hash64, place_records
 from tfrec_stage.build.plan import ManifestIndex
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.shards.metadata_files import FAILURES_NAME, STATS_NAME, ShardEntry
-from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.findings import Findings
 from tfrec_stage.verify.metadata_files import Failures
-from tfrec_stage.verify.record_index import Hashes, Ledger, as_array, entries_of, short_digest
+from tfrec_stage.verify.record_index import Hashes, RecordIndex, as_array, entries_of, short_digest
 
 ALTERING: Final = ("reencoded", "raw_frame_kept", "trailing_bytes_dropped", "first_frame")
 """Notes of images whose stored bytes are not those of the file; see `codecs.image.NOTES`. Every other note stands
@@ -64,14 +64,20 @@ def read_pins(source: RecordSource) -> Pins:
 
 
 def check_ids(
-    source: RecordSource, pins: Pins, ledger: Ledger, failures: Failures | None, *, lost: int | None, log: FaultLog
+    source: RecordSource,
+    pins: Pins,
+    index_of_records: RecordIndex,
+    failures: Failures | None,
+    *,
+    lost: int | None,
+    log: Findings,
 ) -> list[str]:
     """Tell ids that the manifest has and the shards have not, and the other way round.
 
     Args:
         source: the manifest.
         pins: what it says.
-        ledger: what the shards hold.
+        index_of_records: what the shards hold.
         failures: records that need not be in the shards; None if unknown.
         lost: how many records of the shards cannot be read; None if nobody knows.
         log: where faults go.
@@ -80,7 +86,7 @@ def check_ids(
         The ids of the records that cannot be read, if as many are absent and no more: their fault has been told.
     """
     failed = _hashes(failures.ids if failures else ())
-    stated, found = pins.id_hashes, ledger.ids()
+    stated, found = pins.id_hashes, index_of_records.ids()
     absent = np.setdiff1d(stated, np.union1d(found, failed))
     names = _names(source, {*absent.tolist()})
     is_explained = lost is None or len(names) <= lost
@@ -89,15 +95,17 @@ def check_ids(
             message = f"the manifest has the id {name!r} ({filename}), but no shard has it, nor {FAILURES_NAME}"
             log.add("record_missing", MANIFEST, message)
     surplus = np.setdiff1d(found, np.setdiff1d(stated, failed)).tolist()
-    for entry, name in ledger.read_ids(entries_of(ledger, surplus)).items():
+    for entry, name in index_of_records.read_ids(entries_of(index_of_records, surplus)).items():
         has_failed = failures is not None and name in failures.ids
         where = f"in {FAILURES_NAME}, as one that failed" if has_failed else "not in the manifest"
-        log.add("record_surplus", ledger.place(entry), f"the id {name!r} is {where}")
+        log.add("record_surplus", index_of_records.place(entry), f"the id {name!r} is {where}")
     _check_failed_ids(stated, failures, log)
     return [name for name, _ in names] if is_explained else []
 
 
-def check_pins(pins: Pins, ledger: Ledger, notes: Mapping[str, int], log: FaultLog, *, is_whole: bool) -> None:
+def check_pins(
+    pins: Pins, index_of_records: RecordIndex, notes: Mapping[str, int], log: Findings, *, is_whole: bool
+) -> None:
     """Compare each stored image with the sha256 that the manifest pins.
 
     They differ where the build altered the image, as counted by the notes of `stats.json`. Where nothing was altered
@@ -106,16 +114,16 @@ def check_pins(pins: Pins, ledger: Ledger, notes: Mapping[str, int], log: FaultL
 
     Args:
         pins: what the manifest says.
-        ledger: what the shards hold.
+        index_of_records: what the shards hold.
         notes: of `stats.json`.
         log: where faults go.
         is_whole: whether all records could be read.
     """
     if not pins.count:
         return
-    place = np.minimum(np.searchsorted(pins.id_hashes, ledger.ids()), len(pins.id_hashes) - 1)
-    pinned = np.where(pins.id_hashes[place] == ledger.ids(), pins.digests[place], 0)
-    stored = as_array(ledger.digests)
+    place = np.minimum(np.searchsorted(pins.id_hashes, index_of_records.ids()), len(pins.id_hashes) - 1)
+    pinned = np.where(pins.id_hashes[place] == index_of_records.ids(), pins.digests[place], 0)
+    stored = as_array(index_of_records.digests)
     differing = np.flatnonzero((pinned != 0) & (stored != 0) & (pinned != stored)).tolist()
     counts = [notes.get(name, 0) for name in ALTERING]
     most = sum(counts)
@@ -123,14 +131,14 @@ def check_pins(pins: Pins, ledger: Ledger, notes: Mapping[str, int], log: FaultL
     if most == 0:
         for entry in differing:
             message = "the image is not the one that the manifest pins by its sha256, and the build altered none"
-            log.add("image_changed", ledger.place(entry), message)
+            log.add("image_changed", index_of_records.place(entry), message)
     elif not least <= len(differing) <= most:
         expected = str(most) if least == most else f"{least} to {most}"
         log.add(
             "image_changed",
             STATS_NAME,
             f"expected {expected} stored images to differ from the sha256 that the manifest pins, as its notes count "
-            f"the images that were altered, but {len(differing)} do{_first(differing, ledger)}",
+            f"the images that were altered, but {len(differing)} do{_first(differing, index_of_records)}",
         )
 
 
@@ -159,7 +167,7 @@ def differing_fingerprints(
     return differing
 
 
-def _check_failed_ids(stated: Hashes, failures: Failures | None, log: FaultLog) -> None:
+def _check_failed_ids(stated: Hashes, failures: Failures | None, log: Findings) -> None:
     known = {*stated.tolist()} if failures and failures.ids else set()
     for name in sorted(failures.ids if failures else ()):
         if _hash(name) not in known:
@@ -181,8 +189,8 @@ def _hash(name: str) -> int:
     return hash64(name.encode(errors="surrogatepass"))
 
 
-def _first(entries: Sequence[int], ledger: Ledger) -> str:
-    places = [ledger.place(entry) for entry in entries[:_NAMED]]
+def _first(entries: Sequence[int], index_of_records: RecordIndex) -> str:
+    places = [index_of_records.place(entry) for entry in entries[:_NAMED]]
     shown = ", ".join(f"record {place.record} of {place.file}" for place in places)
     more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
     return f": {shown}{more}" if shown else ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tfrec_stage.reading.columns import Columns
 from tfrec_stage.shards.metadata_files import CLASSES_NAME, FAILURES_NAME, STATS_NAME, ClassCount
-from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.findings import Findings
 from tfrec_stage.verify.frames import BrokenFrame
 from tfrec_stage.verify.shards import UNDECODABLE, Shard
 
@@ -103,7 +103,7 @@ def checksum(path: Path) -> tuple[int, str]:
     return size, f"{crc:08x}"
 
 
-def check_against_index(counts: Sequence[ShardCount], log: FaultLog) -> bool:
+def check_against_index(counts: Sequence[ShardCount], log: Findings) -> bool:
     """Compare records, size and CRC32C of each shard; whether all agree."""
     owners = {count.shard.entry.crc32c: count.shard.name for count in counts if count.shard.entry}
     is_same = True
@@ -138,7 +138,7 @@ class Failures:
     by_reason: Mapping[str, int]
 
 
-def read_failures(directory: Path, log: FaultLog) -> Failures | None:
+def read_failures(directory: Path, log: Findings) -> Failures | None:
     """`failures.jsonl`; None if it is absent or damaged, which is logged."""
     path = directory / FAILURES_NAME
     if not path.exists():
@@ -160,7 +160,7 @@ def read_failures(directory: Path, log: FaultLog) -> Failures | None:
     return Failures(frozenset(ids), reasons)
 
 
-def read_stats(directory: Path, log: FaultLog) -> dict[str, Any] | None:
+def read_stats(directory: Path, log: Findings) -> dict[str, Any] | None:
     """`stats.json`; None if it is absent or damaged, which is logged."""
     path = directory / STATS_NAME
     if not path.exists():
@@ -174,7 +174,7 @@ def read_stats(directory: Path, log: FaultLog) -> dict[str, Any] | None:
     return stats
 
 
-def read_classes(directory: Path, log: FaultLog) -> list[ClassCount] | None:
+def read_classes(directory: Path, log: Findings) -> list[ClassCount] | None:
     """`classes.json`; None if it is absent or damaged, which is logged."""
     path = directory / CLASSES_NAME
     if not path.exists():
@@ -186,7 +186,7 @@ def read_classes(directory: Path, log: FaultLog) -> list[ClassCount] | None:
         return None
 
 
-def check_stats(stats: Mapping[str, Any], totals: Totals, log: FaultLog) -> None:
+def check_stats(stats: Mapping[str, Any], totals: Totals, log: Findings) -> None:
     """Compare `stats.json` with what was counted."""
     for name in ("images", "image_bytes", "boxes", "parts"):
         value = getattr(totals, name)
@@ -195,7 +195,7 @@ def check_stats(stats: Mapping[str, Any], totals: Totals, log: FaultLog) -> None
             log.add("stats_mismatch", STATS_NAME, message)
 
 
-def check_classes(classes: Sequence[ClassCount], totals: Totals, log: FaultLog) -> None:
+def check_classes(classes: Sequence[ClassCount], totals: Totals, log: Findings) -> None:
     """Compare `classes.json` with what was counted; classes that nothing has may stand in it or not."""
     stated = {each.label: (each.images, each.boxes) for each in classes}
     if len(stated) < len(classes):
@@ -213,7 +213,7 @@ def check_classes(classes: Sequence[ClassCount], totals: Totals, log: FaultLog) 
         log.add("stats_mismatch", CLASSES_NAME, f"{message}{' and '.join(map(str, stated.get(label, nothing)))}{more}")
 
 
-def check_failures(stats: Mapping[str, Any], failures: Failures, log: FaultLog) -> None:
+def check_failures(stats: Mapping[str, Any], failures: Failures, log: Findings) -> None:
     """Compare the failures that `stats.json` counts with those in `failures.jsonl`."""
     listed = sum(failures.by_reason.values())
     if stats.get("failed") != listed:

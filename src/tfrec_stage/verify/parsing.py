@@ -6,25 +6,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrec_stage.errors import ShardError
-from tfrec_stage.reading.columns import Columns, Ragged, Rows, schema_faults
+from tfrec_stage.reading.columns import Columns, Ragged, Rows, schema_problems
 from tfrec_stage.reading.fields import feature_spec
 from tfrec_stage.schema.fields import Field
 from tfrec_stage.tfrecord.example import decode_example, encode_entry, key_field
-from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.findings import Findings, Location
 from tfrec_stage.verify.tensorflow_ops import import_tensorflow
 
 
 class Raw(NamedTuple):
     """A record as it stands in its file."""
 
-    place: Place
+    place: Location
     payload: bytes
 
 
 class Parsed(NamedTuple):
     """Records that TensorFlow parses."""
 
-    places: list[Place]
+    places: list[Location]
     columns: Columns
     refused: list[Raw]
     """Those that it does not parse."""
@@ -38,7 +38,7 @@ class Parsed(NamedTuple):
 class Parser:
     """Parses records with the full feature spec of the schema."""
 
-    def __init__(self, fields: Sequence[Field], log: FaultLog) -> None:
+    def __init__(self, fields: Sequence[Field], log: Findings) -> None:
         self._tf = import_tensorflow()
         # Its message quotes the record, which Python may not be able to read as text.
         self._errors = (self._tf.errors.InvalidArgumentError, UnicodeDecodeError)
@@ -95,7 +95,7 @@ class Parser:
         return True
 
     def _log_faults(self, raw: Raw, said_by_tensorflow: str) -> None:
-        found = list(schema_faults(decode_example(raw.payload), self._fields))
+        found = list(schema_problems(decode_example(raw.payload), self._fields))
         for kind, text in found or [("not_an_example", f"TensorFlow says: {said_by_tensorflow}")]:
             self._log.add(kind, raw.place, text)
 
@@ -107,5 +107,5 @@ class Parser:
                 empty = np.flatnonzero(columns.lists[key].lengths == 0).tolist()
                 suspects.update(row for row in empty if batch[row].payload.rfind(entry) < 0)
         for row in sorted(suspects):
-            for kind, text in schema_faults(decode_example(batch[row].payload), self._fields):
+            for kind, text in schema_problems(decode_example(batch[row].payload), self._fields):
                 self._log.add(kind, batch[row].place, text)

@@ -1,4 +1,4 @@
-"""One walk through all shards: files → records → columns and images → faults, counts, ids."""
+"""Read all shards once: files → records → columns and images → findings, counts, ids."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,40 +6,40 @@ from typing import cast
 
 from tfrec_stage.errors import ShardError
 from tfrec_stage.reading.columns import Rows
-from tfrec_stage.stats.dataset_statistics import Census
+from tfrec_stage.stats.dataset_statistics import DatasetStatistics
 from tfrec_stage.tfrecord.example import Kind, decode_example
 from tfrec_stage.verify.annotations import check_values
 from tfrec_stage.verify.contents import ContentsCheck
-from tfrec_stage.verify.expectations import Promise
-from tfrec_stage.verify.findings import FaultLog, Place
-from tfrec_stage.verify.images import JudgedBatch, check_formats, check_images, check_sizes, image_judge
-from tfrec_stage.verify.iteration import Walker
+from tfrec_stage.verify.expectations import ExpectedSchema
+from tfrec_stage.verify.findings import Findings, Location
+from tfrec_stage.verify.images import VerifiedBatch, check_formats, check_images, check_sizes, image_verifier
+from tfrec_stage.verify.iteration import ShardIterator
 from tfrec_stage.verify.metadata_files import ShardCount, Totals
 from tfrec_stage.verify.parsing import Parsed, Parser, Raw
-from tfrec_stage.verify.record_index import Ledger
+from tfrec_stage.verify.record_index import RecordIndex
 from tfrec_stage.verify.shards import ShardSet
 
 
 @dataclass(slots=True)
 class ReadBack:
-    """What the shards hold."""
+    """What the shards contain."""
 
     counts: list[ShardCount]
-    """Each shard."""
+    """Counts of each shard."""
     totals: Totals
     """All records that TensorFlow parses."""
-    ledger: Ledger
+    index_of_records: RecordIndex
     """All records whose id can be read."""
-    census: Census
+    dataset_statistics: DatasetStatistics
     """Statistics over those that TensorFlow parses."""
     refused: int = 0
-    """Records that TensorFlow does not parse."""
+    """Number of records that TensorFlow cannot parse."""
     unnamed: int = 0
-    """Those of them whose id cannot be read."""
+    """Number of these whose id cannot be read either."""
 
     @property
     def lost(self) -> int | None:
-        """Records that the index has and whose id cannot be read; None if their number cannot be known."""
+        """Number of records in the index whose id cannot be read; None if it cannot be known."""
         lost = [count.lost if count.is_broken else count.absent for count in self.counts]
         return None if None in lost else sum(number or 0 for number in lost) + self.unnamed
 
@@ -51,76 +51,81 @@ class ReadBack:
 
 def read_back(
     found: ShardSet,
-    promise: Promise,
-    census: Census,
-    log: FaultLog,
+    expected: ExpectedSchema,
+    dataset_statistics: DatasetStatistics,
+    log: Findings,
     tick: Callable[[int], None],
     *,
     contents: ContentsCheck | None,
     num_threads: int,
     with_digests: bool,
 ) -> ReadBack:
-    """Read, parse, decode and judge every record.
+    """Read, parse, decode and check every record.
 
     Args:
         found: the shards.
-        promise: what each record has to be.
-        census: where statistics go.
-        log: where faults go.
-        tick: told how many records are finished.
+        expected: the schema that every record has to have.
+        dataset_statistics: where statistics go.
+        log: collects findings.
+        tick: called with the number of finished records.
         contents: compares records with the manifest; None if there is none to compare with.
         num_threads: images decoded at the same time.
-        with_digests: whether the SHA-256 of each image is wanted.
+        with_digests: whether to compute the SHA-256 of each image.
     """
-    walker = Walker(found.shards, log)
-    read = ReadBack(walker.counts, Totals(), Ledger({shard.name: shard.path for shard in found.shards}), census)
-    parser = Parser(promise.fields, log)
+    shards_iterator = ShardIterator(found.shards, log)
+    read = ReadBack(
+        shards_iterator.counts,
+        Totals(),
+        RecordIndex({shard.name: shard.path for shard in found.shards}),
+        dataset_statistics,
+    )
+    parser = Parser(expected.fields, log)
 
-    def take(batches: Iterable[JudgedBatch]) -> None:
+    def collect(batches: Iterable[VerifiedBatch]) -> None:
         for batch in batches:
             if batch.images:
                 check_images(batch, log)
             _note(batch, read)
-            tick(len(read.ledger) + read.unnamed)
+            tick(len(read.index_of_records) + read.unnamed)
 
-    with image_judge(num_threads, with_digests=with_digests) as judge:
-        for raws in walker.batches():
+    with image_verifier(num_threads, with_digests=with_digests) as verifier:
+        for raws in shards_iterator.batches():
             parsed = parser.parse(raws)
-            _check_records(parsed, promise, log, contents.check(parsed, raws) if contents else None)
+            _check_records(parsed, expected, log, contents.check(parsed, raws) if contents else None)
             read.totals.add(parsed.columns)
-            read.census.add(parsed.columns)
-            take(judge.judge(parsed) if promise.stores_images else [JudgedBatch(parsed, [])])
-        take(judge.finish())
+            read.dataset_statistics.add(parsed.columns)
+            collect(verifier.verifier(parsed) if expected.stores_images else [VerifiedBatch(parsed, [])])
+        collect(verifier.finish())
     return read
 
 
-def _check_records(parsed: Parsed, promise: Promise, log: FaultLog, compared: Rows | None) -> None:
-    # What the manifest gives obeys the rules already.
+def _check_records(parsed: Parsed, expected: ExpectedSchema, log: Findings, compared: Rows | None) -> None:
+    # Records that equal their record in the manifest need no check by rules.
     by_rule = parsed if compared is None else parsed.select(~compared)
-    check_values(by_rule, promise.policy, promise.area, log)
-    check_formats(parsed, log, are_stored=promise.stores_images)
-    if not promise.stores_images:
+    check_values(by_rule, expected.policy, expected.area, log)
+    check_formats(parsed, log, are_stored=expected.stores_images)
+    if not expected.stores_images:
         check_sizes(parsed, log)
 
 
-def _note(batch: JudgedBatch, read: ReadBack) -> None:
+def _note(batch: VerifiedBatch, read: ReadBack) -> None:
     parsed = batch.parsed
     digests = [facts.digest for facts in batch.images] or [None] * len(parsed.places)
     ids = parsed.columns.scalars["image/id"]
-    entries: list[tuple[Place, bytes | None, bytes | None]] = list(zip(parsed.places, ids, digests, strict=True))
+    entries: list[tuple[Location, bytes | None, bytes | None]] = list(zip(parsed.places, ids, digests, strict=True))
     if parsed.refused:
-        entries += [(raw.place, *_salvage(raw)) for raw in parsed.refused]
-        entries.sort(key=lambda entry: read.ledger.order(entry[0]))
+        entries += [(raw.place, *_read_id(raw)) for raw in parsed.refused]
+        entries.sort(key=lambda entry: read.index_of_records.order(entry[0]))
     for place, image_id, digest in entries:
         if image_id is None:
             read.unnamed += 1
         else:
-            read.ledger.add(place, image_id, digest)
+            read.index_of_records.add(place, image_id, digest)
     read.refused += len(parsed.refused)
 
 
-def _salvage(raw: Raw) -> tuple[bytes | None, bytes | None]:
-    """The id of a record that TensorFlow does not parse, so that it is not missed as well; its image is not judged."""
+def _read_id(raw: Raw) -> tuple[bytes | None, bytes | None]:
+    """Read the id of a record that TensorFlow cannot parse, so that it is not reported as missing too."""
     try:
         feature = decode_example(raw.payload).get("image/id")
     except ShardError:

@@ -13,14 +13,14 @@ from tfrec_stage.build.placement import hash64
 from tfrec_stage.shards.reader import open_shard
 from tfrec_stage.tfrecord.example import decode_example
 from tfrec_stage.tfrecord.framing import FOOTER, HEADER, decode_frames
-from tfrec_stage.verify.findings import FaultLog, Place
+from tfrec_stage.verify.findings import Findings, Location
 from tfrec_stage.verify.frames import skip
 
 Hashes = NDArray[np.uint64]
 
 
 @dataclass(slots=True)
-class Ledger:
+class RecordIndex:
     """Columns over all records whose id could be read, in the order of the shards; 32 bytes a record."""
 
     files: Mapping[str, Path]
@@ -42,7 +42,7 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.id_hashes)
 
-    def add(self, place: Place, image_id: bytes, digest: bytes | None = None) -> None:
+    def add(self, place: Location, image_id: bytes, digest: bytes | None = None) -> None:
         """Note one record."""
         self.id_hashes.append(hash64(image_id))
         self.digests.append(short_digest(digest) if digest else 0)
@@ -50,13 +50,13 @@ class Ledger:
         self._records.append(place.record)
         self._offsets.append(place.offset)
 
-    def order(self, place: Place) -> tuple[int, int]:
+    def order(self, place: Location) -> tuple[int, int]:
         """What sorts places as the shards and their records stand."""
         return self._numbers[place.file], place.record
 
-    def place(self, entry: int) -> Place:
+    def place(self, entry: int) -> Location:
         """Where a record is, by the number of its entry."""
-        return Place(self._names[self._files[entry]], self._records[entry], self._offsets[entry])
+        return Location(self._names[self._files[entry]], self._records[entry], self._offsets[entry])
 
     def read_ids(self, entries: Iterable[int]) -> dict[int, str]:
         """Ids of records, by their entries; each shard is read again once, from front to end."""
@@ -89,17 +89,17 @@ def short_digest(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big") or 1
 
 
-def check_duplicates(ledger: Ledger, log: FaultLog) -> None:
+def check_duplicates(index_of_records: RecordIndex, log: Findings) -> None:
     """Tell every record that has the id of an earlier one."""
-    pairs = sorted(_equal_hashes(ledger.ids()), key=lambda pair: pair[1])
-    names = ledger.read_ids({entry for pair in pairs for entry in pair})
+    pairs = sorted(_equal_hashes(index_of_records.ids()), key=lambda pair: pair[1])
+    names = index_of_records.read_ids({entry for pair in pairs for entry in pair})
     for first, again in pairs:
         name = names[again]
         if name == names[first]:
-            there = ledger.place(first)
+            there = index_of_records.place(first)
             log.add(
                 "duplicate_id",
-                ledger.place(again),
+                index_of_records.place(again),
                 f"the id {name!r} is also that of record {there.record} in {there.file}",
             )
 
@@ -114,6 +114,6 @@ def _equal_hashes(hashes: Hashes) -> Iterator[tuple[int, int]]:
         yield int(order[first]), int(order[entry + 1])
 
 
-def entries_of(ledger: Ledger, wanted: Iterable[int]) -> list[int]:
+def entries_of(index_of_records: RecordIndex, wanted: Iterable[int]) -> list[int]:
     """Numbers of the entries whose ids have these hashes, in the order of the shards."""
-    return list(np.flatnonzero(np.isin(ledger.ids(), np.fromiter(wanted, np.uint64))).tolist())
+    return list(np.flatnonzero(np.isin(index_of_records.ids(), np.fromiter(wanted, np.uint64))).tolist())

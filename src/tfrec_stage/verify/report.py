@@ -1,4 +1,4 @@
-"""What came of a verification: `verify.json`, and the lines that people read."""
+"""The result of a verification: `verify.json`, and the lines that are printed."""
 
 import json
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfrec_stage.files import write_file
-from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.findings import Findings
 
-FAULT_LIMIT: Final = 1000
-"""How many faults, lost ids and warnings are kept; all are counted."""
+FINDINGS_LIMIT: Final = 1000
+"""How many findings, lost ids and warnings are kept; all are counted."""
 
 CHECKS: Final = (
     "frames",
@@ -28,49 +28,49 @@ CHECKS: Final = (
     "fingerprints",
     "splits",
 )
-"""Everything that can be checked, in the order of telling."""
+"""All checks, in the order in which they are reported."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of a verification."""
+    """The result of a verification."""
 
     name: str
-    """The split."""
-    log: FaultLog = field(default_factory=lambda: FaultLog(FAULT_LIMIT))
+    """Name of the split."""
+    log: Findings = field(default_factory=lambda: Findings(FINDINGS_LIMIT))
     """What is wrong."""
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Checks that were not made, with the reason."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Checks that were skipped, with the reason."""
     counts: dict[str, int] = field(default_factory=dict)
-    """`shards`, `records` and `bytes`, as far as they can be read."""
+    """`shards`, `records` and `bytes` that can be read."""
     lost_ids: list[str] = field(default_factory=list)
-    """Ids of the records that cannot be read, as the manifest tells."""
+    """Ids of the records that cannot be read, by the manifest."""
     warnings: list[str] = field(default_factory=list)
-    """What is no fault of the shards."""
+    """What is worth a look, but nothing wrong with the shards."""
     statistics: dict[str, Any] = field(default_factory=dict)
-    """See `census.Census`."""
+    """See `stats.dataset_statistics.DatasetStatistics`."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.log.total
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; the same for the same files."""
+        """Return plain values for JSON, the same for the same files. Keys are those of earlier versions."""
         return {
             "name": self.name,
             "sound": self.is_sound,
-            "checks": [check for check in CHECKS if check not in self.left_out],
-            "left_out": dict(self.left_out),
+            "checks": [check for check in CHECKS if check not in self.skipped],
+            "left_out": dict(self.skipped),
             "counts": self.counts,
             "faults": self.log.as_dict(),
-            "lost_ids": self.lost_ids[:FAULT_LIMIT],
-            "warnings": self.warnings[:FAULT_LIMIT],
+            "lost_ids": self.lost_ids[:FINDINGS_LIMIT],
+            "warnings": self.warnings[:FINDINGS_LIMIT],
             "statistics": self.statistics,
         }
 
     def summary(self) -> Iterator[str]:
-        """A few lines for people."""
+        """Iterate over the lines to print."""
         faults = f"{self.log.total:,} fault{'s' if self.log.total > 1 else ''}"
         verdict = "sound" if self.is_sound else faults
         counts = self.counts
@@ -78,8 +78,8 @@ class Report:
             f"{self.name}: {counts['records']:,} records in {counts['shards']:,} shards, "
             f"{counts['bytes'] / 1e6:,.1f} MB: {verdict}"
         )
-        yield f"  checked: {', '.join(check for check in CHECKS if check not in self.left_out)}"
-        for check, reason in self.left_out.items():
+        yield f"  checked: {', '.join(check for check in CHECKS if check not in self.skipped)}"
+        for check, reason in self.skipped.items():
             yield f"  left out: {check}: {reason}"
 
 

@@ -14,7 +14,7 @@ from tfrec_stage.errors import ShardError, TfrecStageError
 from tfrec_stage.format_versions import SHARD_FORMAT
 from tfrec_stage.shards.directory import find_shards, shard_sets
 from tfrec_stage.shards.metadata_files import INDEX_NAME, ShardEntry
-from tfrec_stage.verify.findings import FaultLog
+from tfrec_stage.verify.findings import Findings
 
 UNDECODABLE: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What reading a damaged JSON file may raise."""
@@ -61,7 +61,7 @@ class ShardSet:
     """What is wrong with the options in it, so that they do not tell what records have to be."""
 
 
-def find_shard_set(directory_or_glob: str, log: FaultLog) -> ShardSet:
+def find_shard_set(directory_or_glob: str, log: Findings) -> ShardSet:
     """The shards of a directory, or those of a pattern; whatever is wrong with their names is logged.
 
     Raises:
@@ -98,7 +98,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     return [str(path.relative_to(shared)) for path in absolute]
 
 
-def _read_index(path: Path, log: FaultLog) -> Index | None:
+def _read_index(path: Path, log: Findings) -> Index | None:
     if not path.exists():
         return None
     try:
@@ -139,7 +139,7 @@ def _choose(directory: Path, index: Index | None) -> tuple[tuple[str, int], Mapp
     return chosen[0], sets[chosen[0]]
 
 
-def _check_numbers(name: str, count: int, numbered: Mapping[int, Path], log: FaultLog) -> None:
+def _check_numbers(name: str, count: int, numbered: Mapping[int, Path], log: Findings) -> None:
     for number in range(count):
         if number not in numbered:
             log.add("shard_missing", f"{name}-{number:05d}-of-{count:05d}", "there is no such file")
@@ -148,14 +148,14 @@ def _check_numbers(name: str, count: int, numbered: Mapping[int, Path], log: Fau
             log.add("shard_surplus", path.name, f"expected numbers below {count}, but got {number}; it is not read")
 
 
-def _check_surplus(directory: Path, chosen: set[Path], log: FaultLog) -> None:
+def _check_surplus(directory: Path, chosen: set[Path], log: Findings) -> None:
     for numbered in shard_sets(directory).values():
         for path in numbered.values():
             if path not in chosen:
                 log.add("shard_surplus", path.name, f"{INDEX_NAME} does not know it; it is not read")
 
 
-def _check_index(index: Index, name: str, count: int, numbered: Mapping[int, Path], log: FaultLog) -> None:
+def _check_index(index: Index, name: str, count: int, numbered: Mapping[int, Path], log: Findings) -> None:
     """What it says against itself, and against the names of files."""
     entries = index.shards
     names = {number: path.name for number, path in numbered.items()}

@@ -1,4 +1,4 @@
-"""The proof on one page: find the shards, read all of them back, compare with every metadata of them."""
+"""Verification on one page: find the shards, read them back, compare with the metadata files and the manifest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from time import monotonic
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.progress import Progress, ProgressListener, silence
-from tfrec_stage.stats.dataset_statistics import Census
+from tfrec_stage.stats.dataset_statistics import DatasetStatistics
 from tfrec_stage.verify.contents import find_contents_check
-from tfrec_stage.verify.cross_checks import Accounting
-from tfrec_stage.verify.expectations import find_promise
+from tfrec_stage.verify.cross_checks import CrossChecks
+from tfrec_stage.verify.expectations import find_expected_schema
 from tfrec_stage.verify.manifest import read_pins
 from tfrec_stage.verify.read_back import read_back
 from tfrec_stage.verify.record_index import check_duplicates
@@ -25,67 +25,67 @@ class VerifyRequest:
     name: str
     """Name of the split, for the report."""
     shards: str
-    """Directory of the shards, one of them, or a pattern."""
+    """Directory of the shards, one shard, or a pattern."""
     manifest: RecordSource | None = None
-    """What they were made from; None leaves out what needs it."""
+    """The manifest they were built from; None skips the checks that need it."""
     labels: tuple[Label, ...] = ()
-    """Classes, for names that the records do not tell."""
+    """Classes, for names that are not in the records."""
     num_threads: int = 4
     """Images decoded at the same time."""
 
 
 def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) -> Report:
-    """Read everything, tell every fault, finish the rest.
+    """Read everything and report every finding; nothing stops the rest of the checks.
 
-    Memory grows by 56 bytes for each record, for the ids of all have to be compared, and by 32 more for fingerprints.
+    Memory grows by 56 bytes per record, since all ids have to be compared, and by 32 more for fingerprints.
 
     Raises:
         ShardError: there is nothing to verify.
-        ManifestError: the manifest has records of the wrong shape.
+        ManifestError: the manifest has malformed records.
     """
     report = Report(request.name)
     found = find_shard_set(request.shards, report.log)
-    promise = find_promise(found)
-    # A pattern may name some of the shards, and these cannot be compared with the manifest of all.
+    expected = find_expected_schema(found)
+    # A pattern may match only some of the shards, which cannot be compared with the manifest of all.
     pins = read_pins(request.manifest) if request.manifest and found.directory else None
     contents = find_contents_check(found, request.manifest, pins, request.labels, report.log)
     if isinstance(contents, str):
-        report.left_out["contents"] = contents
-    has_sha256 = any(field.key == "image/key/sha256" for field in promise.fields)
+        report.skipped["contents"] = contents
+    has_sha256 = any(field.key == "image/key/sha256" for field in expected.fields)
     read = read_back(
         found,
-        promise,
-        Census(request.labels),
+        expected,
+        DatasetStatistics(request.labels),
         report.log,
-        _clock(request.name, found, listener),
+        _progress_reporter(request.name, found, listener),
         contents=None if isinstance(contents, str) else contents,
         num_threads=request.num_threads,
         with_digests=has_sha256 or bool(pins and pins.count),
     )
-    if not promise.stores_images:
-        report.left_out["images"] = "images are not stored"
-    if found.output_options and (consumers := found.output_options.encode.active_profiles):
-        files = f"files of {', '.join(profile.name for profile in consumers)} beside the shards are not read"
-        report.left_out["profiles"] = f"{files}; their keys in records are"
-    check_duplicates(read.ledger, report.log)
-    Accounting(found, read, report, request.labels).check(request.manifest, pins, are_stored=promise.stores_images)
+    if not expected.stores_images:
+        report.skipped["images"] = "images are not stored"
+    if found.output_options and (profiles := found.output_options.encode.active_profiles):
+        files = f"files of {', '.join(profile.name for profile in profiles)} beside the shards are not read"
+        report.skipped["profiles"] = f"{files}; their keys in records are"
+    check_duplicates(read.index_of_records, report.log)
+    CrossChecks(found, read, report, request.labels).check(request.manifest, pins, are_stored=expected.stores_images)
     report.counts = {
         "shards": len(read.counts),
         "records": sum(count.records for count in read.counts),
         "bytes": sum(count.size_bytes for count in read.counts),
     }
-    report.warnings += read.census.warnings()
-    report.statistics = read.census.as_dict()
+    report.warnings += read.dataset_statistics.warnings()
+    report.statistics = read.dataset_statistics.as_dict()
     return report
 
 
-def _clock(name: str, found: ShardSet, listener: ProgressListener) -> Callable[[int], None]:
-    """Turns a count of records into the event that listeners get, where their number is known beforehand."""
+def _progress_reporter(name: str, found: ShardSet, listener: ProgressListener) -> Callable[[int], None]:
+    """Return a function that turns a count of records into a progress event, if the total is known."""
     begin_s: list[float] = []
 
     def tick(done: int) -> None:
         now_s = monotonic()
-        if not begin_s:  # TensorFlow's import is over by now
+        if not begin_s:  # started here, so that importing TensorFlow does not count
             begin_s.append(now_s)
         if found.index is not None and done <= found.index.records:
             listener(Progress(name, done, found.index.records, now_s - begin_s[0]))
