@@ -14,7 +14,7 @@ from tfrec_stage.images.encode import Verify
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.reading.fields import feature_spec
 from tfrec_stage.stats.count import count_shards
-from tfrec_stage.verify.tensorflow_ops import import_tensorflow
+from tfrec_stage.verify.parsing import import_tensorflow
 from tfrec_stage.verify.verify import VerifyRequest, verify_shards
 
 THREADS = os.cpu_count() or 1

@@ -63,7 +63,7 @@ def test_a_format_that_cannot_be_made(clone: Path, old: str, option: str, first:
     output = dvc("repro", directory=clone, expect=None)
     told = (
         f"error: {option}: expected 1, the format that the installed tfrec-stage writes, but got 7; install a version "
-        f"that makes that one, or set {option} to 1 in params.yaml and build again"
+        f"that writes it, or set {option} to 1 in params.yaml and build again"
     )
     assert told in output.splitlines()
     assert f"failed to reproduce '{first}'" in output

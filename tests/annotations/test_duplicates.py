@@ -2,7 +2,6 @@
 
 import pytest
 
-from tfrec_stage.annotations.duplicates import find_duplicates
 from tfrec_stage.annotations.policy import (
     AnnotationPolicy,
     DegenerateBoxes,
@@ -10,6 +9,7 @@ from tfrec_stage.annotations.policy import (
     OutOfRange,
     validate_annotations,
 )
+from tfrec_stage.annotations.repair import find_duplicates
 
 SIZE = (100, 50)
 """Width and height of the image."""

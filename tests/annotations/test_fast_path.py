@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_stage.annotations.duplicates import find_duplicates
 from tfrec_stage.annotations.fast_path import passes_fast_path
 from tfrec_stage.annotations.policy import (
     AnnotationPolicy,
@@ -15,7 +14,7 @@ from tfrec_stage.annotations.policy import (
     OutOfRange,
     validate_annotations,
 )
-from tfrec_stage.annotations.repair import REPAIRS
+from tfrec_stage.annotations.repair import REPAIRS, find_duplicates
 from tfrec_stage.annotations.rules import degenerate_problems, range_problems, value_problems
 from tfrec_stage.errors import RecordError
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts

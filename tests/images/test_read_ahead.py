@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.images import file as image_file
-from tfrec_stage.images import read_ahead as module
-from tfrec_stage.images.file import is_cached, prefetch
-from tfrec_stage.images.read_ahead import BATCH, read_ahead
+from tfrec_stage.images import file as module
+from tfrec_stage.images.file import BATCH, is_cached, prefetch, read_ahead
 from tfrec_stage.records import ImageRecord
 
 

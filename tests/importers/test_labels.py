@@ -4,7 +4,7 @@ import pytest
 
 from tfrec_stage.dataset_info import Label, read_labels, write_labels
 from tfrec_stage.errors import ConfigError, SourceError
-from tfrec_stage.importers.labels import number_labels, show_names
+from tfrec_stage.importers.interface import number_labels, show_names
 
 LABELS = (Label(0, "person", 1, ("nose", "Ohr, großes")), Label(1, "car", "/m/0k4j"))
 GOLD = """\

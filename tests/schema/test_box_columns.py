@@ -3,7 +3,7 @@
 import pytest
 
 from tfrec_stage.records import Boxes, Objects
-from tfrec_stage.schema.box_columns import areas_in_pixels, corners, one_per_box
+from tfrec_stage.schema.tfds import areas_in_pixels, corners, one_per_box
 
 TWO = Boxes(xmin=[0.1, 0.5], xmax=[0.4, 1.0], ymin=[0.2, 0.0], ymax=[0.6, 0.5])
 

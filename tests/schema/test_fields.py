@@ -8,6 +8,7 @@ import pytest
 from tfrec_stage.errors import RecordError
 from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
+from tfrec_stage.schema.field import Profile
 from tfrec_stage.schema.fields import (
     FIELDS,
     OD_API_FIELDS,
@@ -17,7 +18,6 @@ from tfrec_stage.schema.fields import (
     SchemaOptions,
     fields_of,
 )
-from tfrec_stage.schema.profiles import Profile
 from tfrec_stage.tfrecord.example import Kind, decode_example
 
 BYTES, FLOAT, INT64 = Kind.BYTES, Kind.FLOAT, Kind.INT64

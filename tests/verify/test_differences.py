@@ -3,7 +3,7 @@
 import pytest
 
 from tfrec_stage.tfrecord.example import Feature, Kind
-from tfrec_stage.verify.differences import describe_differences
+from tfrec_stage.verify.contents import describe_differences
 
 INT64, FLOAT, BYTES = Kind.INT64, Kind.FLOAT, Kind.BYTES
 LONG = list(range(1000, 1040))

@@ -11,9 +11,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tfrec_stage.annotations.duplicates import find_duplicates
 from tfrec_stage.annotations.fast_path import passes_fast_path
-from tfrec_stage.annotations.repair import clip_objects, drop_degenerate, drop_duplicates, snap_rounding
+from tfrec_stage.annotations.repair import (
+    clip_objects,
+    drop_degenerate,
+    drop_duplicates,
+    find_duplicates,
+    snap_rounding,
+)
 from tfrec_stage.annotations.rules import degenerate_problems, range_problems, value_problems
 from tfrec_stage.errors import RecordError
 from tfrec_stage.options import check_types

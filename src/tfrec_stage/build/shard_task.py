@@ -29,7 +29,7 @@ from tfrec_stage.cache.reuse import PreviousRecords, ReusedRecord
 from tfrec_stage.cache.shard_cache import CachedShard
 from tfrec_stage.engine import OrderedMap
 from tfrec_stage.images.encode import pixel_codec
-from tfrec_stage.images.read_ahead import read_ahead
+from tfrec_stage.images.file import read_ahead
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageClass, ParsedRecord
 from tfrec_stage.shards.metadata import RecordEntry, ShardMetadata, WrittenShard

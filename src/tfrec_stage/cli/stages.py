@@ -123,8 +123,7 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
 
 def run_stats(config: StageConfig) -> int:
     """Shards → statistics."""
-    from tfrec_stage.stats.count import count_shards  # noqa: PLC0415 - as above
-    from tfrec_stage.stats.tables import print_statistics  # noqa: PLC0415 - rich takes 0.1 s to import
+    from tfrec_stage.stats.count import count_shards, print_statistics  # noqa: PLC0415 - rich takes 0.1 s to import
     from tfrec_stage.verify.report import write_json  # noqa: PLC0415 - as above
 
     stats_file = _output_file(config, "stats_file", config.stats_file)

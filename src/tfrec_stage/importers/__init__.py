@@ -1,11 +1,11 @@
-"""Annotations of the formats people have → image records.
+"""Import annotations of common formats as image records.
 
-An importer is one file with one callable, `read`. It takes the labels first (they are small), then streams
-the records; images are never held. What all importers share is added here, once:
+An importer is one module with one function, `read` (the Protocol `Importer`). It reads the labels first, which are
+small, then streams the records; images are never kept in memory. What all importers share is added here:
 
     annotations ──read──▶ records ──keep──▶ those of one split ──pin──▶ with sha256, width, height
 
-`Importer` states the one rule for faults; `Problem` is what cannot become a record.
+`Problem` is what cannot become a record. To add a format, add a module, its name in `IMPORTERS` and conf/importer/.
 """
 
 import difflib
@@ -21,10 +21,9 @@ from typing import Any, Final
 import msgspec
 
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.importers.labels import list_odd_names
-from tfrec_stage.importers.pins import pin
-from tfrec_stage.importers.splits import SplitOptions
-from tfrec_stage.importers.values import ImportedDataset, Importer, ImportNotes, Problem
+from tfrec_stage.importers.interface import ImportedDataset, Importer, ImportNotes, Problem, list_odd_names
+from tfrec_stage.importers.pin_images import pin
+from tfrec_stage.importers.split_images import SplitOptions
 from tfrec_stage.records import ImageRecord
 
 __all__ = [
@@ -54,16 +53,16 @@ IMPORTERS: Final[Mapping[str, str]] = MappingProxyType(
 def find_importer(
     name: str, options: Mapping[str, Any] | None = None, *, keep: Callable[[ImageRecord], bool] | None = None
 ) -> Importer:
-    """Give the importer of that name, with its options set and its records pinned.
+    """Return the importer with that name, with its options set and its records pinned.
 
     Args:
         name: a key of `IMPORTERS`.
         options: keyword-only arguments of that importer's `read`, as a YAML file gives them.
-        keep: says which records to keep, before their images are read; problems always stay. For example
+        keep: decides which records to keep, before their images are read; problems are always kept. For example
             `functools.partial(SplitOptions({"train": 0.9, "val": 0.1}).belongs_to, "train")`.
 
     Raises:
-        ConfigError: no such importer, no such option, or an option of another type.
+        ConfigError: the importer or an option is unknown, or an option has another type.
     """
     if name not in IMPORTERS:
         raise ConfigError(f"importer: expected one of {', '.join(sorted(IMPORTERS))}, but got {name!r}")
@@ -73,7 +72,7 @@ def find_importer(
 
 
 def known_options(name: str) -> list[str]:
-    """Names of the options of an importer, in its own order."""
+    """Return the names of the options of an importer, in its own order."""
     parameters = inspect.signature(_find_read(name)).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 

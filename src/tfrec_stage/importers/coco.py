@@ -14,15 +14,21 @@ from msgspec.structs import replace
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.coco_classes import Classes
-from tfrec_stage.importers.coco_entries import NO_BOX
+from tfrec_stage.importers.coco_categories import (
+    Classes,
+    expect_one_name,
+    find_shared_ids,
+    match_key,
+    number_annotations,
+    sort_keys,
+)
+from tfrec_stage.importers.coco_deviations import NO_BOX
 from tfrec_stage.importers.coco_file import Annotation, CocoFile, DerivedAnnotation, Image, Key, place_of
-from tfrec_stage.importers.coco_ids import expect_one_name, find_shared_ids, match_key, number_annotations, sort_keys
 from tfrec_stage.importers.coco_reader import read_coco_file
-from tfrec_stage.importers.folders import ImageFolder
-from tfrec_stage.importers.instances import to_objects
-from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
+from tfrec_stage.importers.image_files import ImageFolder
+from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, ImportNotes, Problem
+from tfrec_stage.importers.objects import to_objects
+from tfrec_stage.importers.pin_images import inspect_image
 from tfrec_stage.records import ImageClass, ImageRecord, Objects
 
 _NUMBERED: Final = "annotations without an id, numbered by their place"
@@ -74,7 +80,7 @@ def _unite_images(files: Iterable[CocoFile]) -> dict[Key, Image]:
 
 
 class _Found:
-    """The annotations of all files, merged, and what is wrong with them."""
+    """The merged annotations of all files, and the problems with them."""
 
     def __init__(self, files: Sequence[CocoFile], classes: Classes, notes: ImportNotes) -> None:
         self._classes = classes
@@ -86,7 +92,7 @@ class _Found:
         self._problems: defaultdict[Key | None, list[Problem]] = defaultdict(list)
 
     def add(self, file: CocoFile) -> None:
-        """Add a file's annotations, and what is wrong with any of its entries."""
+        """Add a file's annotations and the problems with its entries."""
         for each in chain(file.faults, find_shared_ids(file.images)):
             key = None if each.image_id is None else match_key(each.image_id, self._images)
             self._problems[key].append(Problem(str(file.path), f"{each.place}: {each.message}"))
@@ -120,7 +126,7 @@ class _Found:
                 yield self._to_record(image, by_image.pop(key, []), folder)
 
     def _match_ids(self, annotation: Annotation) -> bool:
-        """Let an id that is text in one place and a number in the other mean the same; whether any does."""
+        """Treat an id that is text in one place and a number in another as the same; return whether any was."""
         ids = annotation.image_id, annotation.category_id
         annotation.image_id = match_key(annotation.image_id, self._images)
         annotation.category_id = match_key(annotation.category_id, self._classes.labels)
@@ -140,7 +146,7 @@ class _Found:
         return self._classes.find_fault(annotation)
 
     def _classify(self, annotation: Annotation) -> str | None:
-        """Take the category as the class of the whole image; what is wrong if there is another one already."""
+        """Use the category as the class of the whole image; return a problem if it already has another one."""
         label = self._classes.labels[annotation.category_id]
         known = self._image_labels.setdefault(annotation.image_id, label)
         if known != label:
@@ -152,7 +158,7 @@ class _Found:
         return None
 
     def _merge(self, annotation: Annotation) -> str | None:
-        """Add an object; the keypoints of one that is known already go to the known one."""
+        """Add an object; the keypoints of a known object go to that object."""
         if annotation.bbox is None:
             return NO_BOX.format("nothing")
         known = self._annotations.setdefault(annotation.id, annotation)
@@ -181,7 +187,7 @@ class _Found:
 
 
 def _is_finite(objects: Objects) -> bool:
-    """Say whether JSON can hold the numbers: finite ones may add up or multiply to infinity."""
+    """Return whether JSON can hold the numbers: finite ones may add up or multiply to infinity."""
     columns = (objects.area, objects.bbox.xmax, objects.bbox.ymax, objects.parts.x, objects.parts.y)
     return math.isfinite(sum(map(sum, columns)))
 

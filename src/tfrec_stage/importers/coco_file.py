@@ -1,4 +1,4 @@
-"""What a COCO file holds: images, categories, annotations, and what is wrong with single ones of them.
+"""The content of a COCO file: images, categories, annotations, and problems with single entries.
 
 Source: the data format on https://cocodataset.org/#format-data.
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from tfrec_stage.importers.outlines import Box, Outline, outline_area
+from tfrec_stage.importers.shapes import Box, Outline, outline_area
 from tfrec_stage.records import Size
 
 Key = int | str
@@ -41,7 +41,7 @@ class Category(msgspec.Struct, frozen=True, gc=False):
 
 
 class Annotation(msgspec.Struct, gc=False):
-    """One of `annotations`: an object, or without `bbox` and `area` the class of a whole image."""
+    """One of `annotations`: an object, or the class of a whole image if it has neither `bbox` nor `area`."""
 
     image_id: Key
     category_id: Key
@@ -108,7 +108,7 @@ class CocoFile:
 
     @property
     def gives_image_classes(self) -> bool:
-        """Whether the annotations give the class of their whole image: none of them has a box or an area."""
+        """Whether the annotations give classes of whole images: none of them has a box or an area."""
         return all(each.bbox is None and not each.area for each in self.annotations)
 
 

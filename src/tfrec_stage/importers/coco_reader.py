@@ -1,8 +1,8 @@
-"""The bytes of a COCO file → its images, categories and annotations.
+"""Parse a COCO file into its images, categories and annotations.
 
-A file as the specification has it is decoded at once. Any other one is decoded again, entry by entry, so that what is
-wrong with one entry stays with it. `NaN` and `Infinity`, which Python writes and JSON does not have, need the standard
-library's decoder for that.
+A file that follows the specification is decoded at once. Any other is decoded again entry by entry, so that a problem
+with one entry affects only that entry. `NaN` and `Infinity`, which Python writes and JSON does not have, need the
+standard library's decoder for that.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.coco_entries import find_key, show, to_annotation, to_category, to_image
+from tfrec_stage.importers.coco_deviations import find_key, show, to_annotation, to_category, to_image
 from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Fault, Image, Key, place_of
-from tfrec_stage.importers.coco_kinds import explain_object, explain_other, is_text, list_classes, to_usual_names
-from tfrec_stage.importers.values import AnnotationError
+from tfrec_stage.importers.coco_variants import explain_object, explain_other, is_text, list_classes, to_usual_names
+from tfrec_stage.importers.interface import AnnotationError
 from tfrec_stage.text_files import read_utf8
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class _WellFormed(msgspec.Struct, frozen=True):
 
 
 class _Section(NamedTuple):
-    """One of the three lists of a file, not decoded any further."""
+    """One of the three lists of a file, not decoded further."""
 
     name: str
     """Its key in the file."""
@@ -90,7 +90,7 @@ def _read_entries(path: Path, content: bytes) -> CocoFile:
 
 
 def _find_sample(entries: Iterable[Any]) -> dict[str, Any]:
-    """Give the first entry that is an object; all are of one kind."""
+    """Return the first entry that is an object; all entries are of one kind."""
     return next((plain for entry in entries if isinstance(plain := _to_plain(entry), dict)), {})
 
 
@@ -140,7 +140,7 @@ def _to_text_annotation(entry: Any) -> Annotation:
 
 
 def _to_plain(entry: Any) -> Any:
-    """Decode an entry; what is not UTF-8 is carried along as surrogates, and found wherever it matters."""
+    """Decode an entry; bytes that are not UTF-8 become surrogates, and are reported where they matter."""
     if not isinstance(entry, msgspec.Raw):
         return entry
     try:

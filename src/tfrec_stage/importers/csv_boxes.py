@@ -16,13 +16,19 @@ from pathlib import Path
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.columns import Row, Table
-from tfrec_stage.importers.folders import ImageFolder
-from tfrec_stage.importers.instances import Box, Instance, to_objects
-from tfrec_stage.importers.labels import number_labels, show_names
-from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.table_kinds import EDGES, Columns
-from tfrec_stage.importers.values import LARGEST_PX, AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.csv_kinds import EDGES, Columns
+from tfrec_stage.importers.csv_rows import Row, Table
+from tfrec_stage.importers.image_files import ImageFolder
+from tfrec_stage.importers.interface import (
+    LARGEST_PX,
+    AnnotationError,
+    ImportedDataset,
+    Problem,
+    number_labels,
+    show_names,
+)
+from tfrec_stage.importers.objects import Box, Instance, to_objects
+from tfrec_stage.importers.pin_images import inspect_image
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import read_text
 
@@ -98,7 +104,7 @@ def _read_texts(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Overview:
-    """What has to be known of all rows before the first record."""
+    """What has to be known about all rows before the first record."""
 
     labels: frozenset[str]
     """Labels as the table writes them."""
@@ -117,7 +123,7 @@ class _Overview:
         return cls(frozenset(labels), is_grouped)
 
     def group(self, rows: Iterable[Row]) -> Iterator[tuple[str, Iterable[Row]]]:
-        """Give each image with its rows."""
+        """Yield each image with its rows."""
         return groupby(rows if self.is_grouped else sorted(rows, key=attrgetter("image")), attrgetter("image"))
 
 
@@ -165,7 +171,7 @@ class _Reader:
         )
 
     def _find_image(self, row: Row, name: str) -> tuple[str, Path]:
-        """Give an image's file name in records, and its path."""
+        """Return an image's file name for records, and its path."""
         try:
             return self.folder.filename(name), self.folder.locate(name)
         except AnnotationError as error:
@@ -184,7 +190,7 @@ class _Reader:
 
 
 def _find_size(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """Give the width and height that all rows of an image state, in pixels."""
+    """Return the width and height in pixels that all rows of an image state."""
     first = rows[0]
     if "width" not in first.cells or "height" not in first.cells:
         return None

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, SourceError
-from tfrec_stage.importers.folders import ImageFolder
-from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
-from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.image_files import ImageFolder
+from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.objects import Box, Instance, Part, to_objects
+from tfrec_stage.importers.pin_images import inspect_image
 from tfrec_stage.records import ImageClass, ImageRecord
 
 _CLASS: Final = "label"
@@ -91,7 +91,7 @@ def _read_labels(categories: Mapping[Any, Any]) -> list[Label]:
 
 
 def _count_parts(items: Iterable[Any]) -> int:
-    """Give the most points that any object has."""
+    """Return the largest number of points of any object."""
     points = (each for item in items for each in item.annotations if each.type.name == _POINTS)
     return max((len(each.points) // 2 for each in points), default=0)
 
@@ -154,7 +154,7 @@ class _Reader:
 
 
 def _group(shapes: Iterable[Any]) -> list[list[Any]]:
-    """Give the shapes of each object."""
+    """Group the shapes of each object."""
     groups: defaultdict[tuple[int, ...], list[Any]] = defaultdict(list)
     for place, shape in enumerate(shapes):
         groups[(shape.group, shape.label) if shape.group else (0, 0, place)].append(shape)
@@ -166,7 +166,7 @@ def _split_if_several(group: list[Any]) -> list[list[Any]]:
 
 
 def _find_box(group: Iterable[Any], width: int, height: int) -> Box:
-    """Give the group's one box, else the one around its outlines, else the one around its points."""
+    """Return the group's only box, or the one around its outlines, or the one around its points."""
     by_kind = _by_kind(group)
     shapes = by_kind[_BOX] or by_kind["outline"] or by_kind[_POINTS]
     corners = [(x, y, x + w, y + h) for x, y, w, h in (map(float, each.get_bbox()) for each in shapes)]
@@ -175,7 +175,7 @@ def _find_box(group: Iterable[Any], width: int, height: int) -> Box:
 
 
 def _find_area(group: Iterable[Any]) -> float:
-    """Give the area of the group's outlines, else of its box, in square pixels."""
+    """Return the area of the group's outlines, or of its box, in square pixels."""
     by_kind = _by_kind(group)
     return sum(float(each.get_area()) for each in by_kind["outline"] or by_kind[_BOX])
 

@@ -1,4 +1,4 @@
-"""Folders named after classes → image records."""
+"""Image folders: one folder per class → image records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -6,9 +6,8 @@ from typing import NoReturn
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.folders import ImageFolder, walk_files
-from tfrec_stage.importers.labels import number_labels, show_names
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.image_files import ImageFolder, walk_files
+from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, Problem, number_labels, show_names
 from tfrec_stage.records import ImageClass, ImageRecord
 from tfrec_stage.text_files import is_utf8
 

@@ -1,4 +1,4 @@
-"""The other half of the story: annotations → manifest, labels and problems."""
+"""The import stage: annotations → manifest, labels.json and problems."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LABELS_NAME: Final = "labels.json"
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import gave."""
+    """The result of an import."""
 
     records: int
     """Image records in the manifest."""

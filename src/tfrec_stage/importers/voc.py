@@ -10,14 +10,19 @@ from pathlib import Path, PurePosixPath
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.file_names import is_absolute
-from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
-from tfrec_stage.importers.instances import Box, Instance, to_objects
-from tfrec_stage.importers.labels import number_labels, show_names
-from tfrec_stage.importers.pins import inspect_image
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, ImportNotes, Problem
-from tfrec_stage.importers.voc_outlines import find_outline
-from tfrec_stage.importers.xml_tree import Element, parse_xml
+from tfrec_stage.importers.image_files import ImageFolder, is_absolute, strip_suffix, walk_files
+from tfrec_stage.importers.interface import (
+    AnnotationError,
+    ImportedDataset,
+    ImportNotes,
+    Problem,
+    number_labels,
+    show_names,
+)
+from tfrec_stage.importers.objects import Box, Instance, to_objects
+from tfrec_stage.importers.pin_images import inspect_image
+from tfrec_stage.importers.voc_shapes import find_outline
+from tfrec_stage.importers.xml_elements import Element, parse_xml
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import read_text
 
@@ -64,7 +69,7 @@ def read(
 
 
 def _find_files(annotations: tuple[Path, ...]) -> dict[str, Path]:
-    """Give the XML files by their names without suffix."""
+    """Return the XML files by their names without suffix."""
     files: dict[str, Path] = {}
     for folder in annotations:
         for name in walk_files(folder, {".xml"}):
@@ -75,7 +80,7 @@ def _find_files(annotations: tuple[Path, ...]) -> dict[str, Path]:
 
 
 def _choose(files: Mapping[str, Path], image_set: Path) -> dict[str, Path]:
-    """Give the files that a list names; one that is not there keeps the place where it was looked for."""
+    """Return the files that a list names; a missing one keeps the path where it was expected."""
     try:
         lines = [line.split() for line in read_text(image_set).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -116,11 +121,11 @@ class _Images:
         return filename
 
     def read_size(self, filename: str) -> tuple[int, int] | None:
-        """Give the width and the height of an image's upright frame; None where its file cannot be read."""
+        """Return width and height of the upright frame of an image; None if its file cannot be read."""
         return inspect_image(self._root / filename).upright
 
     def find_unclaimed(self, keys: Collection[str]) -> Iterator[str]:
-        """Give the images that no XML file names, nor is named like."""
+        """Return the images that no XML file belongs to."""
         for name, filename in self._filenames.items():
             if filename not in self._owners and strip_suffix(name) not in keys:
                 yield name
@@ -135,7 +140,7 @@ class _Images:
         raise AnnotationError(f"expected one image named {key}.*, or <filename>, but got {named_alike or 'neither'}")
 
     def _look_up(self, key: str, stated: str) -> str:
-        """Give the `filename` of the image that `<filename>` names, which starts from the folder of the XML file."""
+        """Return the `filename` of the image that `<filename>` names, relative to the folder of the XML file."""
         return self.folder.filename(stated if is_absolute(stated) else str(PurePosixPath(key).parent / stated))
 
 
@@ -175,7 +180,7 @@ def _to_record(
 
 
 def _find_size(root: Element) -> tuple[int, int] | None:
-    """Give the stated width and height; some tools write 0 for what they do not know."""
+    """Return the stated width and height; some tools write 0 for unknown."""
     for size in root.find_all("size"):
         width, height = (int(size.find_number(tag)) for tag in ("width", "height"))
         if width > 0 and height > 0:
@@ -184,7 +189,7 @@ def _find_size(root: Element) -> tuple[int, int] | None:
 
 
 def _find_objects(root: Element) -> list[Element]:
-    """Give the objects; LabelMe keeps those that were deleted, with a mark."""
+    """Return the objects; LabelMe keeps deleted ones, with a mark."""
     return [each for each in root.find_all("object") if each.find_text("deleted") != "1"]
 
 

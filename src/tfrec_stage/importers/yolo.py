@@ -15,11 +15,10 @@ import msgspec
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.folders import ImageFolder, strip_suffix, walk_files
-from tfrec_stage.importers.instances import Box, Instance, Part, to_objects
-from tfrec_stage.importers.labels import show_names
-from tfrec_stage.importers.outlines import polygon_area
-from tfrec_stage.importers.values import AnnotationError, ImportedDataset, Problem
+from tfrec_stage.importers.image_files import ImageFolder, strip_suffix, walk_files
+from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, Problem, show_names
+from tfrec_stage.importers.objects import Box, Instance, Part, to_objects
+from tfrec_stage.importers.shapes import polygon_area
 from tfrec_stage.importers.yolo_names import (
     CLASSES_NAME,
     KeypointShape,
@@ -145,7 +144,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _LineReader:
-    """What a label file's lines mean."""
+    """Interprets the lines of label files."""
 
     labels: Mapping[int, Label]
     """By YOLO's class number, in its order."""
@@ -157,7 +156,7 @@ class _LineReader:
         return self.kpt_shape[0] if self.kpt_shape else 0
 
     def read_file(self, path: Path | None) -> tuple[Objects, list[Problem]]:
-        """Give the objects of one image; without a file there are none."""
+        """Return the objects of one image; none if there is no file."""
         if path is None:
             return Objects(), []
         try:
@@ -187,7 +186,7 @@ class _LineReader:
 
     @property
     def _num_box_numbers(self) -> int:
-        """Numbers of a box and its keypoints; an outline of points never has one more, which would be odd."""
+        """How many numbers a box with its keypoints has; an outline never has one more, which would be odd."""
         return _BOX_NUMBERS + (math.prod(self.kpt_shape) if self.kpt_shape else 0)
 
     def _to_instance(self, label: Label, numbers: list[float]) -> Instance:
@@ -215,7 +214,7 @@ _MIXED: Final = "expected a confidence in all lines or in none, but this one dif
 
 
 def _differing(lines: list[_Line]) -> Iterator[int]:
-    """Give the first line that has a confidence where those before have none, or the other way round."""
+    """Yield the first line that has a confidence while earlier lines have none, or the other way round."""
     return islice((line.number for line in lines if (line.score is None) != (lines[0].score is None)), 1)
 
 

@@ -1,7 +1,7 @@
-"""Class names of YOLO labels: data.yaml, else the lists that LabelImg, Label Studio, CVAT and darknet write.
+"""Class names of YOLO labels: data.yaml, or the lists that LabelImg, Label Studio, CVAT and darknet write.
 
 Source: classes.txt of LabelImg and Label Studio, obj.names and obj.data of darknet
-(https://github.com/AlexeyAB/darknet#how-to-train-to-detect-your-custom-objects): a name a line, the first has number 0.
+(https://github.com/AlexeyAB/darknet#how-to-train-to-detect-your-custom-objects): one name per line, from 0.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import msgspec
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.folders import walk_files
-from tfrec_stage.importers.labels import show_names
+from tfrec_stage.importers.image_files import walk_files
+from tfrec_stage.importers.interface import show_names
 from tfrec_stage.text_files import find_encoding, read_text
 
 Names = list[str] | dict[int, str]
@@ -28,7 +28,7 @@ _HEAD: Final = 1 << 16
 
 
 class DataYaml(msgspec.Struct, frozen=True):
-    """What data.yaml says, as far as it matters here."""
+    """The part of data.yaml that matters here."""
 
     names: Names | None = None
     """Class names, as a list or by number."""
@@ -38,7 +38,7 @@ class DataYaml(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The entries of `annotations`, by what they are."""
+    """The entries of `annotations` by kind."""
 
     yamls: list[Path] = field(default_factory=list)
     """data.yaml."""
@@ -49,7 +49,7 @@ class Sources:
 
     @classmethod
     def of(cls, annotations: Iterable[Path]) -> "Sources":
-        """Tell them apart by suffix; a folder may be called anything."""
+        """Sort entries by suffix; a folder may have any name."""
         sources = cls()
         for path in annotations:
             if path.suffix in YAML:
@@ -111,7 +111,7 @@ def _search(labels_folder: Path) -> Iterator[Path]:
 
 
 def _follow(paths: Iterable[Path]) -> Iterator[Path]:
-    """Give each list, and for a .data file the list that it names; darknet starts it from its own working directory."""
+    """Yield each list, and for a .data file the list that it names, relative to the directory darknet runs in."""
     for path in paths:
         if path.suffix != ".data":
             yield path

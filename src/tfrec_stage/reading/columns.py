@@ -1,4 +1,4 @@
-"""A batch of records by key: numbers as arrays, so that what is asked of every record is asked of all at once."""
+"""A batch of records as columns: one array per key, so that a question is asked of all records at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _DTYPES: Final = {Kind.BYTES: np.object_, Kind.FLOAT: np.float32, Kind.INT64: np
 
 
 class Ragged(NamedTuple):
-    """A list of each record, one after the other."""
+    """The lists of all records, concatenated."""
 
     values: NDArray[Any]
     """All values."""
@@ -27,29 +27,29 @@ class Ragged(NamedTuple):
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """Number of the record that each value belongs to."""
+        """Index of the record that each value belongs to."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def rows_with(self, is_so: NDArray[np.bool_]) -> Rows:
-        """Records that have a value of which something is so."""
+        """Find the records with a value for which a condition holds."""
         rows = np.zeros(len(self.lengths), np.bool_)
         if is_so.any():
             rows[self.owners[is_so]] = True
         return rows
 
     def of_rows(self, rows: Rows) -> NDArray[Any]:
-        """Values of some records."""
+        """Return the values of some records."""
         return self.values if rows.all() else self.values[np.repeat(rows, self.lengths)]
 
     def row(self, number: int) -> list[Any]:
-        """Values of one record."""
+        """Return the values of one record."""
         start = int(self.lengths[:number].sum())
         return list(self.values[start : start + int(self.lengths[number])].tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Some records."""
+    """Records as columns."""
 
     size: int
     """Number of records."""
@@ -59,17 +59,17 @@ class Columns:
     """Any number of values a record."""
 
     def select(self, rows: Rows) -> "Columns":
-        """Some of the records."""
+        """Return some of the records."""
         scalars = {key: values[rows] for key, values in self.scalars.items()}
         lists = {key: Ragged(column.of_rows(rows), column.lengths[rows]) for key, column in self.lists.items()}
         return Columns(int(np.count_nonzero(rows)), scalars, lists)
 
 
 def columns_of(records: Sequence[Mapping[str, Feature]], fields: Iterable[Field] = FIELDS) -> Columns:
-    """Decoded records by key.
+    """Turn decoded records into columns.
 
     Raises:
-        ShardError: a record has not the keys, kinds or scalars of the schema.
+        ShardError: a record does not have the keys, kinds or scalars of the schema.
     """
     scalars, lists = {}, {}
     for key in fields:
@@ -83,7 +83,7 @@ def columns_of(records: Sequence[Mapping[str, Feature]], fields: Iterable[Field]
 
 
 def schema_problems(features: Mapping[str, Feature], fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
-    """Kind and text of each fault of a record's keys, judged by our own parser."""
+    """Iterate over kind and text of each problem with a record's keys, found by our own parser."""
     for field_ in fields:
         key, expected = field_.key, field_.kind.name.lower()
         feature = features.get(key)

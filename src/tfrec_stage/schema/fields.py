@@ -16,9 +16,8 @@ from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.options import check_types
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.schema.extra import extra_text
-from tfrec_stage.schema.field import Field, utf8, utf8_list
+from tfrec_stage.schema.field import Field, Profile, utf8, utf8_list
 from tfrec_stage.schema.od_api import NO_NAMES, OD_API_FIELDS, KeypointNames, od_api_fields
-from tfrec_stage.schema.profiles import Profile
 from tfrec_stage.schema.tfds import TFDS_FIELDS
 from tfrec_stage.tfrecord.example import (
     LIST_ENCODERS,

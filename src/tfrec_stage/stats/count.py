@@ -1,8 +1,11 @@
-"""Shards → statistics, without TensorFlow."""
+"""Count the statistics of shards, without TensorFlow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ShardError
@@ -16,11 +19,11 @@ _BATCH: Final = 256
 
 
 def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[str, Any]:
-    """Statistics of a split, as plain values; see `DatasetStatistics`.
+    """Return the statistics of a split as plain values; see `DatasetStatistics`.
 
     Args:
         directory_or_glob: as `find_shards` takes it.
-        labels: classes, for names that the records do not tell.
+        labels: classes, for names that are not in the records.
 
     Raises:
         ShardError: there is no shard, or one is damaged.
@@ -39,3 +42,69 @@ def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[s
 def _batches(features: Iterator[dict[str, Feature]]) -> Iterator[list[dict[str, Feature]]]:
     while batch := list(islice(features, _BATCH)):
         yield batch
+
+
+_SHAPES = {"width_px": "width, px", "height_px": "height, px", "area_px": "area, px²", "aspect_ratio": "width : height"}
+_MISSING_SHOWN = 20
+
+
+def print_statistics(name: str, statistics: Mapping[str, Any], stream: TextIO) -> None:
+    """Print what `DatasetStatistics` counted."""
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else 100)
+    boxes, parts = statistics["boxes"], statistics["parts"]
+    console.print(
+        f"{name}: {statistics['images']:,} images ({statistics['bytes_of_images'] / 1e6:,.1f} MB), "
+        f"{boxes['count']:,} boxes, {parts['count']:,} parts",
+        soft_wrap=True,
+    )
+    for table in _tables(statistics):
+        if table.row_count:
+            console.print(table)
+    missing = statistics["missing_labels"]
+    if missing:
+        shown = ", ".join(map(str, missing[:_MISSING_SHOWN]))
+        console.print(f"labels that no box has: {shown}{', …' if len(missing) > _MISSING_SHOWN else ''}")
+
+
+def _tables(statistics: Mapping[str, Any]) -> Iterator[Table]:
+    for key, what in (("classes", "boxes"), ("image_classes", "images")):
+        table = _table(f"classes of {what}", "label", "name", "images", *(["boxes"] if what == "boxes" else []))
+        for row in statistics[key]:
+            numbers = (f"{row[name]:,}" for name in ("images", "boxes") if name in row)
+            table.add_row(str(row["label"]), row["name"], *numbers)
+        yield table
+    boxes, parts = statistics["boxes"], statistics["parts"]
+    spread = _table("sizes", "", "min", "mean", "median", "max")
+    for what, sizes in statistics["image_size"].items():
+        _add_spread(spread, f"image {what}, px", sizes)
+    _add_spread(spread, "boxes an image", boxes["an_image"])
+    for key, what in _SHAPES.items():
+        _add_spread(spread, f"box {what}", boxes[key])
+    yield spread
+    counts = _table("counts", "what", "how many")
+    facts = {
+        "images without objects": statistics["images_without_objects"],
+        "images with mismatched lists": statistics["images_with_mismatched_lists"],
+        "small boxes (< 32² px)": boxes["small"],
+        "medium boxes": boxes["medium"],
+        "large boxes (> 96² px)": boxes["large"],
+        "boxes without area": boxes["no_area"],
+        "reversed boxes": boxes["reversed"],
+    }
+    if parts["count"]:
+        facts |= {f"parts {key.replace('_', ' ')}": value for key, value in parts.items() if key != "count"}
+    for what, count in facts.items():
+        counts.add_row(what, f"{count:,}")
+    yield counts
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column in {"name", "", "what"} else "right")
+    return table
+
+
+def _add_spread(table: Table, what: str, spread: Mapping[str, float]) -> None:
+    if spread:
+        table.add_row(what, *(f"{spread[name]:,.6g}" for name in ("min", "mean", "median", "max")))

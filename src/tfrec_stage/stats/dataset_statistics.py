@@ -1,4 +1,4 @@
-"""A data set in numbers, as people know them: classes, boxes, keypoints, sizes."""
+"""Statistics of a dataset: classes, boxes, keypoints, sizes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ _SHAPES: Final = ("width_px", "height_px", "area_px", "aspect_ratio")
 
 
 class DatasetStatistics:
-    """Counts over all records of a split; memory grows with the number of classes alone."""
+    """Counts over all records of a split; memory grows only with the number of classes."""
 
     def __init__(self, labels: Sequence[Label] = ()) -> None:
         self._labels = labels
@@ -54,7 +54,7 @@ class DatasetStatistics:
         self._add_parts(columns)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values for JSON."""
         count = self._counts
         return {
             "images": count["images"],
@@ -86,7 +86,7 @@ class DatasetStatistics:
         }
 
     def warnings(self) -> list[str]:
-        """What is no fault, but seldom meant."""
+        """Return what is valid but rarely intended."""
         return [*self._image_classes.warnings("images"), *self._box_classes.warnings("boxes")]
 
     def _add_classes(self, columns: Columns) -> None:
@@ -125,7 +125,7 @@ class DatasetStatistics:
 
 
 def _in_hundredths(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Stored edges are floats of 32 bits: a box of 32 pixels would come back as one of 31.99999, which is small."""
+    """Round to hundredths: edges are 32-bit floats, so 32 pixels would come back as 31.99999, which counts as small."""
     rounded = np.round(pixels, 2)
     return np.where(rounded > 0, rounded, pixels)
 
@@ -147,12 +147,12 @@ class _Classes:
                 names.add(text.decode(errors="backslashreplace"))
 
     def name(self, label: int, labels: Sequence[Label]) -> str:
-        """What the records call it, all names if they disagree, else `labels.json`."""
+        """Return the name in the records, all names if they disagree, or that of `labels.json`."""
         known = next((known.text for known in labels if known.label == label), "")
         return " | ".join(sorted(self._texts.get(label, ()))) or known
 
     def missing(self, labels: Sequence[Label]) -> list[int]:
-        """Numbers from 0 to the highest in use, or in `labels.json`, that nothing has; the first of them."""
+        """Return the first numbers from 0 to the highest label in use, or in `labels.json`, that nothing has."""
         highest = max((*self.values, *(label.label for label in labels)), default=-1)
         absent = (label for label in range(highest + 1) if label not in self.values)
         return list(islice(absent, _MISSING_KEPT))

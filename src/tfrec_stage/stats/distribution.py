@@ -1,4 +1,4 @@
-"""Minimum, mean, median and maximum of numbers that are seen once, in memory that does not grow with them."""
+"""Minimum, mean, median and maximum of a stream of numbers, in memory that does not grow with it."""
 
 import math
 from collections import Counter
@@ -14,18 +14,18 @@ _HIGHEST: Final = 40 * _STEPS
 
 
 class Histogram:
-    """Takes whole numbers; exact. Memory grows with the number of different ones."""
+    """Counts whole numbers; exact. Memory grows with the number of different values."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
 
     def add(self, numbers: NDArray[np.int64]) -> None:
-        """Take some numbers."""
+        """Add numbers."""
         values, counts = np.unique(numbers, return_counts=True)
         self._counts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
     def as_dict(self) -> dict[str, float]:
-        """`min`, `mean`, `median` and `max`; empty if there were no numbers."""
+        """Return `min`, `mean`, `median` and `max`; empty if there were no numbers."""
         if not self._counts:
             return {}
         values = sorted(self._counts)
@@ -37,7 +37,7 @@ class Histogram:
 
 
 class Distribution:
-    """Takes numbers above 0. The median is right to a thousandth of itself, from 2^-40 to 2^40."""
+    """Counts numbers above 0. The median is right to a thousandth of itself, from 2^-40 to 2^40."""
 
     def __init__(self) -> None:
         self._bins: NDArray[np.int64] = np.zeros(_HIGHEST - _LOWEST + 1, np.int64)
@@ -64,6 +64,6 @@ class Distribution:
 
 
 def _rounded(values: dict[str, float]) -> dict[str, Any]:
-    """Six significant digits, as what the order of adding up changes lies behind them."""
+    """Round to six significant digits: later ones depend on the order of addition."""
     rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
     return {name: int(value) if value.is_integer() else value for name, value in rounded.items()}

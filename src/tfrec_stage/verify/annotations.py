@@ -1,6 +1,6 @@
-"""What the annotations of stored records say: all records are screened at once, and the few suspects walked.
+"""Check the annotations of stored records: all records at once with arrays, then the few suspicious ones by the rules.
 
-What a suspect has wrong is told by the same rules that a build obeys, `annotations.faults`.
+The rules are those of a build, `annotations.rules`.
 """
 
 import re
@@ -37,7 +37,7 @@ _TEXTS: Final = ("image/object/id", f"{_BBOX}text")
 
 
 def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: Findings) -> None:
-    """Tell the faults of all annotations of a batch."""
+    """Report the problems of all annotations of a batch."""
     if not parsed.columns.size:
         return
     columns = parsed.columns if area is AreaUnit.normalized else _normalize_areas(parsed.columns)
@@ -50,7 +50,7 @@ def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: 
 
 
 def mismatched_rows(columns: Columns) -> Rows:
-    """Records whose lists disagree in length with each other, or with their count."""
+    """Find records whose lists have different lengths, or lengths that differ from their count."""
     count = columns.scalars["image/object/count"]
     lists, none = columns.lists, np.zeros(columns.size, np.int64)
     edges, places = lists[_EDGES[0]].lengths, lists[f"{_PARTS}x"].lengths
@@ -68,7 +68,7 @@ def mismatched_rows(columns: Columns) -> Rows:
 
 
 def reversed_rows(columns: Columns) -> Rows:
-    """Records that have a box with xmin > xmax or ymin > ymax; of lists that disagree nothing can be said."""
+    """Find records with a box whose xmin > xmax or ymin > ymax; records with mismatched lists are skipped."""
     xmin, xmax, ymin, ymax = (columns.lists[edge] for edge in _EDGES)
     whole = reduce(and_, (edge.lengths == xmin.lengths for edge in (xmax, ymin, ymax)))
     values = [edge.of_rows(whole) for edge in (xmin, xmax, ymin, ymax)]
@@ -79,7 +79,7 @@ def reversed_rows(columns: Columns) -> Rows:
 
 
 def _normalize_areas(columns: Columns) -> Columns:
-    """Areas in pixels → over width times height; what 32 bits make of a whole image may be a little more than one."""
+    """Convert areas from pixels to fractions of the image; rounding to 32 bits may leave slightly more than 1."""
     areas = columns.lists[AREA_KEY]
     pixels = columns.scalars["image/width"] * columns.scalars["image/height"]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -92,7 +92,7 @@ def _rows_out_of_bounds(columns: Columns) -> Rows:
     conf, label = columns.scalars["image/class/conf"], columns.scalars["image/class/label"]
     wrong: list[Rows] = [~np.isfinite(conf) | (label < 0)]
     lists = columns.lists
-    # Neither comparison is true of NaN, hence the negation.
+    # Both comparisons are false for NaN, hence the negation.
     wrong += [lists[key].rows_with(~((lists[key].values >= 0) & (lists[key].values <= 1))) for key in _WITHIN]
     wrong += [lists[key].rows_with(~np.isfinite(lists[key].values)) for key in _FINITE]
     wrong.append(_rows_beyond(lists[f"{_BBOX}label"], np.iinfo(np.int64).max))
@@ -150,12 +150,12 @@ def _reversed(boxes: Boxes) -> list[str]:
 
 
 def _in_keys(text: str) -> str:
-    """Paths of manifests → keys of records: `$.object.bbox.xmin[0]` → `image/object/bbox/xmin[0]`."""
+    """Translate paths of manifests to keys of records: `$.object.bbox.xmin[0]` → `image/object/bbox/xmin[0]`."""
     return re.sub(r"\$\.[a-z_.]+", lambda path: f"image/{path[0][2:].replace('.', '/')}", text)
 
 
 def _record(columns: Columns, row: int) -> ImageRecord:
-    """The stored record as the manifest would write it."""
+    """Return the stored record in the form of a manifest."""
 
     def values(key: str) -> list[Any]:
         return columns.lists[key].row(row) if key in columns.lists else []

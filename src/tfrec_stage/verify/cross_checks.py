@@ -1,4 +1,4 @@
-"""Everything that lies beside the records, and what of it cannot be checked, with the reason."""
+"""Compare what was read back with the metadata files and the manifest; skip what cannot be checked, with the reason."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ from tfrec_stage.verify.shards import MAY_BE_SOME, ShardSet
 
 
 class CrossChecks:
-    """Compares what was read back with each metadata of it."""
+    """Compares what was read back with each metadata file and the manifest."""
 
     def __init__(self, found: ShardSet, read: ReadBack, report: Report, labels: tuple[Label, ...]) -> None:
         self._found = found
@@ -40,15 +40,15 @@ class CrossChecks:
         self._failures = read_failures(directory, self._log) if directory else None
 
     def check(self, manifest: RecordSource | None, pins: Pins | None, *, are_stored: bool) -> None:
-        """Make every check that can be made, and say why the others cannot.
+        """Make all checks that are possible, and record why the others are skipped.
 
         Args:
-            manifest: what the shards were made from, if it is there.
-            pins: what it says.
-            are_stored: whether the records hold their images.
+            manifest: what the shards were built from, if it exists.
+            pins: its ids and pinned hashes.
+            are_stored: whether the records contain their images.
 
         Raises:
-            ManifestError: the manifest changed meanwhile.
+            ManifestError: the manifest changed in the meantime.
         """
         if self._found.directory is None:
             for name in ("index", "stats", "classes", "failures", "manifest", "pins", "fingerprints"):
@@ -73,7 +73,7 @@ class CrossChecks:
         self._check_fingerprints(manifest)
 
     def _is_foreign(self, pins: Pins) -> bool:
-        """Whether the manifest is that of other shards."""
+        """Return whether the manifest belongs to other shards: it has none of their ids."""
         ids = self._read.index_of_records.ids()
         return self._found.index is None and bool(len(ids)) and not np.isin(ids, pins.id_hashes).any()
 

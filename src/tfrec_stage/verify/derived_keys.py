@@ -1,4 +1,4 @@
-"""Keys that profiles add: each says again what the core keys say, in the way that its consumer wants it."""
+"""Check the keys that profiles add: each repeats core keys in the form that its reader needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,12 +15,12 @@ _BBOX, _PARTS = "image/object/bbox/", "image/object/parts/"
 
 
 def check_derived_keys(parsed: Parsed, ignored: Rows, log: Findings) -> None:
-    """Tell the records in which a key that repeats another one says something else.
+    """Report records in which a key that repeats another one has other values.
 
     Args:
         parsed: a batch.
-        ignored: records whose lists disagree, which has been told.
-        log: where faults go.
+        ignored: records with mismatched lists, which are reported elsewhere.
+        log: collects findings.
     """
     columns = parsed.columns
     for key, (original, derive) in _LISTS.items():
@@ -39,7 +39,7 @@ def _same(key: str) -> tuple[str, Callable[[Columns], Ragged]]:
 
 
 def _one_a_box(columns: Columns, key: str, default: Any) -> Ragged:
-    """Values of a list, or where it does not have one a box the default for each of them; see `codecs.parallel`."""
+    """Return the values of a list with one per box, or the default for each box if the list has another length."""
     boxes, values = columns.lists[f"{_BBOX}xmin"].lengths, columns.lists[key]
     if np.array_equal(values.lengths, boxes):
         return values
@@ -54,7 +54,7 @@ def _one_a_box(columns: Columns, key: str, default: Any) -> Ragged:
 def _class_ids(columns: Columns) -> Ragged:
     labels, boxes = columns.lists[f"{_BBOX}label"], columns.lists[f"{_BBOX}xmin"].lengths
     lengths = np.where(labels.lengths == 0, boxes, labels.lengths)
-    ids = np.full(int(lengths.sum()), FIRST_ID, np.int64)  # boxes without labels are of the first class
+    ids = np.full(int(lengths.sum()), FIRST_ID, np.int64)  # boxes without labels have the first class
     ids[np.repeat(labels.lengths != 0, lengths)] += labels.values
     return Ragged(ids, lengths)
 
@@ -62,7 +62,7 @@ def _class_ids(columns: Columns) -> Ragged:
 def _corners(columns: Columns) -> Ragged:
     edges = [columns.lists[_BBOX + edge] for edge in ("ymin", "xmin", "ymax", "xmax")]
     if any(not np.array_equal(edge.lengths, edges[0].lengths) for edge in edges):
-        return Ragged(edges[0].values[:0], np.zeros(columns.size, np.int64))  # lists that disagree have been told
+        return Ragged(edges[0].values[:0], np.zeros(columns.size, np.int64))  # mismatched lists are reported elsewhere
     return Ragged(np.stack([edge.values for edge in edges], axis=1).ravel(), edges[0].lengths * len(edges))
 
 

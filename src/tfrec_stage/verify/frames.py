@@ -1,6 +1,6 @@
-"""Frames of a TFRecord file that may be damaged: what can be read is read, and each fault is told once.
+"""Read the frames of a TFRecord file that may be damaged: everything readable is read, each defect reported once.
 
-Unlike `codecs.tfrecord.decode_frames`, which stops at the first fault.
+`tfrecord.framing.decode_frames` stops at the first defect instead.
 """
 
 import os
@@ -32,7 +32,7 @@ class WholeFrame(NamedTuple):
 
 
 class BrokenFrame(NamedTuple):
-    """A fault of the framing."""
+    """A defect of the framing."""
 
     kind: str
     """One of `faults.KINDS`."""
@@ -48,15 +48,15 @@ class BrokenFrame(NamedTuple):
 
 
 def read_frames(stream: BinaryIO, expected_records: int | None = None) -> Iterator[WholeFrame | BrokenFrame]:
-    """Frames and faults in the order of the file.
+    """Iterate over frames and defects in the order of the file.
 
-    A payload without its CRC32C is passed over: where the next frame begins is known. A length without its CRC32C is
-    believed where the payload that it gives has its own; otherwise nothing behind it can be found.
+    After a payload with a wrong CRC32C, reading goes on: the start of the next frame is known. A length with a wrong
+    CRC32C is trusted if the payload it implies has the right one; otherwise nothing after it can be found.
 
     Args:
         stream: the file, read forward only.
-        expected_records: how many records the file should have, if that is known: what is no record behind the last
-            of them is told as `trailing_bytes`.
+        expected_records: how many records the file should have, if known: bytes after the last of them that are no
+            record are reported as `trailing_bytes`.
     """
     offset = record = 0
     while header := _read(stream, HEADER.size):
@@ -75,7 +75,7 @@ def read_frames(stream: BinaryIO, expected_records: int | None = None) -> Iterat
 
 
 def _read_frame(stream: BinaryIO, header: bytes, record: int, offset: int) -> tuple[bytes, int, BrokenFrame | None]:
-    """Payload and size of the frame, and what is wrong with it."""
+    """Return payload and size of the frame, and its defect if it has one."""
     if len(header) < HEADER.size:
         return b"", 0, _cut(record, offset, HEADER.size, len(header))
     length, length_crc = HEADER.unpack(header)
@@ -112,7 +112,7 @@ def _cut(record: int, offset: int, expected: int, got: int) -> BrokenFrame:
 
 
 def skip(stream: BinaryIO, size: int) -> None:
-    """Pass over bytes of a stream that may be compressed, and then cannot seek."""
+    """Skip bytes of a stream that may be compressed, and then cannot seek."""
     if stream.seekable():
         stream.seek(size, os.SEEK_CUR)
         return
@@ -121,7 +121,7 @@ def skip(stream: BinaryIO, size: int) -> None:
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:
-    """Up to `size` bytes: fewer at the end of the file."""
+    """Read up to `size` bytes: fewer at the end of the file."""
     if size <= _PIECE:
         return stream.read(size)
     pieces = []

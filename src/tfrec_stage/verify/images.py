@@ -1,4 +1,4 @@
-"""Images, decoded by TensorFlow: several at a time, each on its own, so that a bad one says what is wrong with it."""
+"""Decode images with TensorFlow: several at a time, each on its own, so that the error names the image."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 
 from tfrec_stage.reading.columns import Columns
 from tfrec_stage.verify.findings import Findings, Location
-from tfrec_stage.verify.parsing import Parsed
-from tfrec_stage.verify.tensorflow_ops import import_tensorflow
+from tfrec_stage.verify.parsing import Parsed, import_tensorflow
 
 _JPEG: Final = b"\xff\xd8\xff"
 _FILL: Final = 0xFF
@@ -23,7 +22,7 @@ _AHEAD: Final = 2
 
 
 class ImageFacts(NamedTuple):
-    """What TensorFlow found."""
+    """What TensorFlow decoded."""
 
     height: int
     width: int
@@ -36,7 +35,7 @@ class ImageFacts(NamedTuple):
 
 
 class VerifiedBatch(NamedTuple):
-    """A batch with its images."""
+    """A batch with its decoded images."""
 
     parsed: Parsed
     images: list[ImageFacts]
@@ -44,7 +43,7 @@ class VerifiedBatch(NamedTuple):
 
 
 class ImageVerifier:
-    """Decodes batches in threads of its own, and gives them back in their order."""
+    """Decodes batches in its own threads, and returns them in their order."""
 
     def __init__(self, pool: ThreadPoolExecutor, *, with_digests: bool) -> None:
         self._tf = import_tensorflow()
@@ -53,7 +52,7 @@ class ImageVerifier:
         self._waiting: deque[tuple[Parsed, list[Future[list[ImageFacts]]]]] = deque()
 
     def verifier(self, parsed: Parsed) -> Iterator[VerifiedBatch]:
-        """Hand in a batch; batches that are finished come back."""
+        """Submit a batch; return batches that are finished."""
         images = parsed.columns.scalars.get("image/encoded", ())
         chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
         self._waiting.append((parsed, [self._pool.submit(self._decode_all, chunk) for chunk in chunks]))
@@ -61,7 +60,7 @@ class ImageVerifier:
             yield self._next()
 
     def finish(self) -> Iterator[VerifiedBatch]:
-        """The batches that are left."""
+        """Return the remaining batches."""
         while self._waiting:
             yield self._next()
 
@@ -75,7 +74,7 @@ class ImageVerifier:
 
     def _decode(self, image: bytes) -> ImageFacts:
         digest = sha256(image).digest() if self._with_digests else None
-        if not image.startswith(_JPEG):  # TensorFlow would decode PNG and GIF too
+        if not image.startswith(_JPEG):  # TensorFlow would decode PNG and GIF as well
             begins = f"it begins with {image[:8]!r}" if image else "it is empty"
             return ImageFacts(0, 0, 0, digest, f"expected a JPEG, but {begins}")
         try:
@@ -87,7 +86,7 @@ class ImageVerifier:
 
 @contextmanager
 def image_verifier(threads: int, *, with_digests: bool) -> Iterator[ImageVerifier]:
-    """An `ImageVerifier` with so many threads, which have ended when the block has."""
+    """Create an `ImageVerifier` with so many threads, which end with the block."""
     with ThreadPoolExecutor(threads, "decode") as pool:
         try:
             yield ImageVerifier(pool, with_digests=with_digests)
@@ -96,7 +95,7 @@ def image_verifier(threads: int, *, with_digests: bool) -> Iterator[ImageVerifie
 
 
 def check_images(batch: VerifiedBatch, log: Findings) -> None:
-    """Compare what was decoded with what the records say."""
+    """Compare what was decoded with what the records state."""
     columns = batch.parsed.columns
     for row, (place, facts) in enumerate(zip(batch.parsed.places, batch.images, strict=True)):
         if facts.error is not None:
@@ -112,7 +111,7 @@ def check_images(batch: VerifiedBatch, log: Findings) -> None:
 
 
 def check_formats(parsed: Parsed, log: Findings, *, are_stored: bool) -> None:
-    """Colour space, channels and, where images are stored, format, as every record has to say them."""
+    """Check colour space, channels and, if images are stored, format of every record."""
     promised: dict[str, object] = {"image/colorspace": b"RGB", "image/channels": 3}
     promised |= {"image/format": b"JPEG"} if are_stored else {}
     for key, expected in promised.items():
@@ -123,7 +122,7 @@ def check_formats(parsed: Parsed, log: Findings, *, are_stored: bool) -> None:
 
 
 def check_sizes(parsed: Parsed, log: Findings) -> None:
-    """Sizes of images that are not stored: at least one pixel."""
+    """Check that the sizes of images that are not stored are at least one pixel."""
     for place, height, width in _sizes(parsed.places, parsed.columns):
         if height < 1 or width < 1:
             log.add("image_size", place, f"expected at least 1 x 1 pixels, but the record says {width} x {height}")
@@ -135,7 +134,7 @@ def _sizes(places: Sequence[Location], columns: Columns) -> Iterator[tuple[Locat
 
 
 def _count_components(jpeg: bytes) -> int:
-    """Components of the frame, of a JPEG that decodes; see `codecs.jpeg`."""
+    """Return the number of components in the frame of a JPEG that decodes; see `images.jpeg`."""
     position = 2
     while (marker := jpeg[position + 1]) not in _FRAMES:
         is_fill = marker == _FILL

@@ -1,4 +1,4 @@
-"""What no split can see by itself: one image, or one id, in two of them.
+"""Find images and ids that are in two splits.
 
 A test set that shares images with the training set measures memory, not learning.
 """
@@ -34,7 +34,7 @@ class Overlap:
 
 @dataclass(slots=True)
 class SplitCheck:
-    """What was found over the manifests of all splits."""
+    """The overlaps between the manifests of all splits."""
 
     records: int = 0
     """Records compared."""
@@ -57,7 +57,7 @@ def check_splits(manifests: Mapping[str, RecordSource], limit: int) -> SplitChec
         limit: how many overlaps to keep; the others are counted.
 
     Raises:
-        ManifestError: a manifest has records of the wrong shape.
+        ManifestError: a manifest has malformed records.
     """
     check, seen = SplitCheck(), _Seen()
     for split, manifest in manifests.items():
@@ -78,7 +78,7 @@ class _Seen:
         self._by_split: dict[str, set[bytes]] = {}
 
     def find_overlaps(self, split: str, record: ParsedRecord) -> Iterator[Overlap]:
-        """Note a record, and give what an earlier split has of it."""
+        """Remember a record, and yield what an earlier split shares with it."""
         for what, key in _keys(record):
             digest = blake2b(f"{what} {key}".encode(), digest_size=16).digest()
             for earlier, digests in self._by_split.items():

@@ -1,4 +1,4 @@
-"""Shards against the manifest: the ids, the images that it pins, and the fingerprints that it implies."""
+"""Compare shards with the manifest: ids, pinned images, and the fingerprints that follow from it."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ ALTERING: Final = ("reencoded", "raw_frame_kept", "trailing_bytes_dropped", "fir
 """Notes of images whose stored bytes are not those of the file; see `codecs.image.NOTES`. Every other note stands
 beside one of these."""
 MANIFEST: Final = "manifest"
-"""What faults call the manifest, which may lie anywhere."""
+"""Name of the manifest in findings; its path may be anywhere."""
 _NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """What a manifest says of each record, in the order of the hashes; 24 bytes a record."""
+    """Id, pinned hash and position of each record of a manifest, ordered by hash; 24 bytes per record."""
 
     id_hashes: Hashes
     """`hash64` of each id, ascending."""
@@ -38,21 +38,21 @@ class Pins:
 
     @property
     def count(self) -> int:
-        """Records that pin their image."""
+        """Number of records that pin their image."""
         return int(np.count_nonzero(self.digests))
 
     def find(self, image_ids: Iterable[bytes]) -> Iterator[list[int]]:
-        """Positions of the records that may have each of these ids: as a rule one or none, for hashes may collide."""
+        """Iterate over positions of records that may have each id: usually one or none, as hashes may collide."""
         wanted = np.fromiter(map(hash64, image_ids), np.uint64)
         begins, ends = (np.searchsorted(self.id_hashes, wanted, side).tolist() for side in ("left", "right"))
         return (self.positions[begin:end].tolist() for begin, end in zip(begins, ends, strict=True))
 
 
 def read_pins(source: RecordSource) -> Pins:
-    """Walk through a manifest.
+    """Read a manifest.
 
     Raises:
-        ManifestError: a record has not the right shape.
+        ManifestError: a record is malformed.
     """
     id_hashes, digests, positions = array("Q"), array("Q"), array("Q")
     for position, record in source.scan():
@@ -72,18 +72,18 @@ def check_ids(
     lost: int | None,
     log: Findings,
 ) -> list[str]:
-    """Tell ids that the manifest has and the shards have not, and the other way round.
+    """Report ids that are in the manifest but not in the shards, and the other way round.
 
     Args:
         source: the manifest.
-        pins: what it says.
-        index_of_records: what the shards hold.
-        failures: records that need not be in the shards; None if unknown.
-        lost: how many records of the shards cannot be read; None if nobody knows.
-        log: where faults go.
+        pins: its ids and pinned hashes.
+        index_of_records: the records of the shards.
+        failures: records that are not in the shards; None if unknown.
+        lost: how many records of the shards cannot be read; None if unknown.
+        log: collects findings.
 
     Returns:
-        The ids of the records that cannot be read, if as many are absent and no more: their fault has been told.
+        The ids of the unreadable records, if no more ids than these are missing: they have been reported already.
     """
     failed = _hashes(failures.ids if failures else ())
     stated, found = pins.id_hashes, index_of_records.ids()
@@ -108,15 +108,15 @@ def check_pins(
 ) -> None:
     """Compare each stored image with the sha256 that the manifest pins.
 
-    They differ where the build altered the image, as counted by the notes of `stats.json`. Where nothing was altered
-    each image has to agree; otherwise the number of those that differ has to be what the notes allow: no less than the
-    most of one note, no more than all together. That is one number where one note is counted alone.
+    They differ if the build transformed the image, which `stats.json` counts under `notes`. Without transforms every
+    image has to agree. Otherwise the number of differing images has to be possible: at least the largest count of one
+    transform, at most the sum of all. With a single transform that is one number.
 
     Args:
-        pins: what the manifest says.
-        index_of_records: what the shards hold.
-        notes: of `stats.json`.
-        log: where faults go.
+        pins: ids and pinned hashes of the manifest.
+        index_of_records: the records of the shards.
+        notes: the counts of transforms in `stats.json`.
+        log: collects findings.
         is_whole: whether all records could be read.
     """
     if not pins.count:
@@ -145,7 +145,7 @@ def check_pins(
 def differing_fingerprints(
     manifest_index: ManifestIndex, output_options: OutputOptions, entries: Sequence[ShardEntry], failures: Failures
 ) -> list[ShardEntry]:
-    """Shards whose fingerprint in the index is not the one that follows from manifest, options and what made them.
+    """Return shards whose fingerprint in the index does not follow from manifest, options and library versions.
 
     Args:
         manifest_index: the manifest, every image pinned.
@@ -175,7 +175,7 @@ def _check_failed_ids(stated: Hashes, failures: Failures | None, log: Findings) 
 
 
 def _names(source: RecordSource, hashes: set[int]) -> list[tuple[str, str]]:
-    """Ids and file names of the records with these hashes."""
+    """Return ids and file names of the records with these hashes."""
     if not hashes:
         return []
     return [(str(record.id), record.filename) for _, record in source.scan() if _hash(str(record.id)) in hashes]

@@ -1,4 +1,4 @@
-"""What lies beside the shards, against what they hold: `index.json`, `stats.json`, `classes.json`, `failures.jsonl`."""
+"""Compare index.json, stats.json, classes.json and failures.jsonl with what the shards contain."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _PIECE: Final = 1 << 20
 
 @dataclass(slots=True)
 class ShardCount:
-    """One shard, counted."""
+    """Counts of one shard."""
 
     shard: Shard
     records: int = 0
@@ -38,11 +38,11 @@ class ShardCount:
 
     @property
     def absent(self) -> int:
-        """Records that the index has more than were found."""
+        """Number of records in the index that were not found."""
         return max(0, self.shard.entry.records - self.records) if self.shard.entry else 0
 
     def note(self, frame: BrokenFrame) -> None:
-        """Take note of a fault of its frames."""
+        """Record a defect of its frames."""
         self.is_broken = True
         if frame.is_lost and frame.is_last:
             self.give_up()
@@ -50,7 +50,7 @@ class ShardCount:
             self.lost += 1
 
     def give_up(self) -> None:
-        """Nothing more can be read: what is lost is what the index has more than was read."""
+        """Mark the rest as lost: as many records as the index has more than were read."""
         self.is_broken = True
         entry = self.shard.entry
         self.lost = None if entry is None else max(0, entry.records - self.records)
@@ -58,7 +58,7 @@ class ShardCount:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts over all records, totals under the names that `stats.json` has for them."""
+    """Counts over all records, under the names of `stats.json`."""
 
     images: int = 0
     image_bytes: int = 0
@@ -76,7 +76,7 @@ class Totals:
         self.image_bytes += sum(map(len, scalars["image/encoded"]))
         self.boxes += len(lists["image/object/bbox/xmin"].values)
         self.parts += len(lists["image/object/parts/x"].values)
-        # A record that states no class has that of the defaults.
+        # A record without a class has the defaults.
         label, text, conf = (scalars[f"image/class/{name}"] for name in ("label", "text", "conf"))
         stated, boxes = (label != 0) | (text != b"") | (conf != 1), lists["image/object/bbox/label"]
         owners = np.concatenate([np.flatnonzero(stated), boxes.owners])
@@ -91,7 +91,7 @@ def _count(labels: NDArray[np.int64]) -> Counter[int]:
 
 
 def checksum(path: Path) -> tuple[int, str]:
-    """Length and CRC32C of a file as it lies there.
+    """Return length and CRC32C of a file on disk.
 
     Raises:
         OSError: it cannot be read.
@@ -104,7 +104,7 @@ def checksum(path: Path) -> tuple[int, str]:
 
 
 def check_against_index(counts: Sequence[ShardCount], log: Findings) -> bool:
-    """Compare records, size and CRC32C of each shard; whether all agree."""
+    """Compare records, size and CRC32C of each shard with the index; return whether all agree."""
     owners = {count.shard.entry.crc32c: count.shard.name for count in counts if count.shard.entry}
     is_same = True
     for count in counts:
@@ -131,7 +131,7 @@ def check_against_index(counts: Sequence[ShardCount], log: Findings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """What `failures.jsonl` says."""
+    """The content of `failures.jsonl`."""
 
     ids: frozenset[str]
     """Of the records that failed."""
@@ -139,7 +139,7 @@ class Failures:
 
 
 def read_failures(directory: Path, log: Findings) -> Failures | None:
-    """`failures.jsonl`; None if it is absent or damaged, which is logged."""
+    """Read `failures.jsonl`; None if it is missing, or damaged, which is reported."""
     path = directory / FAILURES_NAME
     if not path.exists():
         return None
@@ -161,7 +161,7 @@ def read_failures(directory: Path, log: Findings) -> Failures | None:
 
 
 def read_stats(directory: Path, log: Findings) -> dict[str, Any] | None:
-    """`stats.json`; None if it is absent or damaged, which is logged."""
+    """Read `stats.json`; None if it is missing, or damaged, which is reported."""
     path = directory / STATS_NAME
     if not path.exists():
         return None
@@ -175,7 +175,7 @@ def read_stats(directory: Path, log: Findings) -> dict[str, Any] | None:
 
 
 def read_classes(directory: Path, log: Findings) -> list[ClassCount] | None:
-    """`classes.json`; None if it is absent or damaged, which is logged."""
+    """Read `classes.json`; None if it is missing, or damaged, which is reported."""
     path = directory / CLASSES_NAME
     if not path.exists():
         return None
@@ -196,7 +196,7 @@ def check_stats(stats: Mapping[str, Any], totals: Totals, log: Findings) -> None
 
 
 def check_classes(classes: Sequence[ClassCount], totals: Totals, log: Findings) -> None:
-    """Compare `classes.json` with what was counted; classes that nothing has may stand in it or not."""
+    """Compare `classes.json` with what was counted; classes that no record has may be listed or not."""
     stated = {each.label: (each.images, each.boxes) for each in classes}
     if len(stated) < len(classes):
         log.add("stats_mismatch", CLASSES_NAME, "expected each label once")

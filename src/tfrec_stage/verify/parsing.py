@@ -1,6 +1,10 @@
-"""Payloads → columns, by TensorFlow's own parser, in batches; what it refuses is told record by record."""
+"""Parse payloads into columns with TensorFlow's own parser, in batches; report records that it refuses one by one."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +15,36 @@ from tfrec_stage.reading.fields import feature_spec
 from tfrec_stage.schema.fields import Field
 from tfrec_stage.tfrecord.example import decode_example, encode_entry, key_field
 from tfrec_stage.verify.findings import Findings, Location
-from tfrec_stage.verify.tensorflow_ops import import_tensorflow
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow; if this is the first import, without GPUs and without its messages about drivers."""
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silenced_stderr():
+        tensorflow = import_module("tensorflow")
+        tensorflow.config.set_visible_devices([], "GPU")
+        tensorflow.constant(0)  # begins with the devices, and speaks of them
+    return tensorflow
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Discard what native code writes to standard error; an exception carries its own message."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class Raw(NamedTuple):
-    """A record as it stands in its file."""
+    """A record as stored in its file."""
 
     place: Location
     payload: bytes
@@ -30,7 +59,7 @@ class Parsed(NamedTuple):
     """Those that it does not parse."""
 
     def select(self, rows: Rows) -> "Parsed":
-        """Some of the records."""
+        """Return some of the records."""
         places = [place for place, is_wanted in zip(self.places, rows, strict=True) if is_wanted]
         return Parsed(places, self.columns.select(rows), self.refused)
 
@@ -40,20 +69,20 @@ class Parser:
 
     def __init__(self, fields: Sequence[Field], log: Findings) -> None:
         self._tf = import_tensorflow()
-        # Its message quotes the record, which Python may not be able to read as text.
+        # Its message quotes the record, which may not be valid text.
         self._errors = (self._tf.errors.InvalidArgumentError, UnicodeDecodeError)
         self._fields = fields
         self._log = log
         self._spec = feature_spec([field.key for field in fields])
-        # What a list without values looks like on the wire. TensorFlow's parser takes an absent list for an empty one.
+        # The wire bytes of a list without values. TensorFlow's parser does not tell a missing list from an empty one.
         self._empty_lists = {
             field.key: encode_entry(key_field(field.key), field.kind, ()) for field in fields if not field.is_scalar
         }
 
     def parse(self, batch: Sequence[Raw]) -> Parsed:
-        """Columns of the records that can be parsed; the others become faults.
+        """Return the columns of the records that can be parsed; the others are reported.
 
-        Our own parser comes first: there are broken Examples over which TensorFlow's batch parser ends the process.
+        Our own parser comes first: some broken Examples make TensorFlow's batch parser abort the process.
         """
         refused = [raw for raw in batch if not self._is_example(raw)]
         batch = [raw for raw in batch if raw not in refused] if refused else batch
@@ -100,7 +129,7 @@ class Parser:
             self._log.add(kind, raw.place, text)
 
     def _refuse_absent_lists(self, batch: Sequence[Raw], columns: Columns) -> None:
-        """Lists stand near the end, so that looking from there is quick; what is not found is looked at again."""
+        """Find missing lists. Lists are near the end, so a search from there is fast; misses are searched again."""
         suspects: set[int] = set()
         for key, entry in self._empty_lists.items():
             if key in columns.lists:

@@ -1,4 +1,4 @@
-"""What is remembered of every record: a few numbers, so that memory hardly grows with their number."""
+"""What is remembered of every record: a few numbers, so that memory grows little with their number."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(slots=True)
 class RecordIndex:
-    """Columns over all records whose id could be read, in the order of the shards; 32 bytes a record."""
+    """Columns over all records whose id could be read, in the order of the shards; 32 bytes per record."""
 
     files: Mapping[str, Path]
     """The shards, by what faults call them."""
@@ -43,7 +43,7 @@ class RecordIndex:
         return len(self.id_hashes)
 
     def add(self, place: Location, image_id: bytes, digest: bytes | None = None) -> None:
-        """Note one record."""
+        """Add one record."""
         self.id_hashes.append(hash64(image_id))
         self.digests.append(short_digest(digest) if digest else 0)
         self._files.append(self._numbers[place.file])
@@ -51,15 +51,15 @@ class RecordIndex:
         self._offsets.append(place.offset)
 
     def order(self, place: Location) -> tuple[int, int]:
-        """What sorts places as the shards and their records stand."""
+        """Return a sort key: the order of shards, and of records in them."""
         return self._numbers[place.file], place.record
 
     def place(self, entry: int) -> Location:
-        """Where a record is, by the number of its entry."""
+        """Return the location of a record, by its index in the columns."""
         return Location(self._names[self._files[entry]], self._records[entry], self._offsets[entry])
 
     def read_ids(self, entries: Iterable[int]) -> dict[int, str]:
-        """Ids of records, by their entries; each shard is read again once, from front to end."""
+        """Read the ids of records by their indices; each shard is read once more, from front to end."""
         names: dict[int, str] = {}
         for number, group in groupby(sorted(entries), key=self._files.__getitem__):
             file = self._names[number]
@@ -75,22 +75,22 @@ class RecordIndex:
         return names
 
     def ids(self) -> Hashes:
-        """`hash64` of each id, as an array."""
+        """Return `hash64` of each id as an array."""
         return as_array(self.id_hashes)
 
 
 def as_array(numbers: "array[int]") -> Hashes:
-    """The same numbers without a copy."""
+    """Return the same numbers without a copy."""
     return np.frombuffer(numbers, np.uint64)
 
 
 def short_digest(digest: bytes) -> int:
-    """What is kept of a SHA-256: its first 64 bits; never 0, which stands for none."""
+    """Return the first 64 bits of a SHA-256; never 0, which means none."""
     return int.from_bytes(digest[:8], "big") or 1
 
 
 def check_duplicates(index_of_records: RecordIndex, log: Findings) -> None:
-    """Tell every record that has the id of an earlier one."""
+    """Report every record that has the id of an earlier one."""
     pairs = sorted(_equal_hashes(index_of_records.ids()), key=lambda pair: pair[1])
     names = index_of_records.read_ids({entry for pair in pairs for entry in pair})
     for first, again in pairs:
@@ -105,7 +105,7 @@ def check_duplicates(index_of_records: RecordIndex, log: Findings) -> None:
 
 
 def _equal_hashes(hashes: Hashes) -> Iterator[tuple[int, int]]:
-    """Entries that have the hash of an earlier one, with the first of these."""
+    """Iterate over records with the hash of an earlier one, with the first of these."""
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     first = 0
@@ -115,5 +115,5 @@ def _equal_hashes(hashes: Hashes) -> Iterator[tuple[int, int]]:
 
 
 def entries_of(index_of_records: RecordIndex, wanted: Iterable[int]) -> list[int]:
-    """Numbers of the entries whose ids have these hashes, in the order of the shards."""
+    """Return the indices of the records whose ids have these hashes, in the order of the shards."""
     return list(np.flatnonzero(np.isin(index_of_records.ids(), np.fromiter(wanted, np.uint64))).tolist())

@@ -1,4 +1,4 @@
-"""Which files are to be verified, what `index.json` says of them, and what is missing or too many."""
+"""Find the files to verify, what index.json states about them, and which are missing or surplus."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ MAY_BE_SOME: Final = "output_dir names files and not a directory, so that they m
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What `index.json` says."""
+    """The content of `index.json`."""
 
     format_version: int
     name: str
@@ -62,7 +62,7 @@ class ShardSet:
 
 
 def find_shard_set(directory_or_glob: str, log: Findings) -> ShardSet:
-    """The shards of a directory, or those of a pattern; whatever is wrong with their names is logged.
+    """Find the shards of a directory or a pattern; problems with their names are reported.
 
     Raises:
         ShardError: there is none, or a directory has several sets.
@@ -92,7 +92,7 @@ def find_shard_set(directory_or_glob: str, log: Findings) -> ShardSet:
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    """Paths from the directory that they share, so that none names a place of the machine."""
+    """Return paths relative to their common directory, so that no report names a path of the machine."""
     absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - links are not followed
     shared = os.path.commonpath([path.parent for path in absolute])
     return [str(path.relative_to(shared)) for path in absolute]
@@ -109,7 +109,7 @@ def _read_index(path: Path, log: Findings) -> Index | None:
 
 
 def _parse_options(options: Mapping[str, Any]) -> tuple[OutputOptions | None, str | None]:
-    """The options of an index, and what is wrong with them."""
+    """Parse the options of an index, and return what is wrong with them."""
     try:
         output_options = msgspec.convert(options, OutputOptions)
     except (msgspec.ValidationError, TfrecStageError) as error:
@@ -120,7 +120,7 @@ def _parse_options(options: Mapping[str, Any]) -> tuple[OutputOptions | None, st
 
 
 def _is_part(stated: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Whether an index states no option that is not known; one that is newer than the shards may be missing."""
+    """Return whether an index states only known options; options newer than the shards may be missing."""
     groups = stated.keys() == known.keys()
     return groups and all(stated[group].items() <= known[group].items() for group in known)
 
@@ -128,7 +128,7 @@ def _is_part(stated: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
 def _choose(directory: Path, index: Index | None) -> tuple[tuple[str, int], Mapping[int, Path]]:
     sets = shard_sets(directory)
     if not sets:
-        if index:  # not one is left
+        if index:  # none is left
             return (index.name, len(index.shards)), {}
         raise ShardError(f"expected shards such as train-00000-of-00010 in {directory}, but there is none")
     known = {(index.name, len(index.shards)), (index.name, index.num_shards)} if index else set()
@@ -156,7 +156,7 @@ def _check_surplus(directory: Path, chosen: set[Path], log: Findings) -> None:
 
 
 def _check_index(index: Index, name: str, count: int, numbered: Mapping[int, Path], log: Findings) -> None:
-    """What it says against itself, and against the names of files."""
+    """Check that the index is consistent with itself and with the names of files."""
     entries = index.shards
     names = {number: path.name for number, path in numbered.items()}
     facts: list[tuple[str, object, object]] = [

@@ -4,8 +4,8 @@ import codecs
 
 import pytest
 
-from tfrec_stage.importers.values import AnnotationError
-from tfrec_stage.importers.xml_tree import parse_xml
+from tfrec_stage.importers.interface import AnnotationError
+from tfrec_stage.importers.xml_elements import parse_xml
 
 BODY = "<annotation>\n<name>{}</name></annotation>"
 

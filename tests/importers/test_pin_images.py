@@ -7,7 +7,7 @@ from PIL import ExifTags, Image
 
 from tfrec_stage.images.policy import FORMATS, readable_formats
 from tfrec_stage.importers import Problem
-from tfrec_stage.importers.pins import ImageFacts, inspect_image, pin
+from tfrec_stage.importers.pin_images import ImageFacts, inspect_image, pin
 from tfrec_stage.records import ImageRecord
 
 

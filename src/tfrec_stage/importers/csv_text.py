@@ -1,4 +1,4 @@
-"""The rows of a table as text: encodings, quotes that are never closed, and bytes that are no text."""
+"""Rows of a table as text: encodings, quotes that are never closed, and bytes that are not text."""
 
 import csv
 from collections import deque
@@ -26,8 +26,8 @@ class TextRow:
 def read_rows(path: Path, delimiter: str) -> Iterator[TextRow]:
     """Yield the rows that are not blank.
 
-    A quote that is never closed would take all rows behind it for one cell. So reading begins again behind the line of
-    a row that is malformed, and the row is yielded with its fault.
+    A quote that is never closed would take all following rows for one cell. So reading starts again after the first
+    line of a malformed row, and the row is yielded with its problem.
 
     Raises:
         SourceError: the file cannot be read.
@@ -48,7 +48,7 @@ def _find_encoding(path: Path) -> str:
 
 
 class _Lines:
-    """Lines of a file, of which those of the current row can be given back."""
+    """Lines of a file; those of the current row can be given back."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -68,7 +68,7 @@ class _Lines:
         return line
 
     def give_back(self) -> str:
-        """Give back all lines of the current row but the first, which is returned."""
+        """Give back all lines of the current row except the first, which is returned."""
         first, *others = self.taken
         self._waiting.extendleft(reversed(others))
         self.number -= len(others)
@@ -89,7 +89,7 @@ def _read_row(lines: _Lines, delimiter: str) -> TextRow | None:
 
 
 def _cells_of(line: str, delimiter: str) -> list[str]:
-    """As far as they can be told, so that the row is known to be about its image."""
+    """Split a malformed row as far as possible, to find the image that it belongs to."""
     try:
         *closed, last = next(csv.reader([line], delimiter=delimiter), [""])
     except csv.Error:  # a cell of more than 128 KiB

@@ -1,18 +1,76 @@
 """The categories of COCO files as labels, and the objects of these classes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
 
 from tfrec_stage.dataset_info import Label
-from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Key
-from tfrec_stage.importers.coco_ids import expect_one_name, sort_keys
-from tfrec_stage.importers.instances import Box, Instance, Part
+from tfrec_stage.errors import SourceError
+from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Fault, Image, Key
+from tfrec_stage.importers.objects import Box, Instance, Part
+
+
+def sort_keys(keys: Iterable[Key]) -> list[Key]:
+    """Sort ids: numbers by value, then texts."""
+    return sorted(keys, key=lambda key: (isinstance(key, str), key))
+
+
+def match_key(key: Key, known: Container[Key]) -> Key:
+    """Give the known id that is meant: the same, else the one that is the same number as text or the text as number.
+
+    >>> match_key("0042", {42, "a"}), match_key(7, {"7"}), match_key("b", {"a"})
+    (42, '7', 'b')
+    """
+    if key in known:
+        return key
+    other = str(key) if isinstance(key, int) else _parse_digits(key)
+    return key if other is None or other not in known else other
+
+
+def number_annotations(files: Sequence[CocoFile]) -> int:
+    """Give annotations without an id one by their place, above all ids that there are; how many were numbered."""
+    if not any(None in map(attrgetter("id"), file.annotations) for file in files):
+        return 0
+    numbers = (_parse_digits(str(each.id)) for file in files for each in file.annotations)
+    start, numbered = 1 + max((number for number in numbers if number is not None), default=-1), 0
+    for file in files:
+        for place, each in enumerate(file.annotations, start):
+            if each.id is None:
+                each.id = place
+                numbered += 1
+        start += len(file.annotations)
+    return numbered
+
+
+def find_shared_ids(images: Iterable[Image]) -> Iterator[Fault]:
+    """Find images of one file with the same id: it is unknown to which of them annotations belong."""
+    names: dict[Key, str] = {}
+    for each in images:
+        name = names.setdefault(each.id, each.file_name)
+        if name != each.file_name:
+            message = f"expected an id of its own for each image, but got {name!r} and {each.file_name!r}"
+            yield Fault(f"images (id {each.id!r})", message, each.id)
+
+
+def expect_one_name(what: str, path: Path, key: Key, earlier: str, name: str) -> None:
+    """Refuse two things under one id, as in files that were numbered independently.
+
+    Raises:
+        SourceError: the names differ.
+    """
+    if earlier != name:
+        raise SourceError(f"{path}: expected one name for {what} {key!r}, but got {earlier!r} and then {name!r}")
+
+
+def _parse_digits(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The categories of all files."""
+    """The categories of all files as labels."""
 
     labels: Mapping[Key, Label]
     """By category id, in its order."""
@@ -32,7 +90,7 @@ class Classes:
         return cls(labels, named or _max_keypoints(files))
 
     def list_warnings(self, files: Iterable[CocoFile]) -> Iterator[str]:
-        """Yield what looks wrong with the categories besides their names, a sentence each."""
+        """Yield one sentence for each thing that looks wrong with the categories, except for their names."""
         for file in files:
             for key, count in Counter(each.id for each in file.categories).items():
                 if count > 1:
@@ -41,7 +99,7 @@ class Classes:
             yield f"no category names its keypoints; every object gets {self.num_parts}, as the one with the most has"
 
     def find_fault(self, annotation: Annotation) -> str | None:
-        """Say what keeps an annotation from becoming an instance."""
+        """Return what keeps an annotation from becoming an object."""
         label = self.labels.get(annotation.category_id)
         if label is None:
             return f"category {annotation.category_id!r} is not in `categories`"

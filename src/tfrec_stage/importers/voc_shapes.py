@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tfrec_stage.importers.outlines import polygon_area
-from tfrec_stage.importers.values import AnnotationError
-from tfrec_stage.importers.xml_tree import Element
+from tfrec_stage.importers.interface import AnnotationError
+from tfrec_stage.importers.shapes import polygon_area
+from tfrec_stage.importers.xml_elements import Element
 
 _POINTS: Final = ("pt", "point")
 _ROUNDING_PX: Final = 0.05

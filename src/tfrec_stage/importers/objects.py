@@ -1,4 +1,4 @@
-"""Annotated objects one by one → the parallel lists of a record."""
+"""Annotated objects → the lists of a record, with one entry per object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Box:
 
     @property
     def area(self) -> float:
-        """Area, normalised by width times height; 0 where the edges are reversed."""
+        """Area, normalised by width times height; 0 if the edges are reversed."""
         return max(self.xmax - self.xmin, 0.0) * max(self.ymax - self.ymin, 0.0)
 
 
@@ -44,10 +44,10 @@ class Instance:
 
 
 def to_objects(instances: Sequence[Instance], parts_per_object: int = 0) -> Objects:
-    """Lay the instances side by side, in their order.
+    """Turn objects into lists, in their order.
 
-    An instance with fewer parts than `parts_per_object` is filled up with parts that are not in the image (0,
-    0, 0), so that the lists of parts are `parts_per_object` times as long as those of the boxes.
+    An object with fewer parts than `parts_per_object` is padded with parts that are not in the image (0, 0, 0), so that
+    the lists of parts are `parts_per_object` times as long as those of the boxes.
     """
     if not instances:
         return Objects()

@@ -6,9 +6,9 @@ Source: https://cocodataset.org/#format-data and #format-results; for COCO-Text,
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from tfrec_stage.importers.coco_entries import show
+from tfrec_stage.importers.coco_deviations import show
 from tfrec_stage.importers.coco_file import Annotation, Category
-from tfrec_stage.importers.labels import show_names
+from tfrec_stage.importers.interface import show_names
 
 _NEEDED = "needed is an instances or person_keypoints file, an object with `images`, `annotations` and `categories`"
 
@@ -57,15 +57,15 @@ def _is_caption(sample: Mapping[str, Any]) -> bool:
 
 
 def is_text(sample: Mapping[str, Any]) -> bool:
-    """Say whether an annotation is one of COCO-Text, whose files name no categories."""
+    """Return whether an annotation is from COCO-Text, whose files have no categories."""
     return "category_id" not in sample and ("utf8_string" in sample or "legibility" in sample)
 
 
 def to_usual_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an annotation of COCO-Text under COCO's names; without a `class` it is one of "text"."""
+    """Return an annotation of COCO-Text under COCO's names; without a `class` it is "text"."""
     return {"category_id": values.get("class") or "text", "segmentation": values.get("mask")} | dict(values)
 
 
 def list_classes(annotations: Iterable[Annotation]) -> list[Category]:
-    """Give the classes that the annotations of a file without `categories` name themselves."""
+    """Return the classes that annotations name themselves, for files without `categories`."""
     return [Category(name, str(name)) for name in sorted({str(each.category_id) for each in annotations})]

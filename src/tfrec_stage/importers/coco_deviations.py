@@ -1,4 +1,4 @@
-"""Entries of COCO files that are not quite as the specification has them → what is meant, or what is wrong."""
+"""Read entries of COCO files that deviate from the specification: what is meant, or what is wrong."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -7,8 +7,8 @@ from typing import Any, Final, TypeGuard, TypeVar
 import msgspec
 
 from tfrec_stage.importers.coco_file import Annotation, Category, DerivedAnnotation, Image, Key
-from tfrec_stage.importers.outlines import Box, Outline, outline_area, outline_box, points_box
-from tfrec_stage.importers.values import AnnotationError
+from tfrec_stage.importers.interface import AnnotationError
+from tfrec_stage.importers.shapes import Box, Outline, outline_area, outline_box, points_box
 from tfrec_stage.text_files import is_utf8
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def to_annotation(entry: Any) -> Annotation:
 
 
 def find_key(entry: Any, name: str) -> Key | None:
-    """Give an id if there is a usable one."""
+    """Return the id of an entry if it is usable."""
     try:
         return _to_key(entry, name)
     except (AnnotationError, AttributeError, TypeError):
@@ -127,7 +127,7 @@ def _to_keypoints(values: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _to_box(values: Mapping[str, Any]) -> Box | None:
-    """Give the box; None where it has to be derived."""
+    """Return the box; None if it has to be derived."""
     value = values.get("bbox")
     numbers = value if isinstance(value, list) else []
     if any(_is_number(each) and not _is_finite(each) for each in numbers):
@@ -147,7 +147,7 @@ def _derive_box(values: Mapping[str, Any], keypoints: tuple[float, ...]) -> tupl
 
 
 def _to_outline_area(values: Mapping[str, Any]) -> float | None:
-    """Give the area of the outline; None where there is none."""
+    """Return the area of the outline; None if there is none."""
     return _measure(outline_area, values) or None
 
 
@@ -170,11 +170,11 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _is_finite(value: object) -> TypeGuard[float]:
-    """Say whether a value is a number that a float can hold."""
+    """Return whether a value is a number that a float can hold."""
     return _is_number(value) and abs(value) <= sys.float_info.max
 
 
 def show(value: object) -> str:
-    """Show a value in a message, cut off where it is long."""
+    """Return a value for a message, shortened if it is long."""
     text = "nothing" if value is None else repr(value).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,13 +1,13 @@
-"""Tables of boxes: their rows by what the columns mean."""
+"""Tables of boxes: rows by the meaning of their columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tfrec_stage.importers.table_kinds import EDGES, Columns, Layout, with_point
-from tfrec_stage.importers.table_layout import find_layout
-from tfrec_stage.importers.table_text import TextRow, read_rows
+from tfrec_stage.importers.csv_kinds import EDGES, Columns, Layout, with_point
+from tfrec_stage.importers.csv_layout import find_layout
+from tfrec_stage.importers.csv_text import TextRow, read_rows
 
 _NUMBERS: Final = (*EDGES, "width", "height", "is_crowd")
 
@@ -29,7 +29,7 @@ class Row:
 
     @property
     def image(self) -> str:
-        """Text that names the image."""
+        """Text that identifies the image."""
         return self.cells["image"]
 
     @property
@@ -39,13 +39,13 @@ class Row:
 
     @property
     def has_object(self) -> bool:
-        """Whether the row describes an object, not just an image without any."""
+        """Whether the row describes an object, not only an image without any."""
         return bool(self.label or any(self.cells[edge] for edge in EDGES))
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table and what its columns mean."""
+    """One table, and the meaning of its columns."""
 
     path: Path
     """The file."""
@@ -76,7 +76,7 @@ class Table:
 
     @property
     def extra(self) -> Mapping[str, int]:
-        """Place of each further column to keep, by its header."""
+        """Index of each further column to keep, by its header."""
         return self.layout.extra
 
     def read_rows(self) -> Iterator[Row]:

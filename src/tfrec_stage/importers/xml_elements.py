@@ -1,4 +1,4 @@
-"""XML elements that know their line; a document that declares entities is refused."""
+"""Parse XML into elements that know their line; documents that declare entities are refused."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.parsers import expat
 
-from tfrec_stage.importers.values import LARGEST_PX, AnnotationError
+from tfrec_stage.importers.interface import LARGEST_PX, AnnotationError
 from tfrec_stage.text_files import find_encoding
 
 _DECLARED: Final = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
@@ -31,11 +31,11 @@ class Element:
     """The elements directly inside it."""
 
     def find_all(self, tag: str) -> list["Element"]:
-        """Give the children of that name."""
+        """Return the children with that name."""
         return [child for child in self.children if child.tag == tag]
 
     def find_text(self, tag: str, default: str = "") -> str:
-        """Give the text of the first child of that name."""
+        """Return the text of the first child with that name."""
         return next((child.text for child in self.find_all(tag)), default)
 
     def find(self, tag: str) -> "Element":
@@ -67,7 +67,7 @@ class Element:
 def parse_xml(path: Path) -> Element:
     """Read a document.
 
-    It may be in any encoding that Python knows. Entities are refused, for a few lines of them can grow to gigabytes.
+    It may be in any encoding that Python knows. Entities are refused: a few lines of them can expand to gigabytes.
 
     Raises:
         OSError: the file cannot be read.
@@ -105,13 +105,15 @@ def parse_xml(path: Path) -> Element:
 
 
 def _decode(content: bytes) -> tuple[bytes, str]:
-    """Give a document as its parser takes it, and its encoding then."""
+    """Return a document in a form that the parser accepts, and its encoding then."""
     declared = _DECLARED.match(content)
     stated = declared[1].decode().lower() if declared else "utf-8"
-    if stated.startswith("utf-16"):  # some programs write so; but the declaration could be read byte by byte
+    if stated.startswith(
+        "utf-16"
+    ):  # some programs write this; the declaration was readable byte by byte, so it is not UTF-16
         stated = "utf-8"
     stated = next((name for start, name in _UNMARKED if content.startswith(start)), stated)
-    encoding = find_encoding(content, stated)  # a mark counts more than what is declared
+    encoding = find_encoding(content, stated)  # a byte order mark overrides the declaration
     if encoding in _OF_EXPAT:
         return content, encoding
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.folders import ImageFolder, walk_files
+from tfrec_stage.importers.image_files import ImageFolder, walk_files
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""How a table is laid out: what separates its cells, whether it has a header, and which column is which.
+"""Recognise the layout of a table: its delimiter, whether it has a header, and which column is which.
 
-Every delimiter is tried on the first rows, and that one holds with which they are a table of boxes. `csv.Sniffer` only
-counts characters: it takes the comma in decimal numbers, or a letter of all file names, for the delimiter.
+Every delimiter is tried on the first rows; the one that makes them a table of boxes is used. `csv.Sniffer` only counts
+characters: it takes the comma in decimal numbers, or a letter of all file names, for the delimiter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from tfrec_stage.errors import ConfigError, SourceError
-from tfrec_stage.importers.headerless import check_guess, guess_order, lay_out_by_order
-from tfrec_stage.importers.table_kinds import (
+from tfrec_stage.importers.csv_headerless import check_guess, guess_order, lay_out_by_order
+from tfrec_stage.importers.csv_kinds import (
     KERAS_RETINANET,
     NEEDED,
     OPEN_IMAGES,
@@ -23,7 +23,7 @@ from tfrec_stage.importers.table_kinds import (
     TableKind,
     role_of,
 )
-from tfrec_stage.importers.table_text import TextRow, read_rows
+from tfrec_stage.importers.csv_text import TextRow, read_rows
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 _ROWS_TRIED: Final = 20
@@ -93,7 +93,7 @@ def _first(rows: Sequence[TextRow]) -> list[str]:
 def _lay_out(
     delimiter: str, rows: Sequence[TextRow], columns: Columns | None, extra: Sequence[str] | None
 ) -> Layout | None:
-    """Give the layout with that delimiter, if the rows are a table of boxes then."""
+    """Return the layout with that delimiter, if it makes the rows a table of boxes."""
     if isinstance(columns, list):
         layout, fits = lay_out_by_order(delimiter, rows, columns, extra or ())
         return layout if fits else None
@@ -110,7 +110,7 @@ def _lay_out(
 def _recognise(
     header: Sequence[str], columns: Mapping[str, str] | None, extra: Sequence[str] | None
 ) -> tuple[TableKind, dict[str, str], Sequence[str]]:
-    """Give what a header tells, the header of each role's column, and those of further columns to keep."""
+    """Return what a header shows: the header of each role's column, and those of further columns to keep."""
     kinds = (kind for kind in (OPEN_IMAGES, TENSORFLOW) if {kind.headers["image"], kind.headers["label"]} <= {*header})
     kind = next(kinds, OTHER)
     known = {role: name for role, name in kind.headers.items() if name in header} | dict(columns or {})

@@ -1,4 +1,4 @@
-"""Areas and boxes of outlines: polygons and COCO's run-length encoded masks."""
+"""Areas and bounding boxes of outlines: polygons and COCO's run-length encoded masks."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -7,7 +7,7 @@ import msgspec
 
 
 class RunLengths(msgspec.Struct, frozen=True):
-    """A mask as the lengths of its runs, column by column, beginning with the background."""
+    """A mask as the lengths of its runs, column by column, starting with background."""
 
     counts: list[int] | str
     """Lengths in pixels: plain numbers, or the text that COCO packs them into."""
@@ -113,7 +113,7 @@ def _list_runs(mask: RunLengths) -> list[int]:
 
 
 def _unpack(text: str) -> Iterator[int]:
-    """Unpack run lengths: from the fourth on, each number is the difference to the one two places before.
+    """Decode run lengths: from the fourth on, each number is the difference to the one two places before.
 
     Source: the format of `counts` in COCO's annotation files.
     """
@@ -124,7 +124,7 @@ def _unpack(text: str) -> Iterator[int]:
 
 
 def _read_numbers(text: str) -> Iterator[int]:
-    """Read signed numbers: five bits a character, low bits first; 32: more follow, 16: negative."""
+    """Read signed numbers: five bits per character, low bits first; bit 32: more follow, bit 16: negative."""
     number, shift = 0, 0
     for character in text:
         bits = ord(character) - 48

@@ -21,7 +21,7 @@ Columns = dict[str, str] | list[str]
 
 @dataclass(frozen=True)
 class TableKind:
-    """A kind of table that is known by its header."""
+    """A kind of table that is recognised by its header."""
 
     headers: Mapping[str, str]
     """Header of each role."""
@@ -66,7 +66,7 @@ class Layout:
 
 
 def role_of(name: str) -> str:
-    """Give the role that a name in a list of columns stands for."""
+    """Return the role that a name in a list of columns means."""
     return "label" if name == "class" else name
 
 
@@ -83,5 +83,5 @@ def to_number(text: str) -> float:
 
 
 def with_point(text: str) -> str:
-    """Give a number with a point before its decimals in place of a comma; any other text as it is."""
+    """Return a number with a decimal point instead of a comma; other text is unchanged."""
     return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text

@@ -1,6 +1,6 @@
-"""The `sha256` and the size of an image file, learnt from its bytes and its header; no pixel is decoded.
+"""Pin an image: its SHA-256 and its size, read from its bytes and header; no pixel is decoded.
 
-Only formats that the encoder takes are opened: an import never starts a decoder for any other.
+Only formats that a build accepts are opened: an import never starts a decoder for any other.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from tfrec_stage.errors import RecordError
 from tfrec_stage.images.file import read_image_file
 from tfrec_stage.images.policy import readable_formats
-from tfrec_stage.importers.values import Problem
+from tfrec_stage.importers.interface import Problem
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.text_files import is_utf8
 
@@ -24,7 +24,7 @@ _ON_ITS_SIDE: Final = (5, 6, 7, 8)  # EXIF orientations that swap width and heig
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What a file says of its image; `None` where it cannot be read."""
+    """What a file states about its image; None if it cannot be read."""
 
     sha256: str | None = None
     """Digest of the file, in hexadecimal."""
@@ -35,10 +35,10 @@ class ImageFacts:
 
 
 def pin(record: ImageRecord, images_root: Path) -> ImageRecord | Problem:
-    """Give the record with its image's `sha256` and the size of the frame that its annotations were made on.
+    """Return the record with its image's `sha256` and the size of the frame that its annotations were made on.
 
-    A stated width and height stay if they are those of the raw or of the upright frame; without them it is
-    the upright one. A file that cannot be read leaves the record as it is: the encoder says why.
+    A stated width and height are kept if they fit the stored or the upright frame; otherwise the upright frame is used.
+    If the file cannot be read, the record is unchanged, and the build reports why.
     """
     if not (is_utf8(record.filename) and is_utf8(str(record.id))):
         return Problem(record.filename, "expected a name in UTF-8, as TFRecord readers do; rename the file")
@@ -52,7 +52,7 @@ def pin(record: ImageRecord, images_root: Path) -> ImageRecord | Problem:
 
 
 def inspect_image(path: Path) -> ImageFacts:
-    """Read a file's digest and its image's sizes; what cannot be read is `None`, never an error."""
+    """Return the hash of a file and the sizes of its image; what cannot be read is None, never an error."""
     try:
         content = read_image_file(path)
     except RecordError:
@@ -79,7 +79,7 @@ def _read_sizes(content: bytes) -> tuple[tuple[int, int], tuple[int, int]] | tup
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
-        return 1  # Pillow gives the upright size of a TIFF at once
+        return 1  # Pillow already returns the upright size of a TIFF
     if image.format == "PNG" and "exif" not in image.info:
-        return 1  # getexif() would decode all pixels to look for a chunk behind them
+        return 1  # getexif() would decode all pixels to look for a chunk after them
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -1,4 +1,4 @@
-"""Train, val and test by hash: an image's split depends on its own key alone; new images move no old one."""
+"""Divide images into splits by hash: the split depends only on the image's own key, so new images move no old one."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from tfrec_stage.records import ImageRecord
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How images are dealt to splits.
+    """How images are divided into splits.
 
     >>> SplitOptions({"train": 0.5, "val": 0.5}).split_of(ImageRecord(filename="a.jpg", id="a"))
     'train'
@@ -37,7 +37,7 @@ class SplitOptions:
             raise ConfigError(f"group_by: expected a regular expression, but got {self.group_by!r}: {error}") from None
 
     def belongs_to(self, split: str, record: ImageRecord) -> bool:
-        """Say whether the record is one of that split.
+        """Return whether the record belongs to that split.
 
         Raises:
             ConfigError: there is no such split, or `group_by` does not match.
@@ -66,8 +66,8 @@ class SplitOptions:
         return names[-1]
 
     def _hash64(self, record: ImageRecord) -> int:
-        # `person` keeps this apart from the hash that places records into shards: with one hash for both, all
-        # records of a split would crowd into the same few shards.
+        # `person` makes this hash independent of the one that places records into shards: with the same hash, all
+        # records of a split would fall into the same few shards.
         data = f"{self.seed}\0{self._key(record)}".encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=b"split").digest(), "big")
 
@@ -75,7 +75,7 @@ class SplitOptions:
         if self.group_by is None:
             return str(record.id)
         match = re.search(self.group_by, record.filename)
-        if match is None:  # a fallback would tear groups apart in silence, over train and test
+        if match is None:  # a fallback would silently spread a group over train and test
             raise ConfigError(
                 f"group_by: expected {self.group_by!r} to match every file name, but got {record.filename!r}"
             )

@@ -1,12 +1,12 @@
-"""Tables without a header: their columns by order, as stated or as keras-retinanet has them."""
+"""Tables without a header: columns by their order, as stated or as in keras-retinanet."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.table_kinds import EDGES, KERAS_RETINANET, ROLES, Layout, role_of, to_number, with_point
-from tfrec_stage.importers.table_text import TextRow
+from tfrec_stage.importers.csv_kinds import EDGES, KERAS_RETINANET, ROLES, Layout, role_of, to_number, with_point
+from tfrec_stage.importers.csv_text import TextRow
 
 
 def lay_out_by_order(
@@ -54,7 +54,7 @@ def check_guess(path: Path, rows: Sequence[TextRow], layout: Layout, *, pixels: 
 
 
 def _edges(row: TextRow, places: Mapping[str, int]) -> list[str]:
-    """The texts where edges belong, empty where the row is too short."""
+    """Return the texts in the columns of edges, empty if the row is too short."""
     return [row.cells[places[edge]].strip() if places[edge] < len(row.cells) else "" for edge in EDGES]
 
 
@@ -63,7 +63,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_written_as_number(text: str) -> bool:
-    """Whether it is a number, finite or not: NaN is what is wrong with one row, and no sign of another table."""
+    """Return whether it is a number, finite or not: NaN is a problem of one row, not a sign of another table."""
     try:
         float(with_point(text))
     except ValueError:
@@ -72,7 +72,7 @@ def _is_written_as_number(text: str) -> bool:
 
 
 def _has_shape(row: TextRow, places: Mapping[str, int]) -> bool:
-    """Whether it has four numbers where edges belong, or is an image without objects."""
+    """Return whether a row has four numbers as edges, or is an image without objects."""
     edges = _edges(row, places)
     return not any(edges) or all(map(_is_written_as_number, edges))
 

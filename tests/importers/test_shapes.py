@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_stage.importers.outlines import RunLengths, mask_area, mask_box, outline_area, outline_box, polygon_area
+from tfrec_stage.importers.shapes import RunLengths, mask_area, mask_box, outline_area, outline_box, polygon_area
 
 corners = st.tuples(st.integers(0, 100), st.integers(0, 100))
 
