@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_stage.images.byte_search import searcher
+from tfrec_stage.images.jpeg import searcher
 
 PATTERNS = [rb"\xff[^\x00\xd0-\xd7\xff]", rb"acTL"]
 BYTES = st.lists(

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageFile
 
 from tfrec_stage.errors import ConfigError, RecordError
-from tfrec_stage.images.byte_search import searcher
 from tfrec_stage.images.exif import Orientation, Size, find_orientation
+from tfrec_stage.images.jpeg import searcher
 from tfrec_stage.images.policy import FORMATS
 
 PIXEL_LIMIT: Final = 178_956_970

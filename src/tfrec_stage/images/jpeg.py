@@ -6,11 +6,25 @@ CIPA DC-007 (APP2 of multi-picture files).
 
 import re
 import struct
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+import re2
 
 from tfrec_stage.errors import RecordError
-from tfrec_stage.images.byte_search import searcher
 from tfrec_stage.images.exif import UPRIGHT, Orientation, find_orientation
+
+
+def searcher(pattern: bytes) -> Callable[..., Any]:
+    """Return a function that takes bytes and a start offset, and returns the first match of the pattern or None.
+
+    Syntax: https://github.com/google/re2/wiki/Syntax
+    """
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # otherwise the bytes would have to be UTF-8
+    search: Callable[..., Any] = re2.compile(pattern, options).search
+    return search
+
 
 Kind = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
 
