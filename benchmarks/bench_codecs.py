@@ -1,5 +1,6 @@
 """The parts of one image's path, alone on one thread."""
 
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.photos import describe, encode_photo
 from benchmarks.writers import flat_features, tensorflow_example
 from tfrec_stage.images.encode import EncodedImage, encode_image
-from tfrec_stage.images.jpeg import parse_jpeg
+from tfrec_stage.images.jpeg import _search_marker, parse_jpeg
 from tfrec_stage.images.policy import ImagePolicy, Verify
 from tfrec_stage.records import ImageRecord
 from tfrec_stage.schema.fields import ExampleEncoder, SchemaOptions
@@ -34,6 +35,15 @@ def image(jpeg: bytes) -> EncodedImage:
 @pytest.fixture(scope="module")
 def record() -> ImageRecord:
     return msgspec.convert({"filename": "0.jpg", "id": "0", **describe(0)}, ImageRecord)
+
+
+@pytest.mark.benchmark(group="end of a scan of 110 KB")
+@pytest.mark.parametrize("search", ["re2", "re"])
+def test_scan_end(benchmark: BenchmarkFixture, jpeg: bytes, search: str) -> None:
+    """The first marker after the entropy-coded data, by RE2 and by the standard library."""
+    find = _search_marker if search == "re2" else re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL).search
+    start = jpeg.index(b"\xff\xda") + 2
+    assert benchmark(find, jpeg, start).start() == len(jpeg) - 2
 
 
 @pytest.mark.benchmark(group="Example of one record")

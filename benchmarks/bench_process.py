@@ -15,6 +15,9 @@ from benchmarks.race import Contestant, Race, run_race
 from tfrec_stage.shards.metadata_files import INDEX_NAME
 
 STAGE = python("-m", "tfrec_stage")
+OWN_HELP_OFF = "import sys; sys.argv[1:] = ['--help']; from tfrec_stage.cli import main; sys.exit(main._run_job())"
+COLLECTING = "import sys; from tfrec_stage.cli.main import run; sys.exit(run())"
+"""The command line without what `__main__` does about garbage collection."""
 Command = Callable[[Path], list[str]]
 
 
@@ -35,10 +38,29 @@ def test_start_up(benchmark: BenchmarkFixture, workdir: Path, scale: Scale, draw
     contestants = [
         contestant("`python -c pass`", lambda _: python("-c", "pass")),
         contestant("`--help`", lambda _: [*STAGE, "--help"]),
+        contestant("`--help` by Hydra's own template", lambda _: python("-c", OWN_HELP_OFF)),
         contestant("a build of one image, to the first byte of its shard", build, run_to_first_byte),
         contestant("a build of one image", build),
     ]
     run_race(benchmark, Race("Start to end of a process", contestants, workdir), scale.rounds)
+
+
+def test_garbage_collection(
+    benchmark: BenchmarkFixture, workdir: Path, scale: Scale, draw: Callable[..., PhotoSet]
+) -> None:
+    """A whole build with `structure`: garbage is not collected during imports, and what they made is frozen after."""
+    photos = draw(scale.photos, 110_000)
+
+    def contestant(name: str, command: list[str]) -> Contestant:
+        def work(out: Path) -> int:
+            arguments = _build_command(photos.manifest, photos.root, out)[len(STAGE) :]
+            run_to_end([*command, *arguments, "encode.verify=structure"], out)
+            return len(photos)
+
+        return Contestant(name, work)
+
+    contestants = [contestant("as it is", STAGE), contestant("collecting all the time", python("-c", COLLECTING))]
+    run_race(benchmark, Race("Garbage collection", contestants, workdir), scale.rounds)
 
 
 MANIFESTS = [
