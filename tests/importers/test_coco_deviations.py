@@ -326,6 +326,6 @@ def test_keypoints_without_names_are_warned_of(coco_file, tmp_path):
 
 
 def test_plain_files_have_nothing_to_note(coco_file, tmp_path):
-    """Ids with gaps in any order are no fault."""
+    """Ids with gaps in any order are no problem."""
     notes = coco.read((coco_file([annotation(), GOOD], [CATEGORIES[0], PERSON]),), tmp_path, tmp_path).notes
     assert (notes.counts, notes.warnings) == ({}, [])

@@ -238,7 +238,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, read_all):
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "problem"),
     [
         ('a.png,20,10,"dog,5,2,15,6', "expected cells with closed quotes, but: ',' expected after '\"'"),
         ('"a.png,20,10,dog,5,2,15,6', "expected cells with closed quotes, but: ',' expected after '\"'"),
@@ -249,7 +249,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, read_all):
         ("a.png,1e30,10,dog,5,2,15,6", "expected a number as width, but got '1e30'"),
     ],
 )
-def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, fault):
+def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, problem):
     """What is wrong with one row ends neither the file nor the rows behind it, and takes its whole image out."""
     good = ["b.png,20,10,cat,5,2,15,6", '"c.png",20,10,"cat",5,2,15,6', "a.png,20,10,cat,5,2,15,6"]
     path = tmp_path / "boxes.csv"
@@ -257,7 +257,7 @@ def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, fault):
     records, problems = read_all(path)
     assert [each.id for each in records] == ["b.png", "c.png"]
     assert [each.line for each in problems] == [3]
-    assert problems[0].message.startswith(fault)
+    assert problems[0].message.startswith(problem)
     assert {label for each in records for label in each.object.bbox.text} == {"cat"}
 
 

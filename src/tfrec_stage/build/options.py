@@ -26,7 +26,7 @@ class Compression(Enum):
     none = "none"
     """Uncompressed: every TFRecord reader takes them."""
     gzip = "gzip"
-    """The shard is a gzip file, which readers have to be told: `compression_type="GZIP"`."""
+    """The shard is a gzip file, which readers need to know: `compression_type="GZIP"`."""
 
 
 @dataclass

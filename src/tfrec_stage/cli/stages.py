@@ -25,10 +25,10 @@ from tfrec_stage.verify.leakage import check_splits
 
 EXIT_DONE: Final = 0
 EXIT_FAILURES: Final = 3
-EXIT_FAULTS: Final = 4
+EXIT_FINDINGS: Final = 4
 PROBLEMS: Final = 20
 """How many problems of an import are printed."""
-FAULTS: Final = 20
+FINDINGS: Final = 20
 """How many findings of verify are printed, and how many warnings."""
 OVERLAPS_KEPT: Final = 1000
 """How many ids and images that two splits share are listed in `verify.json`."""
@@ -116,9 +116,9 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
     for line in report.summary():
         _print(line)
     _print(f"  report: {config.verify_file}")
-    _show_first(report.log.kept[:FAULTS], report.log.total)
-    _show_first([f"warning: {warning}" for warning in report.warnings[:FAULTS]], len(report.warnings))
-    return EXIT_DONE if report.is_sound else EXIT_FAULTS
+    _show_first(report.log.kept[:FINDINGS], report.log.total)
+    _show_first([f"warning: {warning}" for warning in report.warnings[:FINDINGS]], len(report.warnings))
+    return EXIT_DONE if report.is_sound else EXIT_FINDINGS
 
 
 def run_stats(config: StageConfig) -> int:

@@ -86,28 +86,28 @@ class _Found:
         self._classes = classes
         self._notes = notes
         self._images = _unite_images(files)
-        self._faulty_images = {key for file in files for key in file.faulty_images}
+        self._images_with_problems = {key for file in files for key in file.images_with_problems}
         self._annotations: dict[Key | None, Annotation] = {}
         self._image_labels: dict[Key, Label] = {}
         self._problems: defaultdict[Key | None, list[Problem]] = defaultdict(list)
 
     def add(self, file: CocoFile) -> None:
         """Add a file's annotations and the problems with its entries."""
-        for each in chain(file.faults, find_shared_ids(file.images)):
+        for each in chain(file.entry_problems, find_shared_ids(file.images)):
             key = None if each.image_id is None else match_key(each.image_id, self._images)
             self._problems[key].append(Problem(str(file.path), f"{each.place}: {each.message}"))
         is_of_images = file.gives_image_classes
         in_this_file: set[Key | None] = set()
         for place, annotation in zip(file.places, file.annotations, strict=True):
-            fault = self._find_fault(annotation, in_this_file)
-            if fault and self._match_ids(annotation):
-                fault = self._find_fault(annotation, in_this_file)
-            if not fault:
-                fault = self._classify(annotation) if is_of_images else self._merge(annotation)
+            problem = self._find_fault(annotation, in_this_file)
+            if problem and self._match_ids(annotation):
+                problem = self._find_fault(annotation, in_this_file)
+            if not problem:
+                problem = self._classify(annotation) if is_of_images else self._merge(annotation)
             in_this_file.add(annotation.id)
-            if fault:
+            if problem:
                 where = place_of(file.section, place, annotation.id)
-                self._problems[annotation.image_id].append(Problem(str(file.path), f"{where}: {fault}"))
+                self._problems[annotation.image_id].append(Problem(str(file.path), f"{where}: {problem}"))
 
     def to_records(self, folder: ImageFolder) -> Iterator[ImageRecord | Problem]:
         """Yield the problems that belong to no image, then each image's record or its problems."""
@@ -138,12 +138,12 @@ class _Found:
     def _find_fault(self, annotation: Annotation, in_this_file: set[Key | None]) -> str | None:
         if annotation.id in in_this_file:
             return "expected each annotation id once in a file, but it is there again"
-        if annotation.image_id not in self._images and annotation.image_id not in self._faulty_images:
+        if annotation.image_id not in self._images and annotation.image_id not in self._images_with_problems:
             return f"image {annotation.image_id!r} is not in `images`"
         known = self._annotations.get(annotation.id, annotation)
         if known.image_id != annotation.image_id:
             return f"it belongs to image {annotation.image_id!r} here, but to {known.image_id!r} in another file"
-        return self._classes.find_fault(annotation)
+        return self._classes.find_problem(annotation)
 
     def _classify(self, annotation: Annotation) -> str | None:
         """Use the category as the class of the whole image; return a problem if it already has another one."""

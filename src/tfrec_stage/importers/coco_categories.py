@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Fault, Image, Key
+from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, EntryProblem, Image, Key
 from tfrec_stage.importers.objects import Box, Instance, Part
 
 
@@ -44,14 +44,14 @@ def number_annotations(files: Sequence[CocoFile]) -> int:
     return numbered
 
 
-def find_shared_ids(images: Iterable[Image]) -> Iterator[Fault]:
+def find_shared_ids(images: Iterable[Image]) -> Iterator[EntryProblem]:
     """Find images of one file with the same id: it is unknown to which of them annotations belong."""
     names: dict[Key, str] = {}
     for each in images:
         name = names.setdefault(each.id, each.file_name)
         if name != each.file_name:
             message = f"expected an id of its own for each image, but got {name!r} and {each.file_name!r}"
-            yield Fault(f"images (id {each.id!r})", message, each.id)
+            yield EntryProblem(f"images (id {each.id!r})", message, each.id)
 
 
 def expect_one_name(what: str, path: Path, key: Key, earlier: str, name: str) -> None:
@@ -98,7 +98,7 @@ class Classes:
         if self.num_parts and not any(label.keypoints for label in self.labels.values()):
             yield f"no category names its keypoints; every object gets {self.num_parts}, as the one with the most has"
 
-    def find_fault(self, annotation: Annotation) -> str | None:
+    def find_problem(self, annotation: Annotation) -> str | None:
         """Return what keeps an annotation from becoming an object."""
         label = self.labels.get(annotation.category_id)
         if label is None:

@@ -78,7 +78,7 @@ class DerivedAnnotation(Annotation, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class EntryProblem:
     """An entry that could not be read."""
 
     place: str
@@ -86,7 +86,7 @@ class Fault:
     message: str
     """What was expected and what was found."""
     image_id: Key | None
-    """The image that it belongs to, where that can be told."""
+    """The image that it belongs to, if known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ class CocoFile:
     """Place of each annotation: its index in the list, or its key in the object."""
     section: str = "annotations"
     """Name of the list or object that holds the annotations."""
-    faults: list[Fault] = field(default_factory=list)
+    entry_problems: list[EntryProblem] = field(default_factory=list)
     """Entries that could not be read."""
-    faulty_images: frozenset[Key] = frozenset()
+    images_with_problems: frozenset[Key] = frozenset()
     """Ids of the images that could not be read."""
 
     @property

@@ -14,7 +14,7 @@ import msgspec
 
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.coco_deviations import find_key, show, to_annotation, to_category, to_image
-from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Fault, Image, Key, place_of
+from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, EntryProblem, Image, Key, place_of
 from tfrec_stage.importers.interface import AnnotationError, show_names
 from tfrec_stage.text_files import read_utf8
 
@@ -144,8 +144,10 @@ def _read_entries(path: Path, content: bytes) -> CocoFile:
         annotations=annotations.read,
         places=annotations.keys,
         section=objects.name,
-        faults=[*categories.faults, *images.faults, *annotations.faults],
-        faulty_images=frozenset(fault.image_id for fault in images.faults if fault.image_id is not None),
+        entry_problems=[*categories.entry_problems, *images.entry_problems, *annotations.entry_problems],
+        images_with_problems=frozenset(
+            problem.image_id for problem in images.entry_problems if problem.image_id is not None
+        ),
     )
 
 
@@ -223,7 +225,7 @@ class _Entries(Generic[T]):
         """
         self.read: list[T] = []
         self.keys: list[Key] = []
-        self.faults: list[Fault] = []
+        self.entry_problems: list[EntryProblem] = []
         self._decode = msgspec.json.Decoder(kind).decode
         self._convert = convert
         for key, entry in section.entries:
@@ -231,7 +233,7 @@ class _Entries(Generic[T]):
                 self.read.append(self._read_one(key, entry))
                 self.keys.append(key)
             except AnnotationError as error:
-                self.faults.append(_to_fault(section.name, key, entry, str(error), image_key))
+                self.entry_problems.append(_to_problem(section.name, key, entry, str(error), image_key))
 
     def _read_one(self, key: Key, entry: Any) -> T:
         if isinstance(entry, msgspec.Raw) and isinstance(key, int):
@@ -244,6 +246,6 @@ class _Entries(Generic[T]):
         return self._convert({"id": key} | plain if isinstance(key, str) and isinstance(plain, dict) else plain)
 
 
-def _to_fault(section: str, key: Key, entry: Any, message: str, image_key: str) -> Fault:
+def _to_problem(section: str, key: Key, entry: Any, message: str, image_key: str) -> EntryProblem:
     plain = _to_plain(entry)
-    return Fault(place_of(section, key, find_key(plain, "id")), message, find_key(plain, image_key))
+    return EntryProblem(place_of(section, key, find_key(plain, "id")), message, find_key(plain, image_key))

@@ -119,7 +119,7 @@ class _Overview:
         for image, group in groupby(rows, attrgetter("image")):
             is_grouped = is_grouped and image not in images
             images.add(image)
-            labels.update(row.label for row in group if row.label and not row.fault)
+            labels.update(row.label for row in group if row.label and not row.problem)
         return cls(frozenset(labels), is_grouped)
 
     def group(self, rows: Iterable[Row]) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -149,8 +149,8 @@ class _Reader:
 
     def _to_record(self, image: str, rows: Sequence[Row]) -> ImageRecord:
         for row in rows:
-            if row.fault:
-                raise _fault(row, row.fault)
+            if row.problem:
+                raise _row_problem(row, row.problem)
         table = self.tables[rows[0].path]
         filename, path = self._find_image(rows[0], image + table.suffix)
         objects = [row for row in rows if row.has_object]
@@ -158,7 +158,7 @@ class _Reader:
         if self._in_pixels(table):
             size = size or inspect_image(path).upright
             if size is None and objects:
-                raise _fault(rows[0], "expected width and height in the table, or a readable image")
+                raise _row_problem(rows[0], "expected width and height in the table, or a readable image")
         scale = size if size and self._in_pixels(table) else (1, 1)
         width, height = size or (None, None)
         return ImageRecord(
@@ -175,14 +175,14 @@ class _Reader:
         try:
             return self.folder.filename(name), self.folder.locate(name)
         except AnnotationError as error:
-            raise _fault(row, str(error)) from None
+            raise _row_problem(row, str(error)) from None
 
     def _in_pixels(self, table: Table) -> bool:
         return table.layout.in_pixels if self.pixels is None else self.pixels
 
     def _to_instance(self, row: Row, width: int, height: int) -> Instance:
         if row.label not in self.labels:
-            raise _fault(row, f"expected one of the labels {show_names(self.labels)}, but got {row.label!r}")
+            raise _row_problem(row, f"expected one of the labels {show_names(self.labels)}, but got {row.label!r}")
         xmin, xmax, ymin, ymax = (_read_number(row, edge) for edge in EDGES)
         box = Box(xmin / width, xmax / width, ymin / height, ymax / height)
         is_crowd = _read_number(row, "is_crowd") == 1 if "is_crowd" in row.cells else None
@@ -196,10 +196,12 @@ def _find_size(rows: Sequence[Row]) -> tuple[int, int] | None:
         return None
     size = (int(_read_number(first, "width")), int(_read_number(first, "height")))
     if min(size) < 1:
-        raise _fault(first, f"expected a width and a height of 1 or more, but got {size[0]}x{size[1]}")
+        raise _row_problem(first, f"expected a width and a height of 1 or more, but got {size[0]}x{size[1]}")
     for row in rows[1:]:
         if any(row.cells.get(side) != first.cells[side] for side in ("width", "height")):
-            raise _fault(row, f"expected {size[0]}x{size[1]} pixels, as in line {first.line}, but got another size")
+            raise _row_problem(
+                row, f"expected {size[0]}x{size[1]} pixels, as in line {first.line}, but got another size"
+            )
     return size
 
 
@@ -209,13 +211,13 @@ def _read_number(row: Row, role: str) -> float:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST_PX:
-        raise _fault(row, f"expected a number as {role}, but got {row.cells[role]!r}")
+        raise _row_problem(row, f"expected a number as {role}, but got {row.cells[role]!r}")
     return number
 
 
 def _nameless(row: Row) -> Problem:
-    return Problem(str(row.path), row.fault or "expected the name of an image, but its cell is empty", row.line)
+    return Problem(str(row.path), row.problem or "expected the name of an image, but its cell is empty", row.line)
 
 
-def _fault(row: Row, message: str) -> AnnotationError:
+def _row_problem(row: Row, message: str) -> AnnotationError:
     return AnnotationError(message, row.line, row.path)

@@ -24,8 +24,8 @@ class Row:
     """Texts by role; those of absent columns are absent."""
     extra: tuple[str, ...]
     """Texts of the further columns that are kept."""
-    fault: str | None = None
-    """What is wrong with the row as text; its cells are then as far as they can be told."""
+    problem: str | None = None
+    """What is wrong with the row as text; its cells are then those that can be read."""
 
     @property
     def image(self) -> str:
@@ -96,4 +96,4 @@ class Table:
         cells = {role: padded[place].strip() for role, place in places.items()}
         if self.layout.delimiter != ",":
             cells |= {role: with_point(cells[role]) for role in _NUMBERS if role in cells}
-        return Row(self.path, row.line, cells, tuple(padded[place] for place in further), row.fault)
+        return Row(self.path, row.line, cells, tuple(padded[place] for place in further), row.problem)

@@ -18,8 +18,8 @@ class TextRow:
     line: int
     """Its last line, from 1."""
     cells: list[str]
-    """Its cells; of a faulty row those that can be told."""
-    fault: str | None = None
+    """Its cells; of a malformed row those that can be read."""
+    problem: str | None = None
     """What is wrong with it as text."""
 
 
@@ -36,7 +36,7 @@ def read_rows(path: Path, delimiter: str) -> Iterator[TextRow]:
         with path.open(encoding=_find_encoding(path), errors="surrogateescape", newline="") as file:
             lines = _Lines(file)
             while row := _read_row(lines, delimiter):
-                if any(map(str.strip, row.cells)) or row.fault:
+                if any(map(str.strip, row.cells)) or row.problem:
                     yield row
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: expected a table, but: {error}") from error
@@ -84,8 +84,8 @@ def _read_row(lines: _Lines, delimiter: str) -> TextRow | None:
         return TextRow(lines.number, _cells_of(first, delimiter), f"expected cells with closed quotes, but: {error}")
     if cells is None:
         return None
-    fault = None if all(map(is_utf8, cells)) else "expected text in UTF-8, but some bytes are none"
-    return TextRow(lines.number, cells, fault)
+    problem = None if all(map(is_utf8, cells)) else "expected text in UTF-8, but some bytes are none"
+    return TextRow(lines.number, cells, problem)
 
 
 def _cells_of(line: str, delimiter: str) -> list[str]:

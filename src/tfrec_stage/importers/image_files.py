@@ -166,7 +166,7 @@ class ImageFolder:
         """Return the absolute path, and how the name was interpreted if not as written."""
         path = Path(os.path.normpath(self._start / name))
         is_inside = path.is_relative_to(self._root)
-        # Only unusual names cost a look at the disk: all others have one meaning, and a missing file is told later.
+        # Only unusual names cost a look at the disk: all others have one meaning, and a missing file is reported later.
         if is_inside and (not is_unusual(name) or os.path.exists(path)):  # noqa: PTH110 - never an error
             return path, ""
         readings = list_readings(name)

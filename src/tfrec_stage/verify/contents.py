@@ -170,7 +170,7 @@ _SHORT: Final = 80
 _BEFORE: Final = 20
 """Characters that are shown before the first that differs."""
 _SHOWN: Final = 4
-"""Keys of one record that are shown; of the others their number is told."""
+"""How many keys of one record are shown; the others are counted."""
 
 
 def describe_differences(expected: Mapping[str, Feature], found: Mapping[str, Feature]) -> str:

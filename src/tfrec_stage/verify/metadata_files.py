@@ -32,7 +32,7 @@ class ShardCount:
     crc32c: str = ""
     """CRC32C of the file, eight hexadecimal digits."""
     is_broken: bool = False
-    """Whether a fault of its frames has been told, which explains all else."""
+    """Whether a defect of its frames has been reported, which explains everything else."""
     lost: int | None = 0
     """Records that cannot be read; None if their number cannot be known."""
 
@@ -220,8 +220,8 @@ def check_failures(stats: Mapping[str, Any], failures: Failures, log: Findings) 
         message = f"it lists {listed} records, but stats.json says that {stats.get('failed')} failed"
         log.add("failures_mismatch", FAILURES_NAME, message)
     elif stats.get("failures") != dict(failures.by_reason):
-        told, said = _short(dict(failures.by_reason)), _short(stats.get("failures"))
-        log.add("failures_mismatch", FAILURES_NAME, f"its reasons are {told}, but stats.json says {said}")
+        found, stated = _short(dict(failures.by_reason)), _short(stats.get("failures"))
+        log.add("failures_mismatch", FAILURES_NAME, f"its reasons are {found}, but stats.json says {stated}")
 
 
 def _short(value: Any) -> str:
