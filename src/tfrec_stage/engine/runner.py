@@ -5,7 +5,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -14,7 +14,6 @@ from tfrec_stage.engine.options import EngineName, EngineOptions
 from tfrec_stage.errors import EngineError
 
 Item = TypeVar("Item")
-Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TICK_S: Final = 0.2
@@ -33,71 +32,47 @@ Work = Callable[[Any, OrderedMap], Any]
 """Runs one task; it passes its images through the `OrderedMap` it is given."""
 
 
+class WorkerDiedError(Exception):
+    """A worker died before it could give the result of its task; it has ended."""
+
+
 class Pool(ABC):
-    """Workers of one engine. A running task has a slot, in which its worker counts the images it has finished."""
+    """Workers of one engine."""
 
-    def __init__(self, executor: Executor, window: int, counts: MutableSequence[int]) -> None:
-        """Create a pool.
+    window: int
+    """How many tasks may be submitted at a time."""
+    finished: MutableSequence[int]
+    """Images finished, one count per task. Only the worker of a task writes its count, so it needs no lock."""
 
-        Args:
-            executor: runs the tasks.
-            window: how many tasks may be submitted at a time.
-            counts: one count per slot, zero; a task's worker alone writes the count of its slot, so it needs no lock.
-        """
-        self.executor = executor
-        self.window = window
-        self.finished_items = 0
-        self._counts = counts
-        self._free_slots = [*range(window)]
-        self._slots: dict[Future[Any], int] = {}
-
-    def submit(self, task: Any) -> Future[Any]:
+    @abstractmethod
+    def submit(self, number: int, task: Any) -> Future[Any]:
         """Start a task.
 
-        Raises:
-            BrokenExecutor: a worker has died.
-        """
-        slot = self._free_slots.pop()
-        self._counts[slot] = 0
-        future = self.start(task, slot)
-        self._slots[future] = slot
-        return future
+        Args:
+            number: which of `finished` counts its images.
+            task: what to run.
 
-    def collect(self, future: Future[Any]) -> Any:
+        Raises:
+            WorkerDiedError: the worker that should run it.
+        """
+
+    def result(self, future: Future[Any]) -> Any:
         """Return the result of a task that is done, or raise its error.
 
         Raises:
-            BrokenExecutor: its worker, or another one of the pool, has died.
+            WorkerDiedError: the worker that ran it.
         """
-        slot = self._slots.pop(future)
-        result = self.result(future, slot)
-        self.finished_items += self._counts[slot]
-        self._free_slots.append(slot)
-        return result
+        return future.result()
 
-    def count_items(self) -> int:
-        """Return the number of images finished by all tasks."""
-        return self.finished_items + sum(self._counts[slot] for slot in self._slots.values())
-
-    @abstractmethod
-    def start(self, task: Any, slot: int) -> Future[Any]:
-        """Start a task that counts in this slot."""
-
-    @abstractmethod
-    def result(self, future: Future[Any], slot: int) -> Any:
-        """Return the result of a task that is done, or raise its error."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Have running tasks end at their next image."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """End the workers at once, if the engine can do that."""
+    def close_idle(self) -> None:  # noqa: B027 - optional
+        """End the workers that run no task, for their memory, and since one may have died unnoticed."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what the pool holds, after its executor was shut down."""
+        """Have running tasks end at their next image, wait for them and end all workers."""
+
+    def kill(self) -> None:  # noqa: B027 - optional
+        """End all workers at once, if the engine can do that, where `close` was interrupted."""
 
 
 def run_tasks(
@@ -109,8 +84,8 @@ def run_tasks(
 ) -> Generator[Any, None, None]:
     """Run all tasks and iterate over their results as they come. Close the generator to stop early.
 
-    A task whose worker died is run again, alone in a pool of one worker: so the one that kills its worker is known, and
-    one that ran out of memory has the machine to itself.
+    A task whose worker died is suspected of having killed it. It is run again after all others that run, alone and on a
+    new worker: one that ran out of memory has the machine to itself, and one that kills this worker too is the cause.
 
     Args:
         work: runs one task. For processes it must be importable, tasks and results must be picklable.
@@ -123,21 +98,13 @@ def run_tasks(
         Exception: the first error of a task; the other tasks are stopped before it is raised.
         EngineError: a task killed its worker twice.
     """
-    waiting, finished = deque(tasks), 0
-    while waiting:
-        pool = _open_pool(options, work, len(waiting), options.num_threads, scratch)
-        suspects = yield from _run_pool(pool, waiting, tick, finished)
-        finished += pool.finished_items
-        for task in suspects:
-            # Twice, since the death in the shared pool may have been the fault of another task.
-            for _ in range(2):
-                pool = _open_pool(options, work, 1, 1, scratch)
-                has_died = yield from _run_pool(pool, deque([task]), tick, finished)
-                finished += pool.finished_items
-                if not has_died:
-                    break
-            else:
-                raise _died_twice(task)
+    waiting = deque(enumerate(tasks))
+    with _closed_at_end(_open_pool(options, work, len(tasks), scratch)) as pool:
+        while waiting:
+            for suspect in (yield from _run(pool, waiting, pool.window, tick)):
+                pool.close_idle()
+                if (yield from _run(pool, deque([suspect]), 1, tick)):
+                    raise _died_twice(suspect[1])
 
 
 def prepare(work: Work, options: EngineOptions) -> None:
@@ -148,86 +115,78 @@ def prepare(work: Work, options: EngineOptions) -> None:
         start_server(work)
 
 
-def _open_pool(options: EngineOptions, work: Work, num_tasks: int, workers: int, scratch: Path | None) -> Pool:
+def _open_pool(options: EngineOptions, work: Work, num_tasks: int, scratch: Path | None) -> Pool:
     if options.engine is EngineName.threads:
         from tfrec_stage.engine.threads import ThreadPool  # noqa: PLC0415 - it imports this module
 
-        return ThreadPool(work, num_tasks, workers)
+        return ThreadPool(work, num_tasks, options.num_threads)
     from tfrec_stage.engine.processes import ProcessPool  # noqa: PLC0415 - threads need no multiprocessing
 
-    return ProcessPool(work, min(num_tasks, workers), scratch)
+    return ProcessPool(work, num_tasks, options.num_threads, scratch)
 
 
-def _run_pool(
-    pool: Pool, waiting: deque[Any], tick: Callable[[int], None], finished: int
-) -> Generator[Any, None, list[Any]]:
-    """Run tasks until all are done, or until a worker has died.
+def _run(
+    pool: Pool, waiting: deque[tuple[int, Any]], window: int, tick: Callable[[int], None]
+) -> Generator[Any, None, list[tuple[int, Any]]]:
+    """Run numbered tasks until all are done; after the death of a worker only until those that run are done.
 
     Returns:
-        The tasks that ran when a worker died; what `waiting` still holds was not begun.
+        The suspects, with their numbers. What `waiting` still holds was not started.
     """
-    running: dict[Future[Any], Any] = {}
+    running: dict[Future[Any], tuple[int, Any]] = {}
     results: list[Any] = []
-    suspects: list[Any] = []
-    with _shut_down_at_end(pool):
-        while True:
-            while waiting and not suspects and len(running) < pool.window:
-                task = waiting.popleft()
-                try:
-                    # A Ctrl-C between the start of a worker and its registration would leave it running unnoticed.
-                    with blocked_signals(signal.SIGINT, signal.SIGTERM):
-                        running[pool.submit(task)] = task
-                except BrokenExecutor:
-                    suspects.append(task)
-            yield from results  # only after new tasks were submitted: the caller may take its time
-            if not running:
-                return suspects
-            done, _ = wait(running, TICK_S, FIRST_COMPLETED)
-            results = []
-            for future in done:
-                task = running.pop(future)
-                try:
-                    results.append(pool.collect(future))
-                except BrokenExecutor:
-                    suspects.append(task)
-            tick(finished + pool.count_items())
+    suspects: list[tuple[int, Any]] = []
+    while True:
+        while waiting and not suspects and len(running) < window:
+            number, task = waiting.popleft()
+            try:
+                # A Ctrl-C between the start of a worker and its registration would leave it running unnoticed.
+                with blocked_signals(signal.SIGINT, signal.SIGTERM):
+                    running[pool.submit(number, task)] = number, task
+            except WorkerDiedError:
+                suspects.append((number, task))
+        yield from results  # only after new tasks were started: the caller may take its time
+        if not running:
+            return suspects
+        done, _ = wait(running, TICK_S, FIRST_COMPLETED)
+        results = []
+        for future in done:
+            number, task = running.pop(future)
+            try:
+                results.append(pool.result(future))
+            except WorkerDiedError:
+                pool.finished[number] = 0  # its images will be encoded, and counted, again
+                suspects.append((number, task))
+        tick(sum(pool.finished))
 
 
 @contextmanager
-def _shut_down_at_end(pool: Pool) -> Iterator[None]:
-    """Leave no worker behind; after an error (or when the generator is closed) tasks end at their next image."""
+def _closed_at_end(pool: Pool) -> Iterator[Pool]:
     driver = os.getpid()
     try:
-        yield
-    except BaseException:
-        if os.getpid() == driver:
-            pool.stop()
-        raise
+        yield pool
     finally:
         if os.getpid() == driver:  # a child that the user's program forked leaves this block as well
             try:
-                pool.executor.shutdown(cancel_futures=True)
+                pool.close()
             except BaseException:  # on a second Ctrl-C, don't wait for the current images
                 pool.kill()
-                pool.executor.shutdown()
                 raise
-            finally:
-                pool.close()
 
 
 def serial_map(
     is_stopped: Callable[[], Any],
-    counts: MutableSequence[int],
-    slot: int,
+    finished: MutableSequence[int],
+    number: int,
     function: Callable[[Item], Result],
     items: Iterable[Item],
 ) -> Iterator[Result]:
-    """`map` that counts finished items in a slot and can be stopped; an `OrderedMap` once its first three are bound."""
+    """`map` that counts finished items and can be stopped; an `OrderedMap` once its first three are bound."""
     for item in items:
         if is_stopped():
             raise CancelledError
         yield function(item)
-        counts[slot] += 1
+        finished[number] += 1
 
 
 @contextmanager

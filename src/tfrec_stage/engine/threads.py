@@ -19,56 +19,49 @@ Result = TypeVar("Result")
 
 
 class ThreadPool(Pool):
-    """A pool of threads."""
+    """A pool of threads. They cannot be killed: where `close` was interrupted, they end at their next image."""
 
     def __init__(self, work: Work, num_tasks: int, workers: int) -> None:
-        super().__init__(ThreadPoolExecutor(workers, "shard"), 2 * workers, [0] * (2 * workers))
+        self.window = 2 * workers
+        self.finished = [0] * num_tasks
         self._work = work
+        self._shards = ThreadPoolExecutor(workers, "shard")
         self._images = ThreadPoolExecutor(workers, "image")
         self._stop = Event()
-        self._left_in_full_rounds = num_tasks - num_tasks % workers
+        last_round = num_tasks % workers
+        self._in_full_rounds = num_tasks - last_round
         # Tasks of the last round share the image threads: so many images each may be ahead of what it has written.
-        self._images_ahead = max(2, -(-2 * workers // max(1, num_tasks % workers)))
+        self._images_ahead = max(2, -(-2 * workers // max(1, last_round)))
 
-    def start(self, task: Any, slot: int) -> Future[Any]:
+    def submit(self, number: int, task: Any) -> Future[Any]:
         """See `Pool`."""
-        self._left_in_full_rounds -= 1
-        ordered_map: OrderedMap = partial(serial_map, self._stop.is_set, self._counts, slot)
-        if self._left_in_full_rounds < 0:
-            ordered_map = partial(self._parallel_map, slot)
-        return self.executor.submit(self._work, task, ordered_map)
-
-    def result(self, future: Future[Any], slot: int) -> Any:  # noqa: ARG002 - the interface
-        """See `Pool`."""
-        return future.result()
-
-    def stop(self) -> None:
-        """See `Pool`."""
-        self._stop.set()
-
-    def kill(self) -> None:
-        """See `Pool`; threads cannot be killed."""
+        ordered_map: OrderedMap = partial(serial_map, self._stop.is_set, self.finished, number)
+        if number >= self._in_full_rounds:
+            ordered_map = partial(self._parallel_map, number)
+        return self._shards.submit(self._work, task, ordered_map)
 
     def close(self) -> None:
         """See `Pool`."""
+        self._stop.set()
+        self._shards.shutdown(cancel_futures=True)
         self._images.shutdown()
 
-    def _parallel_map(self, slot: int, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def _parallel_map(self, number: int, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """`map` over the image threads, with results in the order of the items."""
         ahead: deque[Future[Result]] = deque()
         for item in items:
             is_cheap = getattr(item, "is_cheap", False)
             ahead.append(_finished(function(item)) if is_cheap else self._images.submit(function, item))
             if len(ahead) >= self._images_ahead:
-                yield self._next_result(ahead, slot)
+                yield self._next_result(ahead, number)
         while ahead:
-            yield self._next_result(ahead, slot)
+            yield self._next_result(ahead, number)
 
-    def _next_result(self, ahead: deque[Future[Result]], slot: int) -> Result:
+    def _next_result(self, ahead: deque[Future[Result]], number: int) -> Result:
         if self._stop.is_set():
             raise CancelledError
         result = ahead.popleft().result()
-        self._counts[slot] += 1
+        self.finished[number] += 1
         return result
 
 
