@@ -15,7 +15,8 @@ from tfrec_stage.images.encode import EncodedImage, encode_image
 from tfrec_stage.images.jpeg import _search_marker, parse_jpeg
 from tfrec_stage.images.policy import ImagePolicy, Verify
 from tfrec_stage.records import ImageRecord
-from tfrec_stage.schema.fields import ExampleEncoder, SchemaOptions
+from tfrec_stage.schema.encoder import ExampleEncoder
+from tfrec_stage.schema.options import SchemaOptions
 from tfrec_stage.tfrecord.file_writer import ShardWriter
 from tfrec_stage.tfrecord.framing import decode_frames, encode_frame
 

@@ -29,7 +29,8 @@ from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.images.policy import Verify
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.records import ImageRecord
-from tfrec_stage.schema.fields import ExampleEncoder, SchemaOptions
+from tfrec_stage.schema.encoder import ExampleEncoder
+from tfrec_stage.schema.options import SchemaOptions
 from tfrec_stage.shards.reader import open_shard
 from tfrec_stage.tfrecord import gzip
 from tfrec_stage.tfrecord.file_writer import ShardWriter

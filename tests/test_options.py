@@ -30,8 +30,7 @@ from tfrec_stage.engine import EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.format_versions import MANIFEST_FORMAT, SHARD_FORMAT
 from tfrec_stage.images.policy import ImagePolicy
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import SchemaOptions
+from tfrec_stage.schema.options import Profile, SchemaOptions
 
 NAN = float("nan")
 HUGE = 10**30

@@ -13,7 +13,9 @@ from tests.conftest import ROOT
 from tests.workspace import clone_project, run
 from tfrec_stage.errors import REASONS
 from tfrec_stage.importers import IMPORTERS, known_options
-from tfrec_stage.schema.fields import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
+from tfrec_stage.schema.fields import FIELDS, Field
+from tfrec_stage.schema.od_api import OD_API_FIELDS
+from tfrec_stage.schema.tfds import TFDS_FIELDS
 from tfrec_stage.verify.findings import KINDS
 
 README = (ROOT / "README.md").read_text()

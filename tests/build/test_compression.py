@@ -26,7 +26,7 @@ from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineName, EngineOptions
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 from tfrec_stage.shards.directory import find_shards
 from tfrec_stage.shards.reader import compression_of, read_features
 from tfrec_stage.tfrecord import gzip as gzip_shards

@@ -11,8 +11,7 @@ from tfrec_stage.build.fingerprint import KEY_SIZE, options_as_dict, options_dig
 from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.images.policy import Verify
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import AreaUnit
+from tfrec_stage.schema.options import AreaUnit, Profile
 
 OTHER: dict[str, Any] = {
     "seed": 1,

@@ -25,7 +25,7 @@ from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
 from tfrec_stage.manifest.json_lines import JsonLines
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 
 COUNT = 40
 LONG_AGO_S = 1_600_000_000

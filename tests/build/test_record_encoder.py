@@ -15,7 +15,7 @@ from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.manifest.parsing import convert_record
 from tfrec_stage.records import InvalidRecord
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 
 IMAGE = encode_noise(1)
 PIN = sha256(IMAGE).hexdigest()

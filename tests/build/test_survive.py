@@ -25,7 +25,7 @@ from tests.disk import DiskLog
 from tests.project import Content, Project, files, read_all
 from tests.workspace import copy_conf, files_below, stage
 from tfrec_stage.errors import OutputError
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 
 pytestmark = pytest.mark.survive
 

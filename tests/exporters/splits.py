@@ -9,7 +9,7 @@ from tests.conftest import encode_noise
 from tfrec_stage import create
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.exporters import FinishedDataset
-from tfrec_stage.schema.fields import SchemaOptions
+from tfrec_stage.schema.options import SchemaOptions
 from tfrec_stage.shards.metadata_files import ShardEntry
 from tfrec_stage.shards.statistics import Statistics
 

@@ -10,8 +10,9 @@ from tests.exporters.splits import Record, Split, box, build_split
 from tfrec_stage.build.build import BuildRequest, build
 from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.manifest.record_list import RecordList
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import FIELDS, TFDS_FIELDS
+from tfrec_stage.schema.fields import FIELDS
+from tfrec_stage.schema.options import Profile
+from tfrec_stage.schema.tfds import TFDS_FIELDS
 
 CLASSES: list[Record] = [{"class": {"label": number % 3, "text": f"class {number % 3}"}} for number in range(7)]
 FILES = {

@@ -15,8 +15,7 @@ from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.exporters.class_names import MAX_LABEL
 from tfrec_stage.exporters.label_map import write_label_map
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import AreaUnit
+from tfrec_stage.schema.options import AreaUnit, Profile
 
 CORE_KEYS = 27
 OD_API_KEYS = 12

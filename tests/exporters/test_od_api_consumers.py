@@ -9,7 +9,7 @@ import pytest
 from tests.exporters.consumers import consume, needs
 from tests.exporters.truth import TrueImage, build_coco, build_voc, read_coco, read_voc
 from tfrec_stage.dataset_info import read_labels
-from tfrec_stage.schema.fields import AreaUnit
+from tfrec_stage.schema.options import AreaUnit
 
 SharedData = Callable[[str], Path]
 OLD_MESSAGES = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}

@@ -10,7 +10,7 @@ from tests.exporters.splits import box
 from tests.project import Project, files, read_all
 from tests.workspace import copy_conf, files_below, stage
 from tfrec_stage.errors import OutputError
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 
 ADDED = {
     "od_api": {"label_map.pbtxt"},

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.exporters.consumers import needs
 from tests.exporters.splits import box, build_split
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 
 PAGE = (ROOT / "docs" / "consumers.md").read_text()
 BEFORE = 'from glob import glob\nshards = sorted(glob("out/train-?????-of-?????"))\n'

@@ -13,7 +13,7 @@ from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.importers import find_importer
 from tfrec_stage.importers.import_dataset import import_dataset
 from tfrec_stage.manifest import open_manifest
-from tfrec_stage.schema.field import Profile
+from tfrec_stage.schema.options import Profile
 
 NUM_SHARDS = 3
 

@@ -8,7 +8,8 @@ import pytest
 from tests.reading.conftest import IMAGES
 from tfrec_stage import create, feature_spec, read_records
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.schema.fields import FIELDS, OD_API_FIELDS
+from tfrec_stage.schema.fields import FIELDS
+from tfrec_stage.schema.od_api import OD_API_FIELDS
 
 
 def test_single_examples(tf, shards: Path) -> None:

@@ -1,4 +1,4 @@
-"""The keys of a record: which there are, of which kind, and what each of them holds."""
+"""The keys of a record: their names, their kinds, and the values that are encoded."""
 
 from hashlib import sha256
 from typing import Any
@@ -8,16 +8,11 @@ import pytest
 from tfrec_stage.errors import RecordError
 from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import (
-    FIELDS,
-    OD_API_FIELDS,
-    TFDS_FIELDS,
-    AreaUnit,
-    ExampleEncoder,
-    SchemaOptions,
-    fields_of,
-)
+from tfrec_stage.schema.encoder import ExampleEncoder
+from tfrec_stage.schema.fields import FIELDS
+from tfrec_stage.schema.od_api import OD_API_FIELDS
+from tfrec_stage.schema.options import AreaUnit, Profile, SchemaOptions, fields_of
+from tfrec_stage.schema.tfds import TFDS_FIELDS
 from tfrec_stage.tfrecord.example import Kind, decode_example
 
 BYTES, FLOAT, INT64 = Kind.BYTES, Kind.FLOAT, Kind.INT64
@@ -78,8 +73,8 @@ TFDS_KEYS = [
 @pytest.mark.parametrize(
     ("fields", "keys"), [(FIELDS, CORE_KEYS), (OD_API_FIELDS, OD_API_KEYS), (TFDS_FIELDS, TFDS_KEYS)]
 )
-def test_the_keys_are_what_they_were(fields: tuple, keys: list) -> None:
-    """Keys, kinds and which are scalars are part of the format: readers are written for them."""
+def test_keys_do_not_change(fields: tuple, keys: list) -> None:
+    """Names, kinds and scalars are part of the format, which readers depend on."""
     assert [(field.key, field.kind, field.is_scalar) for field in fields] == keys
 
 
@@ -185,21 +180,21 @@ def values_of(data: bytes) -> dict[str, list]:
         ),
     ],
 )
-def test_every_key_holds_its_value(options: dict[str, Any], expected: dict[str, list]) -> None:
-    """A record with every value filled, key by key; entries stand in the order of their keys."""
+def test_every_key_has_its_value(options: dict[str, Any], expected: dict[str, list]) -> None:
+    """A record with every value set is encoded key by key, with entries sorted by key."""
     data = encode(**options)
     assert values_of(data) == expected
     positions = [data.index(bytes([10, len(key)]) + key.encode()) for key in sorted(expected)]
     assert positions == sorted(positions)
 
 
-def test_each_key_tells_its_values_by_itself() -> None:
-    """A field gives what its key holds, that of the image too, though it is written around its bytes."""
+def test_each_field_returns_its_values() -> None:
+    """`Field.values` returns what is encoded, also for the image, which the encoder handles on its own."""
     assert {field.key: list(field.values(RECORD, IMAGE)) for field in FIELDS} == EXAMPLE
 
 
-def test_the_bytes_are_what_they_were() -> None:
-    """The bytes of a record are part of the format: these digests change with it alone."""
+def test_bytes_do_not_change() -> None:
+    """The bytes of a record are part of the format: these digests change only with its version."""
     digests = [
         sha256(encode(**options)).hexdigest()[:16] for options in ({}, {"profiles": [Profile.od_api, Profile.tfds]})
     ]
@@ -207,7 +202,7 @@ def test_the_bytes_are_what_they_were() -> None:
 
 
 def test_a_minimal_record_has_every_key() -> None:
-    """A minimal record has every key too, with its kind; scalars have their default, lists are empty."""
+    """A minimal record has every key with its kind; scalars have their default, lists are empty."""
     features = decode_example(encode(ImageRecord(filename="a", id="1"), names={}, profiles=list(Profile)))
     kinds = {key: kind for key, kind, _ in CORE_KEYS + OD_API_KEYS + TFDS_KEYS}
     assert {key: feature.kind for key, feature in features.items()} == kinds
@@ -227,12 +222,12 @@ def test_a_minimal_record_has_every_key() -> None:
     ],
 )
 def test_extra_is_text(extra: object, text: str) -> None:
-    """A string is stored as it is, any other value as JSON with sorted keys and letters as they are."""
+    """A string is stored unchanged, any other value as JSON with sorted keys and without escaped letters."""
     assert values_of(encode(ImageRecord(filename="a", id="1", extra=extra)))["image/extra"] == [text.encode()]
 
 
 def test_file_names_may_be_any_bytes() -> None:
-    """What is not UTF-8 comes from the file system as lone surrogates, and is stored as its bytes."""
+    """Names that are not UTF-8 come from the file system with lone surrogates, and are stored as their bytes."""
     record = ImageRecord(filename=b"a\xe9.jpg".decode(errors="surrogateescape"), id="1")
     assert values_of(encode(record))["image/filename"] == [b"a\xe9.jpg"]
 
@@ -241,22 +236,22 @@ def test_file_names_may_be_any_bytes() -> None:
     ("changes", "key"),
     [
         pytest.param({"class_": ImageClass(conf=1e300)}, "image/class/conf", id="beyond a float of 32 bits"),
-        pytest.param({"class_": ImageClass(text="\ud800")}, "image/class/text", id="no text"),
-        pytest.param({"extra": {"a": [1, float("nan")]}}, r"image/extra: `\$\.extra\.a\[1\]`", id="no JSON"),
+        pytest.param({"class_": ImageClass(text="\ud800")}, "image/class/text", id="not Unicode"),
+        pytest.param({"extra": {"a": [1, float("nan")]}}, r"image/extra: `\$\.extra\.a\[1\]`", id="not JSON"),
         pytest.param(
             {"object": Objects(count=2**63 - 1, bbox=Boxes(ymin=[1e39]))}, "image/object/bbox/ymin", id="list"
         ),
     ],
 )
-def test_what_cannot_be_stored_is_named(changes: dict[str, Any], key: str) -> None:
-    """A value that does not fit is a failure of its image, which names the key."""
+def test_values_that_cannot_be_stored_are_named(changes: dict[str, Any], key: str) -> None:
+    """A value that does not fit its kind fails its image, with a message that names the key."""
     with pytest.raises(RecordError, match=f"^{key}: this value cannot be stored") as caught:
         encode(ImageRecord(filename="a", id="1", **changes))
     assert caught.value.reason == "annotation_invalid"
 
 
 def test_one_encoder_serves_lists_of_any_length() -> None:
-    """What is kept of one record changes nothing of the next: each is as if it were the first."""
+    """Headers cached for one record do not affect the next: an encoder gives the bytes of a new one."""
     encoder = ExampleEncoder(SchemaOptions())
     for count in (0, 1, 127, 128, 255, 256, 257, 1, 0, 257, 4096):
         boxes = Boxes(
@@ -268,15 +263,15 @@ def test_one_encoder_serves_lists_of_any_length() -> None:
 
 
 def test_the_image_is_not_copied() -> None:
-    """The image stands in the middle as the very object that was given."""
+    """The piece in the middle is the same bytes object that was passed in."""
     head, image, tail = ExampleEncoder(SchemaOptions()).encode(RECORD, IMAGE)
     assert image is IMAGE.data
     assert head.endswith(bytes([10, len(image)]))
     assert tail.startswith(b"\n")
 
 
-def test_boxes_that_were_left_without_something_have_an_entry_for_tfds() -> None:
-    """No label is -1, no flag of a crowd 0, no id an empty text, and no area that of the box."""
+def test_omitted_lists_are_filled_for_tfds() -> None:
+    """Missing labels become -1, crowd flags 0, ids empty, and areas those of the boxes."""
     boxes = Boxes(xmin=[0.0, 0.5], xmax=[0.5, 1.0], ymin=[0.0, 0.0], ymax=[0.5, 1.0])
     record = ImageRecord(filename="a", id="1", object=Objects(bbox=boxes))
     got = values_of(encode(record, profiles=[Profile.tfds]))
@@ -289,22 +284,8 @@ def test_boxes_that_were_left_without_something_have_an_entry_for_tfds() -> None
     }
 
 
-def test_consumers_are_each_named_once() -> None:
-    """The option of old is one of the profiles, in the order in which they were asked for."""
-    both = SchemaOptions(profiles=[Profile.tfds, Profile.od_api], od_api_keys=True)
-    assert both.active_profiles == (Profile.tfds, Profile.od_api)
-    assert SchemaOptions(od_api_keys=True).active_profiles == (Profile.od_api,)
-    assert SchemaOptions().active_profiles == ()
-
-
-def test_keys_come_in_the_order_of_the_table() -> None:
-    """Those of the core, then of the Object Detection API, then of TensorFlow Datasets, whatever was named first."""
+def test_keys_have_the_order_of_the_table() -> None:
+    """First the core, then the Object Detection API, then TensorFlow Datasets, whatever the order of profiles."""
     fields = fields_of(SchemaOptions(profiles=[Profile.tfds, Profile.od_api]))
     keys = CORE_KEYS + OD_API_KEYS + TFDS_KEYS
     assert [(field.key, field.kind, field.is_scalar) for field in fields] == keys
-
-
-@pytest.mark.parametrize("options", [AreaUnit, Profile])
-def test_values_of_options_are_their_names(options: Any) -> None:
-    """Fingerprints hold their values, the command line takes their names: they are the same."""
-    assert [each.value for each in options] == [each.name for each in options]

@@ -22,8 +22,8 @@ from tfrec_stage.format_versions import SHARD_FORMAT
 from tfrec_stage.manifest.problems import changed_error
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
-from tfrec_stage.schema.fields import fields_of
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
+from tfrec_stage.schema.options import fields_of
 from tfrec_stage.tfrecord.gzip import zlib_version
 
 if TYPE_CHECKING:

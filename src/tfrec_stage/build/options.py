@@ -12,9 +12,8 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.format_versions import SHARD_FORMAT, check_format
 from tfrec_stage.images.policy import ImagePolicy
 from tfrec_stage.options import check_types
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import SchemaOptions
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
+from tfrec_stage.schema.options import Profile, SchemaOptions
 
 _NEED_UNCOMPRESSED: Final = frozenset({Profile.tfds, Profile.dali})
 """Profiles whose readers cannot read compressed TFRecord files."""

@@ -16,7 +16,7 @@ from tfrec_stage.errors import RecordError
 from tfrec_stage.images.encode import EncodedImage, encode_image
 from tfrec_stage.images.file import read_image_file
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
-from tfrec_stage.schema.fields import ExampleEncoder
+from tfrec_stage.schema.encoder import ExampleEncoder
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
 
 

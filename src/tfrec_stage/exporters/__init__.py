@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from tfrec_stage.dataset_info import About, Label
-from tfrec_stage.schema.field import Profile
-from tfrec_stage.schema.fields import SchemaOptions
+from tfrec_stage.schema.options import Profile, SchemaOptions
 from tfrec_stage.shards.metadata_files import ShardEntry
 from tfrec_stage.shards.reader import StoredRecord, read_features
 from tfrec_stage.shards.statistics import Statistics

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.exporters import FinishedDataset
-from tfrec_stage.schema.fields import IMAGE_KEY, Field, fields_of
+from tfrec_stage.schema.fields import IMAGE_KEY, Field
+from tfrec_stage.schema.options import fields_of
 from tfrec_stage.shards.metadata_files import INDEX_NAME
 from tfrec_stage.tfrecord.example import Kind
 

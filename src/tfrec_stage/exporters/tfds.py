@@ -17,7 +17,8 @@ from tfrec_stage.exporters import FinishedDataset
 from tfrec_stage.exporters.class_names import complete_labels
 from tfrec_stage.exporters.tfds_features import IMAGE_LABEL, OBJECTS, describe_features
 from tfrec_stage.files import write_file
-from tfrec_stage.schema.fields import IMAGE_KEY, fields_of
+from tfrec_stage.schema.fields import IMAGE_KEY
+from tfrec_stage.schema.options import fields_of
 
 NO_NAME: Final = "tfrec_stage"
 """Name of a dataset without one. It is the same for all splits, because TFDS only joins splits of one name."""

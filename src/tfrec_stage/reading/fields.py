@@ -5,7 +5,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from tfrec_stage.errors import ConfigError
-from tfrec_stage.schema.fields import FIELDS, OD_API_FIELDS, TFDS_FIELDS, Field
+from tfrec_stage.schema.fields import FIELDS, Field
+from tfrec_stage.schema.od_api import OD_API_FIELDS
+from tfrec_stage.schema.tfds import TFDS_FIELDS
 from tfrec_stage.tfrecord.example import Kind
 
 if TYPE_CHECKING:

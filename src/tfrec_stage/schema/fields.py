@@ -1,84 +1,82 @@
-"""The keys of stored records, and the encoding of a record with its image as an Example.
+"""The keys of every record: their names, kinds, and where their values come from.
 
 Every key is in every record: a list may be empty, but its kind is set; a scalar has exactly one value. Otherwise
 readers fail (`FixedLenFeature`, DALI, PyTorch readers).
 """
 
-import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
-from dataclasses import field as option
-from enum import Enum
-from typing import Final, cast
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, cast
 
-from tfrec_stage.errors import ConfigError, RecordError
+from tfrec_stage.errors import RecordError
 from tfrec_stage.images.encode import EncodedImage
-from tfrec_stage.options import check_types
 from tfrec_stage.records import ImageRecord
-from tfrec_stage.schema.extra import extra_text
-from tfrec_stage.schema.field import Field, Profile, utf8, utf8_list
-from tfrec_stage.schema.od_api import NO_NAMES, OD_API_FIELDS, KeypointNames, od_api_fields
-from tfrec_stage.schema.tfds import TFDS_FIELDS
-from tfrec_stage.tfrecord.example import (
-    LIST_ENCODERS,
-    Kind,
-    bytes_entry_header,
-    entry_header,
-    example_header,
-    key_field,
-)
-
-__all__ = [
-    "FIELDS",
-    "OD_API_FIELDS",
-    "TFDS_FIELDS",
-    "AreaUnit",
-    "ExampleEncoder",
-    "Field",
-    "SchemaOptions",
-    "fields_of",
-]
+from tfrec_stage.tfrecord.example import Kind, Values
 
 IMAGE_KEY: Final = "image/encoded"
 AREA_KEY: Final = "image/object/area"
-KEPT_SIZES: Final = 1024
-"""Headers of lists with fewer bytes are cached; larger lists are rare and of many sizes."""
 
-_UNSTORABLE: Final = (ValueError, OverflowError, RecursionError, struct.error)
+_NOT_JSON: Final = (TypeError, ValueError, RecursionError)
 
 
-class AreaUnit(Enum):
-    """Unit of `image/object/area`."""
+class Field(NamedTuple):
+    """One key of every record."""
 
-    normalized = "normalized"
-    """Divided by width times height."""
-    pixels = "pixels"
-    """Square pixels of the stored image, as in COCO and as the Object Detection API's metrics expect."""
+    key: str
+    kind: Kind
+    is_scalar: bool
+    """Whether it has exactly one value; otherwise it is a list of any length."""
+    values: Callable[[ImageRecord, EncodedImage], Values]
+    meaning: str
+    """Description with unit and range, for the README's table."""
 
 
-@dataclass
-class SchemaOptions:
-    """Which keys a record has. Output options: they change the bytes of shards."""
+def utf8(value: str) -> list[bytes]:
+    """Encode the value of a key that has one text."""
+    return [value.encode()]
 
-    od_api_keys: bool = False
-    """Older name of the profile `od_api`."""
-    profiles: list[Profile] = option(default_factory=list)
-    """What to prepare the shards for, besides plain TFRecord readers."""
-    area: AreaUnit = AreaUnit.normalized
-    """Unit of `image/object/area`."""
-    store_images: bool = True
-    """False leaves `image/encoded` empty; readers then load `image/filename`."""
 
-    def __post_init__(self) -> None:
-        check_types(self, "encode")
-        if len(set(self.profiles)) < len(self.profiles):
-            names = ", ".join(profile.name for profile in self.profiles)
-            raise ConfigError(f"encode.profiles: expected each once, but got [{names}]")
+def utf8_list(values: Iterable[str]) -> list[bytes]:
+    """Encode the values of a key that has one text per object."""
+    return [value.encode() for value in values]
 
-    @property
-    def active_profiles(self) -> tuple[Profile, ...]:
-        """All profiles, each once, including `od_api` if `od_api_keys` is set."""
-        return tuple(dict.fromkeys([*self.profiles, *([Profile.od_api] if self.od_api_keys else [])]))
+
+def extra_text(extra: Any) -> str:
+    """Return the text of `image/extra`: a string unchanged, any other value as JSON.
+
+    Raises:
+        RecordError: the value cannot be stored as JSON, for example bytes or NaN; the message has its path.
+    """
+    if isinstance(extra, str):
+        return extra
+    try:
+        return _dump(extra)
+    except _NOT_JSON as error:
+        raise RecordError("annotation_invalid", f"image/extra: {_explain(extra, '$.extra') or error}") from error
+
+
+def _dump(value: Any) -> str:
+    # Keys are sorted, so that equal values give equal bytes, whatever the order in the manifest.
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def _explain(value: Any, path: str) -> str | None:
+    """Find the first value inside that is not JSON, and describe it with its path; None if there is none."""
+    children: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        children = [(f"{path}.{key}", item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        children = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    # Children first: a container fails because of what it contains, and the innermost path is the most precise.
+    # The recursion ends: records with more than `records.MAX_NESTING` levels are malformed and never come here.
+    for where, child in children:
+        if found := _explain(child, where):
+            return found
+    try:
+        _dump(value)
+    except _NOT_JSON as error:
+        return f"`{path}`: this value cannot be stored as JSON: {error}"
+    return None
 
 
 def _filename(record: ImageRecord) -> list[bytes]:
@@ -195,81 +193,4 @@ FIELDS: Final = (
     ),
     Field("image/object/parts/score", _FLOAT, False, lambda r, _: r.object.parts.score, "score of each part"),
 )
-
-
-def fields_of(options: SchemaOptions, names: KeypointNames = NO_NAMES) -> tuple[Field, ...]:
-    """The keys that a record has under these options, in the order of the README's table.
-
-    Args:
-        options: which keys are wanted.
-        names: of the parts of objects, for the profile `od_api`.
-    """
-    fields = FIELDS if options.area is AreaUnit.normalized else tuple(map(_with_area_in_pixels, FIELDS))
-    if Profile.od_api in options.active_profiles:
-        fields += od_api_fields(names)
-    if Profile.tfds in options.active_profiles:
-        fields += TFDS_FIELDS
-    return fields
-
-
-def _with_area_in_pixels(field: Field) -> Field:
-    return field._replace(values=_areas_in_pixels) if field.key == AREA_KEY else field
-
-
-def _areas_in_pixels(record: ImageRecord, image: EncodedImage) -> list[float]:
-    return [area * image.width * image.height for area in record.object.area]
-
-
-class ExampleEncoder:
-    """Image record + encoded image → the bytes of its Example, in three pieces around the image.
-
-    The image is neither copied nor looked at: it goes from where it was read straight to the kernel.
-    """
-
-    def __init__(self, options: SchemaOptions, names: KeypointNames = NO_NAMES) -> None:
-        fields = sorted(fields_of(options, names), key=lambda field: field.key)
-        self._before = _Entries(field for field in fields if field.key < IMAGE_KEY)
-        self._after = _Entries(field for field in fields if field.key > IMAGE_KEY)
-        self._image_key = key_field(IMAGE_KEY)
-        self._stores_images = options.store_images
-
-    def encode(self, record: ImageRecord, image: EncodedImage) -> tuple[bytes, bytes, bytes]:
-        """Head, image and tail; joined they are the Example.
-
-        Raises:
-            RecordError: a text is not valid Unicode or a number does not fit its kind.
-        """
-        before, after = self._before.encode(record, image), self._after.encode(record, image)
-        data = image.data if self._stores_images else b""
-        before += bytes_entry_header(self._image_key, len(data))
-        return example_header(len(before) + len(data) + len(after)) + before, data, after
-
-
-class _Entries:
-    """Entries of some fields, one after the other.
-
-    What stands before a list depends on its size alone and takes longer to make than the list, so it is kept.
-    """
-
-    def __init__(self, fields: Iterable[Field]) -> None:
-        self._fields = [
-            (field, field.values, LIST_ENCODERS[field.kind], key_field(field.key), dict[int, bytes]())
-            for field in fields
-        ]
-
-    def encode(self, record: ImageRecord, image: EncodedImage) -> bytes:
-        pieces: list[bytes] = []
-        for field, values_of, to_data, key, heads in self._fields:
-            try:
-                values = values_of(record, image)
-                data = to_data(values) if values else b""
-            except _UNSTORABLE as error:
-                raise RecordError("annotation_invalid", f"{field.key}: this value cannot be stored: {error}") from error
-            size = len(data)
-            head = heads.get(size)
-            if head is None:
-                head = entry_header(key, field.kind, size)
-                if size < KEPT_SIZES:
-                    heads[size] = head
-            pieces += (head, data)
-        return b"".join(pieces)
+"""The keys that every record has, in the order of the README's table."""

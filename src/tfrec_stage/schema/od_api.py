@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.records import ImageRecord
-from tfrec_stage.schema.field import Field, utf8, utf8_list
+from tfrec_stage.schema.fields import Field, utf8, utf8_list
 from tfrec_stage.tfrecord.example import Kind
 
 KeypointNames = Mapping[int, tuple[str, ...]]
@@ -90,7 +90,8 @@ def _class_ids(record: ImageRecord, _: EncodedImage) -> list[int]:
 
 
 def _difficult(record: ImageRecord, _: EncodedImage) -> list[int]:
-    # `extra` may be anything; only a list with one flag per object can be meant.
+    # `extra` belongs to the user and may contain anything. Whatever is not one flag per object is not this list, and
+    # no error either.
     extra = _parsed(record.extra)
     flags = extra.get("difficult") if isinstance(extra, dict) else None
     if not isinstance(flags, list) or len(flags) != record.object.size:
@@ -121,6 +122,7 @@ def _keypoint_texts(names: KeypointNames, record: ImageRecord, _: EncodedImage) 
         return []
     labels = cast("list[int]", record.object.bbox.label) or [0] * record.object.size
     padding = ("",) * each
+    # Exactly one name per keypoint: a class may have more or fewer names than the objects have keypoints.
     return utf8_list(name for label in labels for name in (names.get(label, ()) + padding)[:each])
 
 

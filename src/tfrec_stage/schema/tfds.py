@@ -1,12 +1,15 @@
 """Additional keys that TensorFlow Datasets reads (profile `tfds`): objects as in its own builders of COCO and VOC.
 
+TensorFlow Datasets expects the lists of a sequence to be equally long, while a record may omit some. So omitted lists
+are filled with a default for each box.
+
 Source: object_detection/coco.py and core/features/bounding_boxes.py of tensorflow-datasets 4.9.10.
 """
 
 from typing import Final, TypeVar, cast
 
 from tfrec_stage.records import Boxes, Objects
-from tfrec_stage.schema.field import Field, utf8_list
+from tfrec_stage.schema.fields import Field, utf8_list
 from tfrec_stage.tfrecord.example import Kind
 
 T = TypeVar("T")
@@ -43,6 +46,7 @@ def areas_in_pixels(objects: Objects, width: int, height: int) -> list[float]:
     [100.0]
     """
     boxes, stated = objects.bbox, objects.area
+    # Areas may be stated for objects without boxes; here the list is as long as there are boxes.
     if len(stated) != len(boxes.xmin):
         edges = zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True)
         stated = [max(xmax - xmin, 0.0) * max(ymax - ymin, 0.0) for xmin, xmax, ymin, ymax in edges]

@@ -16,7 +16,8 @@ from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes
 from tfrec_stage.annotations.rules import length_problems, range_problems, value_problems
 from tfrec_stage.reading.columns import Columns, Ragged, Rows
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
-from tfrec_stage.schema.fields import AREA_KEY, AreaUnit
+from tfrec_stage.schema.fields import AREA_KEY
+from tfrec_stage.schema.options import AreaUnit
 from tfrec_stage.verify.derived_keys import check_derived_keys
 from tfrec_stage.verify.findings import Findings, Location
 from tfrec_stage.verify.parsing import Parsed

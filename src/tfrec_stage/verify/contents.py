@@ -22,8 +22,9 @@ from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.reading.columns import Columns, Rows
 from tfrec_stage.records import ParsedRecord
-from tfrec_stage.schema.fields import IMAGE_KEY, fields_of
+from tfrec_stage.schema.fields import IMAGE_KEY
 from tfrec_stage.schema.od_api import KeypointNames
+from tfrec_stage.schema.options import fields_of
 from tfrec_stage.shards.metadata_files import INDEX_NAME
 from tfrec_stage.tfrecord.example import LIST_ENCODERS, Feature, Kind, decode_example, encode_example
 from tfrec_stage.verify.findings import Findings, Location

@@ -6,16 +6,10 @@ from typing import Final, NamedTuple
 
 from tfrec_stage.annotations.policy import AnnotationPolicy
 from tfrec_stage.errors import ShardError
-from tfrec_stage.schema.fields import (
-    AREA_KEY,
-    FIELDS,
-    IMAGE_KEY,
-    OD_API_FIELDS,
-    TFDS_FIELDS,
-    AreaUnit,
-    Field,
-    fields_of,
-)
+from tfrec_stage.schema.fields import AREA_KEY, FIELDS, IMAGE_KEY, Field
+from tfrec_stage.schema.od_api import OD_API_FIELDS
+from tfrec_stage.schema.options import AreaUnit, fields_of
+from tfrec_stage.schema.tfds import TFDS_FIELDS
 from tfrec_stage.shards.reader import open_shard
 from tfrec_stage.tfrecord.example import Feature, decode_example
 from tfrec_stage.verify.frames import UNREADABLE, WholeFrame, read_frames
