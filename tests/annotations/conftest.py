@@ -1,4 +1,4 @@
-"""What the annotations' tests share: a record without a fault, of which anything can be changed."""
+"""A valid record for tests of annotations, any value of which can be changed."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tfrec_stage.records import ImageRecord
 
 MakeRecord = Callable[..., ImageRecord]
 
-PLAIN = """{
+VALID = """{
     "filename": "a.jpg", "id": "a", "class": {"label": 1, "text": "bird", "conf": 0.5},
     "object": {
         "count": 2, "area": [0.04, 0.09], "id": ["p", "q"], "is_crowd": [0, 1],
@@ -24,17 +24,17 @@ PLAIN = """{
         }
     }
 }"""
-"""Two objects with two parts each, every list filled."""
+"""Two objects with two keypoints each, and no empty list."""
 
 
 @pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
-    """(object__bbox__xmin=[…], …) → a record without a fault, but for what is changed."""
+    """(object__bbox__xmin=[…], …) → a valid record with these changes."""
     return _make
 
 
 def _make(**changes: Any) -> ImageRecord:
-    values = json.loads(PLAIN)
+    values = json.loads(VALID)
     for path, value in changes.items():
         *parents, name = path.split("__")
         inner = values

@@ -1,4 +1,4 @@
-"""Laws of the screen and of settling, for any record at all."""
+"""Laws of the fast path and of validation, for any record."""
 
 import math
 
@@ -36,7 +36,7 @@ def _list(values: st.SearchStrategy, length: int, *, is_optional: bool = True) -
 def consistent_records(
     draw, values: st.SearchStrategy = _finite, sizes: st.SearchStrategy | None = None
 ) -> ImageRecord:
-    """Records whose lists have the right lengths and whose codes are known; `values` are their coordinates."""
+    """Records with lists of the right lengths and known codes; `values` are their coordinates."""
     count = draw(sizes or st.integers(0, 4))
     parts = count * draw(st.integers(0, 3))
     boxes = Boxes(
@@ -67,7 +67,7 @@ def consistent_records(
 
 @st.composite
 def any_records(draw) -> ImageRecord:
-    """Records of the right shape that say anything: lists of any length, numbers of any kind, lone surrogates."""
+    """Records of the right shape with any content: lists of any length, any numbers, lone surrogates."""
     floats, labels = st.lists(_any_float, max_size=3), st.lists(st.integers(-1, 3), max_size=3)
     texts = st.lists(st.sampled_from(["", "a", "é", "\udce9"]), max_size=3)
     boxes = {name: draw(floats) for name in ("xmin", "xmax", "ymin", "ymax", "score", "conf")}
@@ -97,7 +97,7 @@ TWO_BOXES = {"xmin": [0.1, 0.2], "xmax": [0.3, 0.4], "ymin": [0.1, 0.2], "ymax":
         pytest.param({"object": {}}, id="no object"),
         pytest.param({"object": {"count": 2}}, id="objects without boxes"),
         pytest.param({"class__label": 0, "object__bbox__label": [0, 0]}, id="label 0"),
-        pytest.param({"object__area": [0.0, 1.0]}, id="areas of nothing and of all"),
+        pytest.param({"object__area": [0.0, 1.0]}, id="areas 0 and 1"),
         pytest.param({"object__bbox__xmin": [0.0, 0.0], "object__bbox__xmax": [1.0, 1.0]}, id="as wide as the image"),
         pytest.param({"object__bbox__ymin": [0.0, 0.0], "object__bbox__ymax": [1.0, 1.0]}, id="as high as the image"),
         pytest.param({"object__is_crowd": [0, 0]}, id="no crowd"),
@@ -109,7 +109,7 @@ TWO_BOXES = {"xmin": [0.1, 0.2], "xmax": [0.3, 0.4], "ymin": [0.1, 0.2], "ymax":
     ],
 )
 def test_valid_records_take_the_fast_path(make_record, changes):
-    """What is at the edge of its range is within it, and costs no walk value by value."""
+    """Values at the limits of their range are valid, and are not checked one by one."""
     assert passes_fast_path(make_record(**changes)) is True
 
 
@@ -122,8 +122,8 @@ def test_valid_records_take_the_fast_path(make_record, changes):
         pytest.param({"object": {"count": -1}}, id="negative count"),
         pytest.param({"object": {"count": 3, "bbox": TWO_BOXES}}, id="a box too few"),
         pytest.param({"object": {"count": 1, "bbox": TWO_BOXES}}, id="a box too many"),
-        pytest.param({"object__area": [0.1, -0.001]}, id="area below nothing"),
-        pytest.param({"object__area": [0.1, 1.001]}, id="area above all"),
+        pytest.param({"object__area": [0.1, -0.001]}, id="area below 0"),
+        pytest.param({"object__area": [0.1, 1.001]}, id="area above 1"),
         pytest.param({"object__is_crowd": [0, -1]}, id="crowd -1"),
         pytest.param({"object__is_crowd": [0, 2]}, id="crowd 2"),
         pytest.param({"object__bbox__label": [0, -1]}, id="label"),
@@ -132,14 +132,14 @@ def test_valid_records_take_the_fast_path(make_record, changes):
         pytest.param({"object__bbox__score": [0.1, math.inf]}, id="score"),
         pytest.param({"object__parts__v": [0, 1, 2, 3]}, id="visibility 3"),
         pytest.param({"object__parts__v": [0, 1, 2, -1]}, id="visibility -1"),
-        pytest.param({"object__parts__x": [0, 0, 0, 1.001]}, id="a seen part outside"),
+        pytest.param({"object__parts__x": [0, 0, 0, 1.001]}, id="a visible part outside"),
         pytest.param({"object__parts__x": [math.nan, 0, 0, 0], "object__parts__v": [0, 1, 1, 1]}, id="a hidden NaN"),
         pytest.param({"object": {"bbox": TWO_BOXES, "parts": {"x": [0] * 3, "y": [0] * 3}}}, id="3 parts of 2 objects"),
-        pytest.param({"object": {"count": 0, "parts": {"x": [0], "y": [0]}}}, id="a part of nothing"),
+        pytest.param({"object": {"count": 0, "parts": {"x": [0], "y": [0]}}}, id="a part without an object"),
     ],
 )
-def test_no_fault_takes_the_fast_path(make_record, changes):
-    """What is just outside its range, or of another length, is walked value by value."""
+def test_invalid_records_do_not_take_the_fast_path(make_record, changes):
+    """Values just outside their range, and lists of another length, are checked one by one."""
     assert passes_fast_path(make_record(**changes)) is False
 
 
@@ -154,46 +154,46 @@ _inside = consistent_records(st.floats(0, 1))
 
 
 @given(st.one_of(any_records(), consistent_records(), _inside))
-def test_the_screen_lets_through_exactly_what_has_no_fault(record):
-    """`passes_fast_path` says in a few comparisons what walking every value says."""
+def test_the_fast_path_agrees_with_the_rules(record):
+    """A record passes if and only if the rules find no problem."""
     objects = record.object
-    faults = value_problems(record, *SIZE) + range_problems(objects) + degenerate_problems(objects.bbox)
-    assert passes_fast_path(record) == (not faults), faults
+    problems = value_problems(record, *SIZE) + range_problems(objects) + degenerate_problems(objects.bbox)
+    assert passes_fast_path(record) == (not problems), problems
 
 
 @given(st.one_of(any_records(), consistent_records(), _inside), any_policy)
-def test_what_the_screen_lets_through_is_left_alone(record, policy):
-    """A plain record without duplicates comes back as the same object, whatever the policy."""
+def test_records_on_the_fast_path_are_unchanged(record, policy):
+    """A valid record without duplicates is returned as the same object, whatever the policy."""
     if passes_fast_path(record) and not find_duplicates(record.object):
-        settled = validate_annotations(record, policy, *SIZE)
-        assert settled.record is record
-        assert settled.repaired == {}
+        result = validate_annotations(record, policy, *SIZE)
+        assert result.record is record
+        assert result.repaired == {}
 
 
 @given(consistent_records())
-def test_clip_and_drop_settle_everything_that_is_consistent(record):
-    """Finite numbers in lists of the right lengths: clipped and without degenerate boxes, nothing is left to say."""
+def test_clip_and_drop_repair_every_consistent_record(record):
+    """Finite numbers in lists of the right lengths are valid after clipping and dropping."""
     policy = AnnotationPolicy(OutOfRange.clip, DegenerateBoxes.drop)
     assert passes_fast_path(validate_annotations(record, policy, *SIZE).record)
 
 
 @given(st.one_of(any_records(), consistent_records()), any_policy)
-def test_settling_twice_is_settling_once(record, policy):
-    """What was settled comes back as the same object, nothing counted again."""
+def test_validating_again_changes_nothing(record, policy):
+    """A validated record is returned as the same object, and no repair is counted again."""
     try:
-        settled = validate_annotations(record, policy, *SIZE)
+        result = validate_annotations(record, policy, *SIZE)
     except RecordError:
         return
-    again = validate_annotations(settled.record, policy, *SIZE)
-    assert again.duplicate_boxes == settled.duplicate_boxes
-    assert again.record is settled.record
+    again = validate_annotations(result.record, policy, *SIZE)
+    assert again.duplicate_boxes == result.duplicate_boxes
+    assert again.record is result.record
     assert again.repaired == {}
-    assert settled.repaired.keys() <= REPAIRS
+    assert result.repaired.keys() <= REPAIRS
 
 
 @given(st.one_of(any_records(), consistent_records()), any_policy)
-def test_settling_raises_nothing_else(record, policy):
-    """A record of the right shape settles or fails with its reason; nothing crashes, and no message breaks JSON."""
+def test_validation_raises_only_record_errors(record, policy):
+    """Any record of the right shape is valid or fails with a reason, and every message can be stored as JSON."""
     failure = None
     try:
         validate_annotations(record, policy, *SIZE)
@@ -204,8 +204,8 @@ def test_settling_raises_nothing_else(record, policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: "-".join(each.name for each in vars(p).values()))
-def test_settled_records_change_no_argument(make_record, policy):
-    """The record that was given is as it was."""
+def test_validation_does_not_change_its_argument(make_record, policy):
+    """The record that was passed in keeps its values."""
     record = make_record(object__bbox__xmax=[1.0003, 0.8])
     before = repr(record)
     validate_annotations(record, policy, *SIZE)

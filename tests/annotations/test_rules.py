@@ -1,4 +1,4 @@
-"""Every fault of annotations is told with its path, all those of a record at once."""
+"""Every problem of annotations is reported with its path, and all problems of a record together."""
 
 import math
 
@@ -15,21 +15,21 @@ LENIENT = AnnotationPolicy(OutOfRange.clip, DegenerateBoxes.drop)
 NAN, INF = math.nan, math.inf
 
 
-def faults_of(record, policy=STRICT):
-    """What settling says is wrong, fault by fault."""
+def problems_of(record, policy=STRICT):
+    """The problems that validation reports, one by one."""
     with pytest.raises(RecordError) as caught:
         validate_annotations(record, policy, *SIZE)
     assert caught.value.reason == "annotation_invalid"
     return str(caught.value).split("; ")
 
 
-def test_a_record_without_fault_comes_back_itself(make_record):
-    """Nothing wrong: the same object, and nothing counted."""
+def test_a_valid_record_is_returned_itself(make_record):
+    """A valid record is returned as the same object, and nothing is counted."""
     record = make_record()
     for policy in (STRICT, LENIENT):
-        settled = validate_annotations(record, policy, *SIZE)
-        assert settled.record is record
-        assert settled.repaired == {}
+        result = validate_annotations(record, policy, *SIZE)
+        assert result.record is record
+        assert result.repaired == {}
 
 
 @pytest.mark.parametrize(
@@ -70,34 +70,36 @@ def test_a_record_without_fault_comes_back_itself(make_record):
         ),
     ],
 )
-def test_values_that_mean_nothing(make_record, path, value, message):
-    """A value that no policy can mend is named with its path, what was expected and what came."""
+def test_invalid_values(make_record, path, value, message):
+    """A value that no policy can repair is reported with its path, what was expected and what it is."""
     record = make_record(**{path: value})
-    assert faults_of(record) == faults_of(record, LENIENT) == [message]
+    assert problems_of(record) == problems_of(record, LENIENT) == [message]
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
         pytest.param("object__count", -1, "$.object.count: expected 0 or more, but got -1", id="negative-count"),
-        pytest.param("object__bbox__xmax", [0.3], "$.object.bbox.xmax: expected 2 entries, one an object, but got 1"),
-        pytest.param("object__bbox__ymin", [], "$.object.bbox.ymin: expected 2 entries, one an object, but got 0"),
+        pytest.param("object__bbox__xmax", [0.3], "$.object.bbox.xmax: expected 2 entries, one per object, but got 1"),
+        pytest.param("object__bbox__ymin", [], "$.object.bbox.ymin: expected 2 entries, one per object, but got 0"),
         pytest.param(
-            "object__bbox__label", [1], "$.object.bbox.label: expected 2 entries, one an object, or none, but got 1"
+            "object__bbox__label", [1], "$.object.bbox.label: expected 2 entries, one per object, or none, but got 1"
         ),
         pytest.param(
-            "object__bbox__text", ["a"] * 3, "$.object.bbox.text: expected 2 entries, one an object, or none, but got 3"
+            "object__bbox__text",
+            ["a"] * 3,
+            "$.object.bbox.text: expected 2 entries, one per object, or none, but got 3",
         ),
         pytest.param(
-            "object__bbox__score", [1], "$.object.bbox.score: expected 2 entries, one an object, or none, but got 1"
+            "object__bbox__score", [1], "$.object.bbox.score: expected 2 entries, one per object, or none, but got 1"
         ),
         pytest.param(
-            "object__bbox__conf", [1], "$.object.bbox.conf: expected 2 entries, one an object, or none, but got 1"
+            "object__bbox__conf", [1], "$.object.bbox.conf: expected 2 entries, one per object, or none, but got 1"
         ),
-        pytest.param("object__area", [0.1], "$.object.area: expected 2 entries, one an object, or none, but got 1"),
-        pytest.param("object__id", ["p"], "$.object.id: expected 2 entries, one an object, or none, but got 1"),
+        pytest.param("object__area", [0.1], "$.object.area: expected 2 entries, one per object, or none, but got 1"),
+        pytest.param("object__id", ["p"], "$.object.id: expected 2 entries, one per object, or none, but got 1"),
         pytest.param(
-            "object__is_crowd", [0], "$.object.is_crowd: expected 2 entries, one an object, or none, but got 1"
+            "object__is_crowd", [0], "$.object.is_crowd: expected 2 entries, one per object, or none, but got 1"
         ),
         pytest.param("object__parts__y", [0], "$.object.parts.y: expected 4 entries, as in x, but got 1"),
         pytest.param("object__parts__v", [2], "$.object.parts.v: expected 4 entries, as in x, or none, but got 1"),
@@ -107,38 +109,40 @@ def test_values_that_mean_nothing(make_record, path, value, message):
     ],
 )
 def test_lists_of_the_wrong_length(make_record, path, value, message):
-    """Parallel lists run in parallel; those that may be absent may be empty."""
+    """Lists have one entry per object; only those that may be omitted can be empty."""
     record = make_record(**{path: value})
-    assert faults_of(record) == faults_of(record, LENIENT) == [message]
+    assert problems_of(record) == problems_of(record, LENIENT) == [message]
 
 
-def test_a_count_that_is_not_that_of_the_boxes(make_record):
-    """A stated count holds, and every list that disagrees is named."""
-    faults = faults_of(make_record(object__count=3))
-    assert "$.object.bbox.xmin: expected 3 entries, one an object, but got 2" in faults
-    assert "$.object.area: expected 3 entries, one an object, or none, but got 2" in faults
-    assert "$.object.parts.x: expected as many parts for each of 3 objects, but got 4 in all" in faults
-    assert len(faults) == 12
+def test_a_count_that_differs_from_the_boxes(make_record):
+    """If a count is stated, every list of another length is reported."""
+    problems = problems_of(make_record(object__count=3))
+    assert "$.object.bbox.xmin: expected 3 entries, one per object, but got 2" in problems
+    assert "$.object.area: expected 3 entries, one per object, or none, but got 2" in problems
+    assert "$.object.parts.x: expected as many parts for each of 3 objects, but got 4 in all" in problems
+    assert len(problems) == 12
 
 
 def test_parts_without_objects(make_record):
-    """Parts belong to objects: without any there can be none."""
+    """Keypoints belong to objects, so without objects they are a problem."""
     record = make_record(object={"parts": {"x": [0.1], "y": [0.1]}})
-    assert faults_of(record) == ["$.object.parts.x: expected as many parts for each of 0 objects, but got 1 in all"]
+    assert problems_of(record) == ["$.object.parts.x: expected as many parts for each of 0 objects, but got 1 in all"]
 
 
 def test_objects_without_boxes(make_record):
-    """A count without boxes is fine: objects may be known by their parts alone."""
+    """A count without boxes is valid: objects may have only keypoints."""
     objects = {"count": 2, "parts": {"x": [0.1, 0.2], "y": [0.1, 0.2]}}
     record = make_record(object=objects)
     assert validate_annotations(record, STRICT, *SIZE).record is record
-    assert faults_of(make_record(object=objects, class__label=-1)) == ["$.class.label: expected 0 or more, but got -1"]
+    assert problems_of(make_record(object=objects, class__label=-1)) == [
+        "$.class.label: expected 0 or more, but got -1"
+    ]
 
 
-def test_an_area_may_be_nothing(make_record):
-    """Also in a record that has a fault: an area of 0 is none."""
-    faults = faults_of(make_record(object__area=[0.0, 0.1], class__label=-1))
-    assert faults == ["$.class.label: expected 0 or more, but got -1"]
+def test_an_area_may_be_zero(make_record):
+    """An area of 0 is not reported, even in a record that has another problem."""
+    problems = problems_of(make_record(object__area=[0.0, 0.1], class__label=-1))
+    assert problems == ["$.class.label: expected 0 or more, but got -1"]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +170,9 @@ def test_an_area_may_be_nothing(make_record):
     ],
 )
 def test_values_out_of_range(make_record, path, value, message):
-    """What lies outside the image fails under `error`, and settles under `clip`."""
+    """Values outside the image fail with `error` and are repaired with `clip`."""
     record = make_record(**{path: value})
-    assert faults_of(record) == [message]
+    assert problems_of(record) == [message]
     assert validate_annotations(record, LENIENT, *SIZE).repaired.total() > 0
 
 
@@ -182,8 +186,8 @@ def test_values_out_of_range(make_record, path, value, message):
     ],
 )
 def test_pixels_are_recognised(make_record, path, value):
-    """Numbers of 2 and more are taken for pixels, and the message says what to divide by."""
-    assert faults_of(make_record(**{path: value}))[-1] == (
+    """Numbers of 2 and more are assumed to be pixels, and the message says what to divide by."""
+    assert problems_of(make_record(**{path: value}))[-1] == (
         "these look like pixels: divide x by the image's width, y by its height and area by width times height"
     )
 
@@ -214,19 +218,19 @@ def test_pixels_are_recognised(make_record, path, value):
     ],
 )
 def test_degenerate_boxes(make_record, path, value, message):
-    """Boxes without area and reversed ones fail under `error`, by the pair of edges."""
-    assert faults_of(make_record(**{path: value})) == [message]
+    """Boxes without area and reversed ones fail with `error`, reported for each pair of edges."""
+    assert problems_of(make_record(**{path: value})) == [message]
 
 
 @pytest.mark.parametrize("edge", [1.99, 1.2])
-def test_numbers_below_2_are_no_pixels(make_record, edge):
-    """They may be boxes that stick out of the image."""
-    faults = faults_of(make_record(object__bbox__xmax=[0.3, edge]))
-    assert faults == [f"$.object.bbox.xmax[1]: expected a number in [0, 1], but got {edge}"]
+def test_numbers_below_2_are_not_pixels(make_record, edge):
+    """Numbers below 2 may be boxes that are partly outside the image, so there is no hint."""
+    problems = problems_of(make_record(object__bbox__xmax=[0.3, edge]))
+    assert problems == [f"$.object.bbox.xmax[1]: expected a number in [0, 1], but got {edge}"]
 
 
-def test_all_faults_of_a_record_are_told_at_once(make_record):
-    """One message has the faults of every kind: size, length, value, range and order."""
+def test_all_problems_of_a_record_are_reported_together(make_record):
+    """One message lists problems of every kind: size, length, value, range and order."""
     record = make_record(
         width=7,
         height=7,
@@ -239,7 +243,7 @@ def test_all_faults_of_a_record_are_told_at_once(make_record):
         object__bbox__ymax=[0.1, 0.9],
         object__parts__v=[9, 2, 2, 2],
     )
-    assert [fault.partition(":")[0] for fault in faults_of(record)] == [
+    assert [problem.partition(":")[0] for problem in problems_of(record)] == [
         "$.width",
         "$.height",
         "$.id",
@@ -255,20 +259,20 @@ def test_all_faults_of_a_record_are_told_at_once(make_record):
     ]
 
 
-def test_a_thousand_faults_of_one_list_are_counted(make_record):
-    """A list that is wrong throughout shows its first faults and tells the number of the others."""
+def test_many_problems_of_one_list_are_counted(make_record):
+    """For a list with many problems the first are listed, and the number of the others is given."""
     edges = [250.0] * 1000
     record = make_record(object={"bbox": {"xmin": [0.0] * 1000, "xmax": edges, "ymin": [0.0] * 1000, "ymax": edges}})
-    faults = faults_of(record)
-    assert faults[SHOWN - 1].startswith(f"$.object.bbox.xmax[{SHOWN - 1}]: ")
-    assert faults[SHOWN] == f"$.object.bbox.xmax: {1000 - SHOWN} more like these"
-    assert len(faults) == 2 * (SHOWN + 1) + 1
+    problems = problems_of(record)
+    assert problems[SHOWN - 1].startswith(f"$.object.bbox.xmax[{SHOWN - 1}]: ")
+    assert problems[SHOWN] == f"$.object.bbox.xmax: {1000 - SHOWN} more like these"
+    assert len(problems) == 2 * (SHOWN + 1) + 1
 
 
 @pytest.mark.parametrize("count", [SHOWN - 1, SHOWN, SHOWN + 1])
-def test_the_others_are_counted_only_where_there_are_others(make_record, count):
-    """As many faults as are shown are all there are."""
+def test_nothing_is_counted_if_all_problems_are_listed(make_record, count):
+    """The line with the number of other problems appears only if there are others."""
     record = make_record(object={"count": count, "area": [-1.0] * count})
     shown = [f"$.object.area[{number}]: expected a finite number from 0, but got -1.0" for number in range(count)]
     more = ["$.object.area: 1 more like these"] if count > SHOWN else []
-    assert faults_of(record) == shown[:SHOWN] + more
+    assert problems_of(record) == shown[:SHOWN] + more

@@ -1,11 +1,14 @@
-"""Fast validation: a few comparisons that run in C, so that valid records cost next to nothing."""
+"""Fast validation: a few comparisons that run in C, so that valid records cost next to nothing.
+
+It has to agree with the rules exactly: a record passes if and only if `rules` finds no problem (tests/annotations).
+"""
 
 import math
 from collections.abc import Sequence
 from operator import lt
 from typing import cast
 
-from tfrec_stage.annotations.rules import in_image
+from tfrec_stage.annotations.rules import zero_absent
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 
 
@@ -82,7 +85,8 @@ def _are_valid_parts(parts: Parts) -> bool:
 
 
 def _are_valid_positions(parts: Parts, values: list[float]) -> bool:
-    return _are_within(values) or (all(map(math.isfinite, values)) and _are_within(in_image(parts, values)))
+    # The positions of keypoints that are not in the image have no meaning, but have to be numbers: they are stored.
+    return _are_within(values) or (all(map(math.isfinite, values)) and _are_within(zero_absent(parts, values)))
 
 
 def _are_within(values: Sequence[float]) -> bool:
@@ -92,7 +96,7 @@ def _are_within(values: Sequence[float]) -> bool:
 
 def _are_utf8(texts: list[str]) -> bool:
     try:
-        "".join(texts).encode()
+        "".join(texts).encode()  # a joined text is encoded by one call, and two lone surrogates never form a character
     except UnicodeEncodeError:
         return False
     return True

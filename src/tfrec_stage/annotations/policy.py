@@ -80,7 +80,7 @@ class ValidationResult(NamedTuple):
     """How many boxes repeat an earlier one of the image and were kept."""
 
 
-_NOTHING: Counter[str] = Counter()  # shared by all results, so nothing may be added to it
+_NO_REPAIRS: Counter[str] = Counter()  # shared by all results, so nothing may be added to it
 
 
 def validate_annotations(record: ImageRecord, policy: AnnotationPolicy, width: int, height: int) -> ValidationResult:
@@ -96,9 +96,11 @@ def validate_annotations(record: ImageRecord, policy: AnnotationPolicy, width: i
         RecordError: they contradict each other or the image; the message lists every problem with its path.
     """
     if passes_fast_path(record) and record.width in (None, width) and record.height in (None, height):
-        return _handle_duplicates(record, policy, _NOTHING)
+        return _handle_duplicates(record, policy, _NO_REPAIRS)
     repaired: Counter[str] = Counter()
     extra = record.extra
+    # Rounding is snapped before the checks, since no policy counts it as out of range. Clipping and dropping need lists
+    # of the right lengths, so they come after.
     objects = snap_rounding(record.object, width, height, repaired)
     problems = value_problems(record, width, height)
     if policy.out_of_range is OutOfRange.error:
@@ -111,7 +113,7 @@ def validate_annotations(record: ImageRecord, policy: AnnotationPolicy, width: i
         raise RecordError("annotation_invalid", "; ".join(problems))
     if policy.degenerate_boxes is DegenerateBoxes.drop:
         objects, extra = drop_degenerate(objects, extra, repaired)
-    repaired = +repaired
+    repaired = +repaired  # without the zeros that repairs add
     return _handle_duplicates(replace(record, object=objects, extra=extra) if repaired else record, policy, repaired)
 
 
@@ -121,6 +123,6 @@ def _handle_duplicates(record: ImageRecord, policy: AnnotationPolicy, repaired: 
         return ValidationResult(record, repaired)
     if policy.duplicate_boxes is DuplicateBoxes.keep:
         return ValidationResult(record, repaired, len(duplicates))
-    repaired = repaired.copy()
+    repaired = repaired.copy()  # it may be the shared `_NO_REPAIRS`
     objects, extra = drop_duplicates(record.object, record.extra, {*duplicates}, repaired)
     return ValidationResult(replace(record, object=objects, extra=extra), repaired)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
-from tfrec_stage.annotations.rules import in_image
+from tfrec_stage.annotations.rules import zero_absent
 from tfrec_stage.records import Boxes, Objects, Parts
 
 T = TypeVar("T")
@@ -31,8 +31,7 @@ REPAIRS: Final = frozenset(
 )
 """Names of all repairs, as keys of counts."""
 
-
-FLAGS: Final = ("difficult", "truncated", "pose")
+PER_OBJECT_LISTS: Final = ("difficult", "truncated", "pose")
 """Lists in `extra` with one entry per object, as the VOC importer writes them."""
 
 
@@ -46,6 +45,7 @@ def snap_rounding(objects: Objects, width: int, height: int, repaired: Counter[s
             boxes, xmin=snap_x(boxes.xmin), xmax=snap_x(boxes.xmax), ymin=snap_y(boxes.ymin), ymax=snap_y(boxes.ymax)
         ),
         parts=replace(parts, x=_snap_visible(parts, parts.x, snap_x), y=_snap_visible(parts, parts.y, snap_y)),
+        # An area is off by as much as both its sides: (1 + a)(1 + b) is about 1 + a + b.
         area=_snap(ROUNDING_PX / width + ROUNDING_PX / height, repaired, objects.area),
     )
 
@@ -55,6 +55,7 @@ def clip_objects(objects: Objects, repaired: Counter[str]) -> Objects:
     boxes = objects.bbox
     edges = [boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax]
     clipped = [[_clip(value) for value in edge] for edge in edges]
+    # Boxes are compared, not edges: a box that is clipped on two sides counts once.
     repaired["boxes_clipped"] += sum(map(ne, zip(*edges, strict=True), zip(*clipped, strict=True)))
     repaired["areas_clipped"] += sum(area > 1 for area in objects.area)
     xmin, xmax, ymin, ymax = clipped
@@ -62,6 +63,7 @@ def clip_objects(objects: Objects, repaired: Counter[str]) -> Objects:
         objects,
         bbox=replace(boxes, xmin=xmin, xmax=xmax, ymin=ymin, ymax=ymax),
         parts=_clip_parts(objects.parts, repaired),
+        # The area of a clipped box is kept otherwise: nothing says how much of the object was outside.
         area=[min(area, 1.0) for area in objects.area],
     )
 
@@ -77,6 +79,24 @@ def drop_degenerate(objects: Objects, extra: Any, repaired: Counter[str]) -> tup
     return _select_objects(keep, objects, extra)
 
 
+def find_duplicates(objects: Objects) -> list[int]:
+    """Return the indices of the objects that repeat an earlier one of the image.
+
+    Objects are equal if they have the same label (number and name), the same four edges, the same crowd flag and the
+    same keypoints (x, y and v). Area, id and confidence are ignored. Non-empty lists must have the right lengths.
+    """
+    boxes = objects.bbox
+    # Equal boxes have equal left edges: for most images one small set shows that there are none.
+    if len({*boxes.xmin}) == len(boxes.xmin):
+        return []
+    edges = list(zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True))
+    if len({*edges}) == len(edges):
+        return []
+    # Labels may be missing: then only texts distinguish classes. Empty lists would end `zip` at once.
+    lists = [values for values in (boxes.label, boxes.text, objects.is_crowd) if values]
+    return _find_repeated(zip(edges, *lists, _parts_of_each(objects.parts, len(edges)), strict=True))
+
+
 def drop_duplicates(
     objects: Objects, extra: Any, duplicates: Collection[int], repaired: Counter[str]
 ) -> tuple[Objects, Any]:
@@ -85,16 +105,35 @@ def drop_duplicates(
     return _select_objects([index not in duplicates for index in range(objects.size)], objects, extra)
 
 
+def _parts_of_each(parts: Parts, count: int) -> Iterator[tuple[Any, ...]]:
+    """Yield x, y and v of the keypoints of each object, in a form that can be hashed."""
+    each = len(parts.x) // count
+    for start in range(0, each * count, each) if each else repeat(0, count):
+        yield tuple(tuple(values[start : start + each]) for values in (parts.x, parts.y, parts.v))
+
+
+def _find_repeated(keys: Iterable[Any]) -> list[int]:
+    """Return the indices of all keys that occurred before."""
+    seen: set[Any] = set()
+    repeated = []
+    for index, key in enumerate(keys):
+        if key in seen:
+            repeated.append(index)
+        seen.add(key)
+    return repeated
+
+
 def _select_objects(keep: Sequence[bool], objects: Objects, extra: Any) -> tuple[Objects, Any]:
-    return _keep_objects(objects, partial(_select, keep)), _keep_flags(extra, keep)
+    return _keep_objects(objects, partial(_select, keep)), _select_lists(extra, keep)
 
 
-def _keep_flags(extra: Any, keep: Sequence[bool]) -> Any:
-    """Remove the flags of removed objects from `extra`."""
+def _select_lists(extra: Any, keep: Sequence[bool]) -> Any:
+    """Remove the entries of removed objects from the lists in `extra`."""
     if not isinstance(extra, dict):
         return extra
-    flags = {name: extra[name] for name in FLAGS if isinstance(extra.get(name), list) and len(extra[name]) == len(keep)}
-    return extra | {name: _select(keep, values) for name, values in flags.items()}
+    # `extra` belongs to the user: under these names it may contain anything, which is then left unchanged.
+    lists = {name: extra[name] for name in PER_OBJECT_LISTS if isinstance(extra.get(name), list)}
+    return extra | {name: _select(keep, values) for name, values in lists.items() if len(values) == len(keep)}
 
 
 def _keep_objects(objects: Objects, kept: Callable[[list[Any]], list[Any]]) -> Objects:
@@ -109,6 +148,7 @@ def _keep_objects(objects: Objects, kept: Callable[[list[Any]], list[Any]]) -> O
 
 
 def _snap(tolerance: float, repaired: Counter[str], values: list[float]) -> list[float]:
+    # `_clip` keeps what is inside, also the sign of -0.0, so that only coordinates outside change.
     snapped = [_clip(value) if -tolerance <= value <= 1 + tolerance else value for value in values]
     repaired["rounding_snapped"] += sum(map(ne, values, snapped))
     return snapped
@@ -116,7 +156,7 @@ def _snap(tolerance: float, repaired: Counter[str], values: list[float]) -> list
 
 def _snap_visible(parts: Parts, values: list[float], snap: Snap) -> list[float]:
     """Snap the positions of keypoints, except of those not in the image (v = 0): they have no meaning."""
-    snapped = snap(in_image(parts, values))
+    snapped = snap(zero_absent(parts, values))
     return [new if v else old for new, old, v in zip(snapped, values, parts.v, strict=False)] if parts.v else snapped
 
 
@@ -147,36 +187,3 @@ def _select(keep: Sequence[bool], values: list[T]) -> list[T]:
 
 def _clip(value: float) -> float:
     return min(max(value, 0.0), 1.0)
-
-
-def find_duplicates(objects: Objects) -> list[int]:
-    """Return the indices of the objects that repeat an earlier one of the image.
-
-    Objects are equal if they have the same label (number and name), the same four edges, the same crowd flag and the
-    same keypoints (x, y and v). Area, id and confidence are ignored. Non-empty lists must have the right lengths.
-    """
-    boxes = objects.bbox
-    # Equal boxes have equal left edges: for most images one small set shows that there are none.
-    if len({*boxes.xmin}) == len(boxes.xmin):
-        return []
-    edges = list(zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=True))
-    if len({*edges}) == len(edges):
-        return []
-    lists = [values for values in (boxes.label, boxes.text, objects.is_crowd) if values]
-    return _find_repeated(zip(edges, *lists, _parts_of_each(objects.parts, len(edges)), strict=True))
-
-
-def _parts_of_each(parts: Parts, count: int) -> Iterator[tuple[Any, ...]]:
-    each = len(parts.x) // count
-    for start in range(0, each * count, each) if each else repeat(0, count):
-        yield tuple(tuple(values[start : start + each]) for values in (parts.x, parts.y, parts.v))
-
-
-def _find_repeated(keys: Iterable[Any]) -> list[int]:
-    seen: set[Any] = set()
-    repeated = []
-    for index, key in enumerate(keys):
-        if key in seen:
-            repeated.append(index)
-        seen.add(key)
-    return repeated

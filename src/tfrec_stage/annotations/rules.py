@@ -22,12 +22,12 @@ def value_problems(record: ImageRecord, width: int, height: int) -> list[str]:
     objects, image_class = record.object, record.class_
     return list(
         chain(
-            _one("$.width", record.width, lambda value: value not in (None, width), f"{width}, the image's"),
-            _one("$.height", record.height, lambda value: value not in (None, height), f"{height}, the image's"),
-            _one("$.id", str(record.id), _is_not_utf8, "text in UTF-8"),
-            _one("$.class.label", int(image_class.label), _is_negative, "0 or more"),
-            _one("$.class.text", image_class.text, _is_not_utf8, "text in UTF-8"),
-            _one("$.class.conf", image_class.conf, _is_not_finite, "a finite number"),
+            _check("$.width", record.width, lambda value: value not in (None, width), f"{width}, the image's"),
+            _check("$.height", record.height, lambda value: value not in (None, height), f"{height}, the image's"),
+            _check("$.id", str(record.id), _is_not_utf8, "text in UTF-8"),
+            _check("$.class.label", int(image_class.label), _is_negative, "0 or more"),
+            _check("$.class.text", image_class.text, _is_not_utf8, "text in UTF-8"),
+            _check("$.class.conf", image_class.conf, _is_not_finite, "a finite number"),
             length_problems(objects),
             _object_problems(objects),
             _box_problems(objects.bbox),
@@ -40,12 +40,13 @@ def range_problems(objects: Objects) -> list[str]:
     """Return coordinates and areas outside [0, 1]."""
     boxes, parts = objects.bbox, objects.parts
     columns = {f"$.object.bbox.{edge}": getattr(boxes, edge) for edge in _EDGES}
-    columns |= {"$.object.parts.x": in_image(parts, parts.x), "$.object.parts.y": in_image(parts, parts.y)}
+    columns |= {"$.object.parts.x": zero_absent(parts, parts.x), "$.object.parts.y": zero_absent(parts, parts.y)}
+    # Negative areas are reported by `value_problems` already.
     columns |= {"$.object.area": [max(area, 0.0) for area in objects.area]}
     problems = [
         problem
         for path, values in columns.items()
-        for problem in _each(path, values, _is_outside, "a number in [0, 1]")
+        for problem in _check_all(path, values, _is_outside, "a number in [0, 1]")
     ]
     if any(math.isfinite(value) and value >= PIXELS_FROM for values in columns.values() for value in values):
         problems.append(
@@ -64,28 +65,31 @@ def length_problems(objects: Objects) -> Iterator[str]:
     count, boxes = objects.size, objects.bbox
     if count < 0:
         yield f"$.object.count: expected 0 or more, but got {count}"
-        return
+        return  # every list would have a wrong length
     edges = {f"$.object.bbox.{edge}": len(getattr(boxes, edge)) for edge in _EDGES}
     lists = {f"$.object.bbox.{name}": len(getattr(boxes, name)) for name in ("label", "text", "score", "conf")}
     lists |= {f"$.object.{name}": len(getattr(objects, name)) for name in ("area", "id", "is_crowd")}
     has_boxes = any(edges.values())
     for path, length in edges.items():
         if length != (count if has_boxes else 0):
-            yield f"{path}: expected {count} entries, one an object, but got {length}"
+            yield f"{path}: expected {count} entries, one per object, but got {length}"
     for path, length in lists.items():
         if length not in (0, count):
-            yield f"{path}: expected {count} entries, one an object, or none, but got {length}"
+            yield f"{path}: expected {count} entries, one per object, or none, but got {length}"
     yield from _part_length_problems(objects.parts, count)
 
 
-def in_image(parts: Parts, values: list[float]) -> list[float]:
-    """Return positions with 0 for keypoints that are not in the image (v = 0), whose position has no meaning."""
+def zero_absent(parts: Parts, values: list[float]) -> list[float]:
+    """Replace the positions of keypoints that are not in the image (v = 0) by 0, as they have no meaning."""
+    # The lists may differ in length, which `length_problems` reports.
     return [value if v else 0.0 for value, v in zip(values, parts.v, strict=False)] if parts.v else values
 
 
 def _order_problems(boxes: Boxes, low: str, high: str) -> Iterator[str]:
-    edges = list(zip(getattr(boxes, low), getattr(boxes, high), strict=False))
-    return _each(f"$.object.bbox.{low}", edges, lambda pair: pair[0] >= pair[1], f"less than {high}", _show_degenerate)
+    edges = list(zip(getattr(boxes, low), getattr(boxes, high), strict=False))  # lengths are checked elsewhere
+    return _check_all(
+        f"$.object.bbox.{low}", edges, lambda pair: pair[0] >= pair[1], f"less than {high}", _show_degenerate
+    )
 
 
 def _show_degenerate(edges: tuple[float, float]) -> str:
@@ -106,30 +110,32 @@ def _part_length_problems(parts: Parts, count: int) -> Iterator[str]:
 
 
 def _object_problems(objects: Objects) -> Iterator[str]:
-    yield from _each("$.object.area", objects.area, lambda area: not 0 <= area < math.inf, "a finite number from 0")
-    yield from _each("$.object.id", [str(name) for name in objects.id], _is_not_utf8, "text in UTF-8")
-    yield from _each("$.object.is_crowd", objects.is_crowd, lambda value: value not in (0, 1), "0 or 1")
+    yield from _check_all(
+        "$.object.area", objects.area, lambda area: not 0 <= area < math.inf, "a finite number from 0"
+    )
+    yield from _check_all("$.object.id", [str(name) for name in objects.id], _is_not_utf8, "text in UTF-8")
+    yield from _check_all("$.object.is_crowd", objects.is_crowd, lambda value: value not in (0, 1), "0 or 1")
 
 
 def _box_problems(boxes: Boxes) -> Iterator[str]:
     for name in (*_EDGES, "score", "conf"):
-        yield from _each(f"$.object.bbox.{name}", getattr(boxes, name), _is_not_finite, "a finite number")
-    yield from _each("$.object.bbox.label", [int(label) for label in boxes.label], _is_negative, "0 or more")
-    yield from _each("$.object.bbox.text", boxes.text, _is_not_utf8, "text in UTF-8")
+        yield from _check_all(f"$.object.bbox.{name}", getattr(boxes, name), _is_not_finite, "a finite number")
+    yield from _check_all("$.object.bbox.label", [int(label) for label in boxes.label], _is_negative, "0 or more")
+    yield from _check_all("$.object.bbox.text", boxes.text, _is_not_utf8, "text in UTF-8")
 
 
 def _part_problems(parts: Parts) -> Iterator[str]:
     for name in ("x", "y", "score"):
-        yield from _each(f"$.object.parts.{name}", getattr(parts, name), _is_not_finite, "a finite number")
-    yield from _each("$.object.parts.v", parts.v, lambda value: value not in (0, 1, 2), "0, 1 or 2")
+        yield from _check_all(f"$.object.parts.{name}", getattr(parts, name), _is_not_finite, "a finite number")
+    yield from _check_all("$.object.parts.v", parts.v, lambda value: value not in (0, 1, 2), "0, 1 or 2")
 
 
-def _one(path: str, value: T, is_problem: Callable[[T], bool], expected: str) -> Iterator[str]:
+def _check(path: str, value: T, is_problem: Callable[[T], bool], expected: str) -> Iterator[str]:
     if is_problem(value):
         yield f"{path}: expected {expected}, but got {value!r}"
 
 
-def _each(
+def _check_all(
     path: str,
     values: Sequence[T],
     is_problem: Callable[[T], bool],
@@ -148,6 +154,7 @@ def _is_not_finite(value: float) -> bool:
 
 
 def _is_outside(value: float) -> bool:
+    # NaN and infinities are reported by `value_problems` already.
     return math.isfinite(value) and not 0 <= value <= 1
 
 
