@@ -1,4 +1,4 @@
-"""Small pictures that look like photographs, made from seeds."""
+"""Small pictures that look like photographs, drawn from seeds."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""Images of other formats than JPEG: their first frame as RGB, or why not."""
+"""The first frame of images other than JPEG is decoded to RGB, or refused with a reason."""
 
 import io
 import struct
@@ -18,16 +18,16 @@ def _chunk(name, content):
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def _png(depth, color_type, channels, *, before=b"", behind=b"", sample=b"\0"):
-    """8 by 8 samples of nothing, with chunks before and behind the data."""
+def _png(depth, color_type, channels, *, before=b"", after=b"", sample=b"\0"):
+    """A PNG of 8 by 8 equal pixels, with chunks before and after the data."""
     header = struct.pack(">IIBBBBB", 8, 8, depth, color_type, 0, 0, 0)
     data = zlib.compress((b"\0" + sample * (depth * channels)) * 8)
-    chunks = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", data) + behind + _chunk(b"IEND", b"")
+    chunks = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", data) + after + _chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def _tiff(to_bytes, mode="I;16", **tags):
-    """16 bits a sample, all 0x4000; tags are set to other numbers."""
+    """A TIFF of 16-bit samples, all 0x4000, with these tags changed."""
     data = bytearray(
         to_bytes(Image.frombytes(mode, (8, 8), (b"\x40\0" if mode == "I;16B" else b"\0\x40") * 64), "TIFF")
     )
@@ -39,21 +39,21 @@ def _tiff(to_bytes, mode="I;16", **tags):
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "is_fine"),
+    ("width", "height", "is_allowed"),
     [
         pytest.param(1, 1, True, id="one pixel"),
-        pytest.param(3277, 54_610, True, id="as many pixels as there may be"),
-        pytest.param(3278, 54_610, False, id="more pixels"),
-        pytest.param(SIDE_LIMIT, 1, True, id="as wide as it may be"),
-        pytest.param(1, SIDE_LIMIT, True, id="as high as it may be"),
-        pytest.param(SIDE_LIMIT + 1, 1, False, id="wider"),
-        pytest.param(1, SIDE_LIMIT + 1, False, id="higher"),
+        pytest.param(3277, 54_610, True, id="most pixels"),
+        pytest.param(3278, 54_610, False, id="too many pixels"),
+        pytest.param(SIDE_LIMIT, 1, True, id="widest"),
+        pytest.param(1, SIDE_LIMIT, True, id="highest"),
+        pytest.param(SIDE_LIMIT + 1, 1, False, id="too wide"),
+        pytest.param(1, SIDE_LIMIT + 1, False, id="too high"),
     ],
 )
-def test_sizes(width, height, is_fine):
-    """2^29 bytes of RGB and 65,500 a side are the most that TensorFlow and libjpeg take."""
+def test_sizes(width, height, is_allowed):
+    """The limits are those of TensorFlow (2^29 bytes of RGB) and libjpeg (65,500 pixels per side)."""
     assert PIXEL_LIMIT == 3277 * 54_610 == (1 << 29) // 3
-    if is_fine:
+    if is_allowed:
         check_size((width, height))
         return
     with pytest.raises(RecordError, match=f"at most {PIXEL_LIMIT} pixels and 65500 a side, but got {width} x {height}"):
@@ -61,7 +61,7 @@ def test_sizes(width, height, is_fine):
 
 
 def test_a_frame_larger_than_its_screen_is_too_large():
-    """A GIF may say 8 x 8 and hold a frame of billions of pixels, which Pillow refuses: no damage, but too large."""
+    """A GIF of 8 x 8 pixels with a frame of billions fails as too large, not as damaged."""
     screen = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0)
     frame = b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0) + b"\x08\1\0\0;"
     with pytest.raises(RecordError, match="3600000000 pixels") as caught:
@@ -78,8 +78,8 @@ def test_a_frame_larger_than_its_screen_is_too_large():
         pytest.param(16, 2, 3, id="colour of 16 bits"),
     ],
 )
-def test_a_transparent_colour_that_pillow_misjudges_is_refused(depth, color_type, channels):
-    """Pillow compares it with samples that it has scaled to 8 bits."""
+def test_a_transparent_colour_that_pillow_misreads_is_refused(depth, color_type, channels):
+    """Transparent colours are refused if Pillow compares them with samples that it has scaled to 8 bits."""
     data = _png(depth, color_type, channels, before=_chunk(b"tRNS", bytes(2 * channels)))
     with pytest.raises(RecordError, match=f"a transparent colour of {depth} bits, which Pillow") as caught:
         decode_pixels(data, WHITE)
@@ -97,7 +97,7 @@ def test_a_transparent_colour_that_pillow_misjudges_is_refused(depth, color_type
     ],
 )
 def test_a_transparent_colour_shows_the_background(depth, color_type, channels, chunks):
-    """Where its depth is one that Pillow keeps, or the palette tells."""
+    """Transparent colours of 1 or 8 bits, and of palettes, show the background."""
     data = _png(depth, color_type, channels, before=b"".join(_chunk(*each) for each in chunks))
     pixels = decode_pixels(data, (250, 100, 10))
     assert (pixels.image.getpixel((4, 4)), pixels.transforms) == ((250, 100, 10), ["alpha_flattened"])
@@ -105,13 +105,13 @@ def test_a_transparent_colour_shows_the_background(depth, color_type, channels, 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
 def test_deep_gray_of_both_byte_orders_is_scaled(to_bytes, mode):
-    """A quarter of white is a quarter of white."""
+    """A quarter of the 16-bit range becomes a quarter of the 8-bit range."""
     pixels = decode_pixels(_tiff(to_bytes, mode), WHITE)
     assert (pixels.image.mode, pixels.image.getpixel((4, 4)), pixels.format) == ("RGB", (0x40,) * 3, "TIFF")
 
 
 def test_every_level_of_deep_gray_is_its_high_byte(to_bytes):
-    """16 bits become 8 without rounding up: the whole range of one is that of the other."""
+    """Each 16-bit level becomes its high byte, without rounding."""
     levels = Image.frombytes("I;16", (16, 16), b"".join(bytes([level, level]) for level in range(256)))
     pixels = decode_pixels(to_bytes(levels, "TIFF"), WHITE)
     assert list(pixels.image.getchannel("R").tobytes()) == list(range(256))
@@ -124,16 +124,16 @@ def test_every_level_of_deep_gray_is_its_high_byte(to_bytes):
         pytest.param({"photometric": 0}, r"gray of \(16,\) bits, photometric interpretation 0", id="white is 0"),
     ],
 )
-def test_gray_whose_white_is_another_is_refused(to_bytes, tags, message):
-    """Pillow gives 12 bits unscaled, and deep gray in which 0 is white not inverted."""
+def test_gray_of_another_range_is_refused(to_bytes, tags, message):
+    """Gray that Pillow does not scale (12 bits) or invert (16 bits, 0 is white) is refused."""
     with pytest.raises(RecordError, match=message) as caught:
         decode_pixels(_tiff(to_bytes, **tags), WHITE)
     assert caught.value.reason == "image_unsupported"
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "PPM"])
-def test_one_frame_is_not_the_first_of_more(make_photo, to_bytes, image_format):
-    """An opaque image of one frame has no note."""
+def test_single_frames_have_no_transforms(make_photo, to_bytes, image_format):
+    """An opaque image with one frame has no transforms and keeps its format and size."""
     pixels = decode_pixels(to_bytes(make_photo(), image_format), WHITE)
     assert (pixels.transforms, pixels.format, pixels.image.mode, pixels.image.size) == (
         [],
@@ -144,8 +144,8 @@ def test_one_frame_is_not_the_first_of_more(make_photo, to_bytes, image_format):
     assert pixels.exif.value == 1
 
 
-def test_a_second_frame_that_cannot_be_looked_at_is_one(make_photo, to_bytes):
-    """Cut within the beginning of its second frame, a GIF gives its first one, with the note."""
+def test_a_damaged_second_frame_counts_as_one(make_photo, to_bytes):
+    """A GIF truncated at the start of its second frame gives its first frame, with `first_frame`."""
     frames = [make_photo(seed=seed).convert("P") for seed in (1, 2)]
     whole = to_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
     cut = whole[: whole.index(b"\x21\xf9") + 20]
@@ -156,8 +156,8 @@ def test_a_second_frame_that_cannot_be_looked_at_is_one(make_photo, to_bytes):
     assert pixels.image.tobytes() == frames[0].convert("RGB").tobytes()
 
 
-def test_a_format_that_pillow_was_built_without_is_unknown(make_photo, to_bytes, monkeypatch):
-    """The others are read all the same."""
+def test_a_format_that_pillow_lacks_is_unknown(make_photo, to_bytes, monkeypatch):
+    """A format that Pillow was built without is unknown, and the others are still read."""
     data = {name: to_bytes(make_photo(), name) for name in ("PNG", "WEBP", "PPM")}
     monkeypatch.delitem(Image.OPEN, "WEBP")
     assert [decode_pixels(data[name], WHITE).format for name in ("PNG", "PPM")] == ["PNG", "PPM"]
@@ -166,9 +166,9 @@ def test_a_format_that_pillow_was_built_without_is_unknown(make_photo, to_bytes,
     assert caught.value.reason == "image_unknown_format"
 
 
-def test_warnings_that_come_behind_the_pixels_are_dropped():
-    """What stands behind the pixels of a PNG is read after them."""
-    data = _png(8, 2, 3, behind=_chunk(b"acTL", struct.pack(">II", 0, 0)))
+def test_warnings_after_the_pixels_are_suppressed():
+    """Warnings of chunks after the pixels of a PNG, which Pillow reads last, are suppressed."""
+    data = _png(8, 2, 3, after=_chunk(b"acTL", struct.pack(">II", 0, 0)))
     image = Image.open(io.BytesIO(data))
     with pytest.warns(UserWarning, match="Invalid APNG"):
         image.load()

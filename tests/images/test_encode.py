@@ -1,6 +1,6 @@
-"""Every kind of image that people really have: passed through, turned into a JPEG, or refused with a reason.
+"""Images of every common kind are stored unchanged, re-encoded, or refused with a reason.
 
-TensorFlow is the judge: what it shows must be what Pillow shows of the original, within JPEG's own error.
+TensorFlow has to decode a stored image to what Pillow shows of the original, within the error of JPEG.
 """
 
 import errno
@@ -20,8 +20,7 @@ from PIL import Image, ImageFile, ImageOps
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfrec_stage.errors import ConfigError, RecordError
-from tfrec_stage.images import decode as pixels
-from tfrec_stage.images import encode as codec
+from tfrec_stage.images import decode, encode
 from tfrec_stage.images.encode import TRANSFORMS, encode_image
 from tfrec_stage.images.policy import ImagePolicy, Verify
 
@@ -29,12 +28,12 @@ np = pytest.importorskip("numpy")
 tf = pytest.importorskip("tensorflow")
 
 POLICY = ImagePolicy()
-FINE = ImagePolicy(jpeg_quality=100)  # leaves little of JPEG's own error
+FINE = ImagePolicy(jpeg_quality=100)  # for a small error
 SIZE = (64, 48)
 
 
 def _shown(encoded):
-    """What TensorFlow shows: height x width x 3; exactly, for its default DCT is a fast approximation."""
+    """Decode with TensorFlow, height x width x 3, and the exact DCT: the default one is a fast approximation."""
     pixels = tf.io.decode_jpeg(encoded.data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
     assert pixels.shape == (encoded.height, encoded.width, 3)
     return pixels
@@ -46,7 +45,7 @@ def _assert_alike(encoded, expected):
 
 
 def _png(size, depth, color_type, scanlines, *, chunks=(), interlace=0):
-    """A PNG of rows that are packed already; Pillow cannot write most depths."""
+    """A PNG of packed rows, as Pillow cannot write most depths."""
     header = struct.pack(">IIBBBBB", *size, depth, color_type, 0, 0, interlace)
     body = zlib.compress(b"".join(b"\0" + line for line in scanlines))
     parts = [(b"IHDR", header), *chunks, (b"IDAT", body), (b"IEND", b"")]
@@ -83,7 +82,7 @@ LOSSLESS = _jpeg_segments(
 
 
 class TestPassThrough:
-    """JPEGs that are what the schema promises already."""
+    """JPEGs that already are as stored images have to be."""
 
     @pytest.mark.parametrize("verify", Verify)
     @pytest.mark.parametrize(
@@ -101,17 +100,17 @@ class TestPassThrough:
             pytest.param({"keep_rgb": True}, id="rgb-adobe-transform-0"),
         ],
     )
-    def test_bytes_are_untouched(self, make_photo, to_bytes, options, verify):
-        """The very same bytes come out, and TensorFlow shows what Pillow shows."""
+    def test_bytes_are_unchanged(self, make_photo, to_bytes, options, verify):
+        """The same bytes object is stored, and TensorFlow decodes it as Pillow does."""
         data = to_bytes(make_photo(), **options)
-        encoded = encode_image(data, ImagePolicy(verify=verify), declared=SIZE)
+        encoded = encode_image(data, ImagePolicy(verify=verify), annotated_size=SIZE)
         assert encoded.data is data
         assert (encoded.width, encoded.height, encoded.transforms, encoded.is_reencoded) == (*SIZE, (), False)
         assert (encoded.format, encoded.colorspace, encoded.channels) == ("JPEG", "RGB", 3)
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     def test_colour_space_by_component_ids(self, make_photo, to_bytes):
-        """RGB told by its component ids alone, without an Adobe segment, is RGB to TensorFlow too."""
+        """RGB that only the component ids show, without an Adobe segment, is RGB for TensorFlow too."""
         data = to_bytes(make_photo(), keep_rgb=True)
         adobe = data.index(b"\xff\xee")
         bare = data[:adobe] + data[adobe + 16 :]
@@ -121,13 +120,13 @@ class TestPassThrough:
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     def test_trailing_bytes_are_dropped(self, make_photo, to_bytes):
-        """What follows the end marker is no part of the image: it goes, and is counted."""
+        """Bytes after the end marker are dropped, and counted."""
         data = to_bytes(make_photo())
         encoded = encode_image(data + b"\0\0garbage\xff\xd9", POLICY)
         assert (encoded.data, encoded.transforms) == (data, ("trailing_bytes_dropped",))
 
     def test_first_picture_of_mpo(self, make_photo, to_bytes):
-        """Phones append depth maps and previews: the first picture stays, and is readable by itself."""
+        """Of a file with further pictures, as phones write it, the first is kept and decodes by itself."""
         data = to_bytes(make_photo(), "MPO", save_all=True, append_images=[make_photo(seed=2)])
         encoded = encode_image(data, POLICY)
         assert encoded.transforms == ("first_frame",)
@@ -136,7 +135,7 @@ class TestPassThrough:
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     def test_structure_trusts_the_entropy_coded_data(self, make_photo, to_bytes):
-        """`verify: structure` walks the markers only; `decode` finds a damaged Huffman table as well."""
+        """`verify: structure` checks only markers; `decode` also finds a damaged Huffman table."""
         data = bytearray(to_bytes(make_photo()))
         data[data.index(b"\xff\xc4") + 5] = 200
         assert encode_image(bytes(data), ImagePolicy(verify=Verify.structure)).transforms == ()
@@ -145,7 +144,7 @@ class TestPassThrough:
 
 
 class TestReencoded:
-    """Everything else that can be read becomes a JPEG of three components."""
+    """Everything else that can be read is re-encoded as a JPEG of three components."""
 
     @pytest.mark.parametrize(
         ("mode", "image_format", "options"),
@@ -174,24 +173,24 @@ class TestReencoded:
         ],
     )
     def test_pixels_are_those_that_pillow_shows(self, make_photo, to_bytes, mode, image_format, options):
-        """Within JPEG's own error, and of the declared size."""
+        """Pixels are equal within the error of JPEG, and the size is unchanged."""
         if image_format not in Image.registered_extensions().values():
             pytest.skip(f"this Pillow has no {image_format}")
         data = to_bytes(make_photo().convert(mode), image_format, **options)
-        encoded = encode_image(data, FINE, declared=SIZE)
+        encoded = encode_image(data, FINE, annotated_size=SIZE)
         assert encoded.is_reencoded
         assert (encoded.source_format, encoded.format) == (image_format, "JPEG")
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     @pytest.mark.parametrize("transform", [0, 2], ids=["cmyk", "ycck"])
     def test_four_components(self, make_photo, to_bytes, transform):
-        """The Adobe segment tells CMYK from YCCK; both are stored inverted."""
+        """The Adobe segment distinguishes CMYK and YCCK, which are both stored inverted."""
         data = bytearray(to_bytes(make_photo().convert("CMYK")))
         data[data.index(b"Adobe") + 11] = transform
         _assert_alike(encode_image(bytes(data), FINE), Image.open(io.BytesIO(bytes(data))))
 
     def test_cmyk_without_adobe_segment(self, make_photo, to_bytes):
-        """Taken as inverted all the same, as Pillow and browsers do."""
+        """CMYK without an Adobe segment is read as inverted too, as by Pillow and browsers."""
         data = to_bytes(make_photo().convert("CMYK"))
         adobe = data.index(b"\xff\xee")
         bare = data[:adobe] + data[adobe + 16 :]
@@ -199,7 +198,7 @@ class TestReencoded:
 
     @pytest.mark.parametrize("data", [ARITHMETIC, LOSSLESS], ids=["arithmetic", "lossless"])
     def test_rare_codings(self, data):
-        """TensorFlow may not read them: they are re-encoded where Pillow can, else refused with their name."""
+        """JPEGs that TensorFlow may not decode are re-encoded if Pillow can, otherwise refused with their process."""
         try:
             expected = Image.frombytes("L", (8, 8), data, "jpeg", ("L", "", 1, 0))
         except ValueError:
@@ -210,8 +209,8 @@ class TestReencoded:
         _assert_alike(encode_image(data, FINE), expected)
 
     @pytest.mark.parametrize("verify", Verify)
-    def test_rare_codings_are_never_passed_through(self, verify):
-        """Colour makes no difference: what TensorFlow may not read is not stored as it is."""
+    def test_rare_codings_are_never_stored_unchanged(self, verify):
+        """A colour JPEG that TensorFlow may not decode is not stored unchanged either."""
         try:
             encoded = encode_image(ARITHMETIC_COLOUR, ImagePolicy(verify=verify))
         except RecordError as error:
@@ -220,8 +219,8 @@ class TestReencoded:
         assert encoded.is_reencoded
         assert encoded.data != ARITHMETIC_COLOUR
 
-    def test_a_coding_that_pillow_cannot_read_is_named(self, monkeypatch):
-        """It is no damage: another build of Pillow may read it."""
+    def test_a_coding_that_pillow_cannot_read_is_unsupported(self, monkeypatch):
+        """A JPEG that this build of Pillow cannot read is unsupported, not damaged."""
 
         def refuse(*_):
             raise ValueError("Arithmetic coding is not implemented")
@@ -234,7 +233,7 @@ class TestReencoded:
     @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
     @pytest.mark.parametrize("interlace", [0, 1])
     def test_gray_png_of_every_depth_spans_black_to_white(self, depth, interlace):
-        """The darkest sample shows as 0, the brightest as 255: deep ones are scaled, not clipped."""
+        """The darkest sample becomes 0 and the brightest 255: 16-bit samples are scaled, not clipped."""
         top = (1 << depth) - 1
         samples = [round(top * step / 15) for step in range(16)]
         bits = "".join(format(sample, f"0{depth}b") for sample in samples)
@@ -254,7 +253,7 @@ class TestReencoded:
 
     @pytest.mark.parametrize(("color_type", "channels"), [(2, 3), (4, 2), (6, 4)])
     def test_deep_colour_png_is_scaled(self, color_type, channels):
-        """16 bits in colour, and gray with alpha, show the high byte."""
+        """16-bit colour, and gray with alpha, become their high byte."""
         sample = {3: (0x1234, 0x8000, 0xF00D), 2: (0x8000, 0xFFFF), 4: (0x1234, 0x8000, 0xF00D, 0xFFFF)}[channels]
         data = _png((8, 8), 16, color_type, [struct.pack(f">{channels}H", *sample) * 8] * 8)
         expected = (0x80,) * 3 if channels == 2 else (0x12, 0x80, 0xF0)
@@ -262,24 +261,24 @@ class TestReencoded:
 
     @pytest.mark.parametrize("depth", [1, 2, 4, 8])
     def test_palette_png_of_every_depth(self, depth):
-        """An index is looked up, however many bits it has."""
+        """Palette indices of every depth are replaced by their colour."""
         palette = (b"PLTE", bytes((250, 10, 10, 10, 10, 250)))
         line = int(("0" * (depth - 1) + "1") * 8, 2).to_bytes(depth, "big")
         data = _png((8, 8), depth, 3, [line] * 8, chunks=[palette])
         assert np.abs(_shown(encode_image(data, FINE)).astype(int) - (10, 10, 250)).max() <= 3
 
     def test_interlaced_png(self, make_photo):
-        """Adam7 comes out in order."""
+        """The passes of an interlaced PNG are combined."""
         _assert_alike(encode_image(_interlaced_png(make_photo()), FINE), make_photo())
 
     def test_16_bit_tiff_and_pgm_are_scaled(self, to_bytes):
-        """Neither is clipped to white."""
+        """16-bit TIFF and PGM are scaled, not clipped to white."""
         deep = Image.new("I;16", (8, 8), 0x4000)
         for data in (to_bytes(deep, "TIFF"), b"P5 8 8 65535\n" + b"\x40\0" * 64):
             assert np.abs(_shown(encode_image(data, FINE)).astype(int) - 0x40).max() <= 1
 
     def test_transparency_shows_the_background(self, to_bytes):
-        """Alpha, a transparent palette entry and a transparent colour are all laid over the background."""
+        """Alpha, transparent palette entries and transparent colours show the background."""
         clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
         palette = Image.new("P", (8, 8), 0)
         palette.putpalette(bytes((9, 9, 9)))
@@ -298,13 +297,13 @@ class TestReencoded:
             assert np.abs(_shown(encoded).astype(int) - (250, 100, 10)).max() <= 2
 
     def test_half_transparent_pixels_are_mixed(self, to_bytes):
-        """Half of black over white is gray."""
+        """Half-transparent black over white becomes gray."""
         data = to_bytes(Image.new("RGBA", (8, 8), (0, 0, 0, 128)), "PNG")
         assert np.abs(_shown(encode_image(data, FINE)).astype(int) - 127).max() <= 1
 
     @pytest.mark.parametrize("image_format", ["GIF", "TIFF", "WEBP", "PNG"])
     def test_animations_give_their_first_frame(self, make_photo, to_bytes, image_format):
-        """The first frame, and a note of it."""
+        """Of an animation the first frame is stored, with the transform `first_frame`."""
         frames = [make_photo(seed=seed) for seed in (1, 2, 3)]
         data = to_bytes(frames[0], image_format, save_all=True, append_images=frames[1:])
         encoded = encode_image(data, FINE)
@@ -312,15 +311,15 @@ class TestReencoded:
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     def test_gif_with_a_damaged_second_frame(self, make_photo, to_bytes):
-        """The first frame is whole, and that is what counts."""
+        """A GIF whose second frame is damaged gives its first frame."""
         frames = [make_photo(seed=seed).convert("P") for seed in (1, 2)]
         data = to_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
         encoded = encode_image(data[: len(data) * 3 // 4], FINE)
         assert "first_frame" in encoded.transforms
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
-    def test_nothing_of_the_old_metadata_is_left(self, make_photo, to_bytes):
-        """A comment, a profile or EXIF of the original do not describe the new bytes."""
+    def test_metadata_of_the_original_is_dropped(self, make_photo, to_bytes):
+        """A re-encoded JPEG has no comment, colour profile or EXIF of the original."""
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = 6, "Maker"
         data = to_bytes(make_photo(), exif=exif, comment=b"a comment", icc_profile=b"a profile")
@@ -329,32 +328,32 @@ class TestReencoded:
         assert not {"exif", "comment", "icc_profile"} & set(image.info)
 
     def test_quality_is_obeyed_and_colour_not_subsampled(self, make_photo, to_bytes):
-        """`jpeg_quality` decides the size; every pixel keeps its own colour."""
+        """`jpeg_quality` decides the size, and colour is not subsampled."""
         data = to_bytes(make_photo(), "PNG")
         small, large = (encode_image(data, ImagePolicy(jpeg_quality=quality)) for quality in (30, 95))
         assert len(small.data) < len(large.data)
         assert {layer[1:3] for layer in Image.open(io.BytesIO(large.data)).layer} == {(1, 1)}
 
     def test_equal_input_gives_equal_bytes(self, make_photo, to_bytes):
-        """Twice the same, to the last byte."""
+        """Encoding the same image again gives the same bytes."""
         data = to_bytes(make_photo().convert("P"), "GIF")
         assert encode_image(data, POLICY) == encode_image(data, POLICY)
 
 
 class TestOrientation:
-    """EXIF orientation: pixels upright, unless the record names the stored frame."""
+    """EXIF orientation is applied, unless the record has the size of the stored frame."""
 
     @staticmethod
-    def _turned(make_photo, to_bytes, value, size=SIZE, image_format="JPEG"):
+    def _rotated(make_photo, to_bytes, value, size=SIZE, image_format="JPEG"):
         exif = Image.Exif()
         exif[0x0112] = value
         return to_bytes(make_photo(*size), image_format, exif=exif)
 
     @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
     @pytest.mark.parametrize("value", range(2, 9))
-    def test_pixels_come_upright(self, make_photo, to_bytes, value, image_format):
-        """As a viewer shows them, with the width and height of what is shown, and no orientation left."""
-        data = self._turned(make_photo, to_bytes, value, image_format=image_format)
+    def test_pixels_are_upright(self, make_photo, to_bytes, value, image_format):
+        """Pixels, width and height are those that a viewer shows, and no orientation is left."""
+        data = self._rotated(make_photo, to_bytes, value, image_format=image_format)
         with Image.open(io.BytesIO(data)) as image:
             upright = ImageOps.exif_transpose(image)
         encoded = encode_image(data, FINE)
@@ -365,36 +364,36 @@ class TestOrientation:
         _assert_alike(encoded, upright)
 
     @pytest.mark.parametrize(
-        ("value", "size", "declared", "notes"),
+        ("value", "size", "annotated", "transforms"),
         [
             pytest.param(1, SIZE, SIZE, (), id="upright"),
-            pytest.param(6, SIZE, (48, 64), ("rotated", "reencoded"), id="upright-frame-declared"),
-            pytest.param(6, SIZE, SIZE, ("raw_frame_kept",), id="stored-frame-declared"),
-            pytest.param(3, SIZE, SIZE, ("rotated", "orientation_ambiguous", "reencoded"), id="half-a-turn"),
+            pytest.param(6, SIZE, (48, 64), ("rotated", "reencoded"), id="upright-frame-annotated"),
+            pytest.param(6, SIZE, SIZE, ("raw_frame_kept",), id="stored-frame-annotated"),
+            pytest.param(3, SIZE, SIZE, ("rotated", "orientation_ambiguous", "reencoded"), id="rotation-by-180"),
             pytest.param(6, (48, 48), (48, 48), ("rotated", "orientation_ambiguous", "reencoded"), id="square"),
-            pytest.param(6, SIZE, None, ("rotated", "orientation_ambiguous", "reencoded"), id="nothing-declared"),
+            pytest.param(6, SIZE, None, ("rotated", "orientation_ambiguous", "reencoded"), id="nothing-annotated"),
         ],
     )
-    def test_the_declared_frame_decides(self, make_photo, to_bytes, value, size, declared, notes):
-        """Where the declared size can only be that of the stored frame, that one stays."""
-        encoded = encode_image(self._turned(make_photo, to_bytes, value, size), POLICY, declared=declared)
-        assert encoded.transforms == notes
-        assert declared in (None, (encoded.width, encoded.height))
+    def test_the_annotated_size_decides(self, make_photo, to_bytes, value, size, annotated, transforms):
+        """The stored frame is kept if the annotated size can only be that of the stored frame."""
+        encoded = encode_image(self._rotated(make_photo, to_bytes, value, size), POLICY, annotated_size=annotated)
+        assert encoded.transforms == transforms
+        assert annotated in (None, (encoded.width, encoded.height))
 
-    def test_a_kept_frame_says_upright_to_readers_that_obey_exif(self, make_photo, to_bytes):
-        """Pixels are the stored ones; only the number in EXIF becomes 1, for some readers would turn them."""
-        data = self._turned(make_photo, to_bytes, 8)
-        encoded = encode_image(data, POLICY, declared=SIZE)
+    def test_a_kept_frame_is_marked_upright(self, make_photo, to_bytes):
+        """Only the orientation in EXIF becomes 1, as some readers would rotate the pixels."""
+        data = self._rotated(make_photo, to_bytes, 8)
+        encoded = encode_image(data, POLICY, annotated_size=SIZE)
         assert sum(a != b for a, b in zip(data, encoded.data, strict=True)) == 1
         assert Image.open(io.BytesIO(encoded.data)).getexif()[0x0112] == 1
         _assert_alike(encoded, Image.open(io.BytesIO(data)))
 
     @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
     def test_another_size_is_a_failure(self, make_photo, to_bytes, image_format):
-        """Boxes made on another image than this one would lie."""
-        data = self._turned(make_photo, to_bytes, 6, image_format=image_format)
+        """An image of neither size fails, as the annotations were made on another image."""
+        data = self._rotated(make_photo, to_bytes, 6, image_format=image_format)
         with pytest.raises(RecordError, match=r"48 x 64 upright or 64 x 48 as stored.* says 100 x 50") as caught:
-            encode_image(data, POLICY, declared=(100, 50))
+            encode_image(data, POLICY, annotated_size=(100, 50))
         assert caught.value.reason == "annotation_invalid"
 
 
@@ -403,7 +402,7 @@ def _huge_png(width, height):
 
 
 class TestRefused:
-    """What cannot be a training image, and why."""
+    """Images that are refused, with their reason."""
 
     @pytest.mark.parametrize(
         ("data", "reason", "message"),
@@ -434,22 +433,22 @@ class TestRefused:
         ],
     )
     def test_reason_and_message(self, data, reason, message):
-        """A stable reason, and a text that says what was there."""
+        """A refused image has a stable reason, and a message that says what was found."""
         with pytest.raises(RecordError, match=message) as caught:
             encode_image(data, POLICY)
         assert caught.value.reason == reason
 
     @pytest.mark.parametrize("mode", ["I", "F", "LAB"])
     def test_samples_of_unknown_range(self, to_bytes, mode):
-        """Nothing says which 32-bit or float sample is white."""
+        """32-bit and float samples are refused, as their range is unknown."""
         with pytest.raises(RecordError, match=f"kind {mode}") as caught:
             encode_image(to_bytes(Image.new(mode, (8, 8)), "TIFF"), POLICY)
         assert caught.value.reason == "image_unsupported"
 
     @pytest.mark.parametrize(("width", "height"), [(65_000, 65_000), (65_501, 8)])
     @pytest.mark.parametrize("verify", Verify)
-    def test_absurd_jpegs(self, make_photo, to_bytes, width, height, verify):
-        """The header alone is enough to refuse one; no pixel is allocated."""
+    def test_huge_jpegs(self, make_photo, to_bytes, width, height, verify):
+        """A JPEG that is too large is refused by its header, before pixels are allocated."""
         data = bytearray(to_bytes(make_photo()))
         at = data.index(b"\xff\xc0") + 5
         data[at : at + 4] = struct.pack(">HH", height, width)
@@ -467,9 +466,9 @@ class TestRefused:
 
     @pytest.mark.parametrize("components", [2, 5])
     def test_unusual_component_counts(self, components):
-        """A JPEG of two or five components has no colour space that anybody knows."""
+        """JPEGs of two or five components are refused, as their colour space is unknown."""
         listed = b"".join(bytes([n + 1, 0x11, 0]) for n in range(components))
-        # A scan has at most four components, so that five take a second one.
+        # A scan has at most four components, so five need a second scan.
         scan = b"".join(
             b"\xff\xda"
             + struct.pack(">HB", 6 + 2 * len(ids), len(ids))
@@ -483,10 +482,10 @@ class TestRefused:
 
 
 class TestSurroundings:
-    """Global state of Pillow and of warnings, and threads."""
+    """Global settings of Pillow, warnings, and threads."""
 
     def test_truncated_images_are_never_loaded(self, make_photo, to_bytes, monkeypatch):
-        """Pillow's switch for damaged files has no effect on JPEG, and stops the rest with a clear sentence."""
+        """Pillow's `LOAD_TRUNCATED_IMAGES` has no effect on JPEGs, and is an error for other formats."""
         monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
         for options in ({}, {"quality": 1}):
             data = to_bytes(make_photo().convert("L"), **options)
@@ -496,8 +495,8 @@ class TestSurroundings:
         with pytest.raises(ConfigError, match="LOAD_TRUNCATED_IMAGES is on"):
             encode_image(to_bytes(make_photo(), "PNG"), POLICY)
 
-    def test_pillow_warns_nobody(self, make_photo, to_bytes):
-        """Pillow warns of this file and of this size; neither a warning nor an error comes out."""
+    def test_warnings_of_pillow_are_suppressed(self, make_photo, to_bytes):
+        """Warnings of Pillow about a file or its size are suppressed, also where warnings are recorded."""
         control = struct.pack(">II", 0, 0)
         strange = _png((8, 8), 8, 2, [bytes(24)] * 8, chunks=[(b"acTL", control)])
         with pytest.warns(UserWarning, match="Invalid APNG"):
@@ -513,7 +512,7 @@ class TestSurroundings:
         assert caught == []
 
     def test_many_threads_agree(self, make_photo, to_bytes):
-        """Eight threads at once give what one gives, and leave the warning filters as they were."""
+        """Eight threads give the results of one, and do not change the warning filters."""
         formats = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
         sources = [to_bytes(make_photo(seed=seed), name) for seed in range(5) for name in formats]
         alone = [encode_image(data, POLICY) for data in sources]
@@ -523,74 +522,26 @@ class TestSurroundings:
         assert together == alone * 4
         assert list(warnings.filters) == filters
 
-    def test_notes_are_the_listed_ones(self):
-        """Statistics count by these codes, so that they are listed and stable."""
-        source = Path(codec.__file__).read_text() + Path(pixels.__file__).read_text()
-        assert all(source.count(f'"{note}"') >= 2 for note in TRANSFORMS)
-
-
-class TestPolicy:
-    """Options are checked where they are made."""
-
-    @pytest.mark.parametrize(
-        ("options", "key"),
-        [
-            ({"jpeg_quality": 0}, "encode.jpeg_quality"),
-            ({"jpeg_quality": 101}, "encode.jpeg_quality"),
-            ({"jpeg_quality": True}, "encode.jpeg_quality"),
-            ({"jpeg_quality": "95"}, "encode.jpeg_quality"),
-            ({"background": [0, 0]}, "encode.background"),
-            ({"background": [0, 0, 0, 0]}, "encode.background"),
-            ({"background": [0, 0, 256]}, "encode.background"),
-            ({"background": [-1, 0, 0]}, "encode.background"),
-            ({"background": [0, True, 0]}, "encode.background"),
-            ({"background": [0, 0, 0.5]}, "encode.background"),
-            ({"verify": "decode"}, "encode.verify"),
-        ],
-    )
-    def test_out_of_range(self, options, key):
-        """One sentence that names the key, what was expected and what came."""
-        with pytest.raises(ConfigError, match=f"^{key}: expected .* but got "):
-            ImagePolicy(**options)
-
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"jpeg_quality": 1},
-            {"jpeg_quality": 100},
-            {"background": [0, 0, 0]},
-            {"background": [255, 0, 255]},
-            {"verify": Verify.structure},
-        ],
-    )
-    def test_within_range(self, options):
-        """The first and the last value of each range are taken as they are."""
-        policy = ImagePolicy(**options)
-        assert {name: getattr(policy, name) for name in options} == options
-
-    def test_values_are_their_names(self):
-        """Fingerprints hold their values, the command line takes their names: they are the same."""
-        assert [each.value for each in Verify] == [each.name for each in Verify]
-
-    def test_defaults(self):
-        """Proof by decoding, quality 95, white."""
-        assert (POLICY.verify, POLICY.jpeg_quality, POLICY.background) == (Verify.decode, 95, [255, 255, 255])
+    def test_listed_transforms_are_used(self):
+        """Statistics count by these names, so every name in `TRANSFORMS` is used."""
+        source = Path(encode.__file__).read_text() + Path(decode.__file__).read_text()
+        assert all(source.count(f'"{name}"') >= 2 for name in TRANSFORMS)
 
 
 @pytest.mark.parametrize("quality", [1, 50, 95, 100])
 @pytest.mark.parametrize("size", [(1, 1), SIZE, (1500, 1000)])
-def test_where_pillow_writes_to_changes_no_byte(size, quality, monkeypatch):
-    """A file in memory that the kernel knows gets the bytes that a buffer of Python gets."""
+def test_the_buffer_does_not_change_the_bytes(size, quality, monkeypatch):
+    """Pillow writes the same bytes to a file in memory and to a Python buffer."""
     data = _png(size, 8, 2, [os.urandom(3 * size[0])] * size[1])
     policy = ImagePolicy(jpeg_quality=quality)
     encoded = encode_image(data, policy)
-    monkeypatch.setattr(codec, "_open_buffer", io.BytesIO)
+    monkeypatch.setattr(encode, "_open_buffer", io.BytesIO)
     assert encode_image(data, policy) == encoded
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_systems_without_files_in_memory_encode_the_same(is_there, monkeypatch):
-    """Where the kernel has none, or a sandbox refuses them, a buffer of Python takes their place."""
+def test_systems_without_files_in_memory_give_the_same_bytes(is_there, monkeypatch):
+    """Without `memfd_create`, or in a sandbox that refuses it, a Python buffer is used."""
 
     def refuse(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
@@ -604,10 +555,10 @@ def test_systems_without_files_in_memory_encode_the_same(is_there, monkeypatch):
     assert encode_image(data, POLICY) == encoded
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems write to a buffer of Python")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems write to a Python buffer")
 @pytest.mark.parametrize("quality", [50, 95])
-def test_half_a_jpeg_is_no_jpeg(quality):
-    """Where the kernel takes only a part of it, for example under a limit on file sizes, an error says so."""
+def test_a_partly_written_jpeg_is_an_error(quality):
+    """If the kernel writes only a part, for example because of a limit on file sizes, an OutputError is raised."""
     program = f"""
 import resource
 from tfrec_stage.images.encode import ImagePolicy, encode_image

@@ -1,4 +1,4 @@
-"""EXIF orientation: found as Pillow finds it, and applied to the frame that annotations were made on."""
+"""The EXIF orientation is found as by Pillow, and the frame that was annotated is chosen."""
 
 import struct
 
@@ -29,15 +29,15 @@ def test_every_value_is_found(value, order):
 
 
 def test_agrees_with_pillow():
-    """What Pillow writes is read."""
+    """The orientation that Pillow writes is found."""
     exif = Image.Exif()
     exif[0x010F], exif[0x0112], exif[0x0131] = "Maker", 8, "Software"
     assert find_orientation(exif.tobytes().removeprefix(b"Exif\0\0")).value == 8
 
 
 @pytest.mark.parametrize(("kind", "number"), [(1, "B"), (3, "H"), (4, "I"), (9, "H")])
-def test_cameras_that_bend_the_standard_are_understood(kind, number):
-    """The number may be a BYTE, a SHORT or a LONG, and is read as a SHORT where its kind is another."""
+def test_numbers_of_other_types_are_read(kind, number):
+    """The number may be a BYTE, SHORT or LONG; with any other type it is read as a SHORT."""
     assert find_orientation(_exif(6, ">", kind, number)).value == 6
 
 
@@ -57,48 +57,48 @@ MALFORMED = [
 
 @pytest.mark.parametrize("exif", MALFORMED)
 def test_malformed_exif_means_upright(exif):
-    """A block that says nothing sensible leaves the image as it is."""
+    """A malformed block counts as upright."""
     assert find_orientation(exif) == Orientation()
     assert (find_orientation(exif).value, find_orientation(exif).at, find_orientation(exif).format) == (1, 0, "")
 
 
 @pytest.mark.parametrize("exif", MALFORMED)
 @pytest.mark.parametrize("behind", [b"", _exif(6)[30:], b"\0" * 40])
-def test_nothing_behind_the_block_is_read(exif, behind):
-    """A block in the middle of a file ends where it is said to end, whatever follows."""
+def test_nothing_after_the_block_is_read(exif, behind):
+    """A block inside a file ends at `end`, whatever follows."""
     assert find_orientation(b"before" + exif + behind, 6, 6 + len(exif)) == Orientation()
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_the_directory_ends_where_its_count_says(order):
-    """An entry behind the last one that is counted is no entry."""
+    """Entries after the number that the directory states are ignored."""
     head, entries = _exif(6, order)[:8], _exif(6, order)[10:]
     assert find_orientation(head + struct.pack(order + "H", 2) + entries).value == 6
     assert find_orientation(head + struct.pack(order + "H", 1) + entries) == Orientation()
 
 
 def test_the_last_of_many_entries_is_found():
-    """The tag may come late, and nothing need follow it."""
+    """The tag is found in the last entry, at the very end of the block."""
     exif = _exif(6)
     maker, orientation = exif[10:22], exif[22:34]
     assert find_orientation(exif[:8] + struct.pack("<H", 21) + maker * 20 + orientation).value == 6
 
 
-def test_entries_are_read_at_their_beginning():
-    """What looks like the tag within another entry is a part of that one."""
+def test_entries_are_read_from_their_start():
+    """Bytes inside another entry that look like the tag are ignored."""
     entry = struct.pack("<6H", 0x010F, 0x0112, 3, 1, 0, 6)
     assert find_orientation(b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + entry + bytes(4)) == Orientation()
 
 
 @given(st.binary(max_size=80))
 def test_no_exif_raises(tail):
-    """Whatever the bytes, the answer is one of the eight."""
+    """Any bytes give one of the eight values."""
     assert 1 <= find_orientation(b"MM\0*\0\0\0\x08" + tail).value <= 8
 
 
 @given(st.integers(1, 8), st.sampled_from("<>"), st.binary(max_size=9), st.binary(max_size=9))
 def test_clear_sets_the_number_to_1(value, order, before, after):
-    """A cleared block says upright, is as long as before, and differs in the number only."""
+    """`clear` sets the value to 1 and changes no other byte."""
     data = before + _exif(value, order) + after
     found = find_orientation(data, len(before), len(data) - len(after))
     cleared = found.clear(data)
@@ -107,22 +107,22 @@ def test_clear_sets_the_number_to_1(value, order, before, after):
 
 
 @pytest.mark.parametrize(
-    ("value", "stored", "declared", "chosen", "ambiguous"),
+    ("value", "stored", "annotated", "chosen", "ambiguous"),
     [
         pytest.param(1, STORED, None, 1, False, id="upright"),
-        pytest.param(1, STORED, STORED, 1, False, id="upright-declared"),
-        pytest.param(6, STORED, None, 6, True, id="nothing-declared"),
-        pytest.param(6, STORED, (30, 40), 6, False, id="upright-frame-declared"),
-        pytest.param(6, STORED, STORED, 1, False, id="stored-frame-declared"),
-        pytest.param(3, STORED, STORED, 3, True, id="half-a-turn-keeps-the-size"),
+        pytest.param(1, STORED, STORED, 1, False, id="upright-annotated"),
+        pytest.param(6, STORED, None, 6, True, id="nothing-annotated"),
+        pytest.param(6, STORED, (30, 40), 6, False, id="upright-frame-annotated"),
+        pytest.param(6, STORED, STORED, 1, False, id="stored-frame-annotated"),
+        pytest.param(3, STORED, STORED, 3, True, id="rotation-by-180-keeps-the-size"),
         pytest.param(8, SQUARE, SQUARE, 8, True, id="square"),
     ],
 )
-def test_the_annotated_frame_is_chosen(value, stored, declared, chosen, ambiguous):
-    """Upright, unless the declared size can only be that of the stored frame."""
+def test_the_annotated_frame_is_chosen(value, stored, annotated, chosen, ambiguous):
+    """The upright frame is chosen, unless the annotated size can only be that of the stored frame."""
     orientation = Orientation(value)
-    assert orientation.choose(stored, declared).value == chosen
-    assert orientation.is_ambiguous(stored, declared) is ambiguous
+    assert orientation.choose(stored, annotated).value == chosen
+    assert orientation.is_ambiguous(stored, annotated) is ambiguous
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_the_annotated_frame_is_chosen(value, stored, declared, chosen, ambiguou
     [(1, "40 x 30, but the record says 41 x 30"), (6, "30 x 40 upright or 40 x 30 as stored")],
 )
 def test_a_size_of_neither_frame_is_refused(value, frames):
-    """The message names the frames that there are, and the one declared."""
+    """A size of neither frame fails, with a message that has all sizes."""
     with pytest.raises(RecordError, match=frames) as caught:
         Orientation(value).choose(STORED, (41, 30))
     assert caught.value.reason == "annotation_invalid"
 
 
 @pytest.mark.parametrize("value", range(1, 9))
-def test_quarter_turns_swap_width_and_height(value):
-    """Orientations 5 to 8 do, the others do not."""
+def test_rotations_by_90_degrees_swap_width_and_height(value):
+    """Orientations 5 to 8 swap width and height, the others do not."""
     assert Orientation(value).apply(STORED) == ((30, 40) if value >= 5 else (40, 30))

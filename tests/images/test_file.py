@@ -1,4 +1,4 @@
-"""Reading an image file: whole, in one read, and never anything that could block."""
+"""Image files are read completely, in one call, and never anything that could block."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tfrec_stage.images.file import read_image_file
 
 @pytest.fixture
 def no_hang():
-    """Whatever blocks for five seconds fails."""
+    """A test that blocks for five seconds fails."""
 
     def fail(signum, frame):
         raise AssertionError("blocked for 5 s")
@@ -33,8 +33,8 @@ def _refusal(path):
 
 
 @pytest.mark.parametrize("size", [1, 4096, 3_000_001])
-def test_content_is_read_whole(tmp_path, size):
-    """Byte for byte, through a link as well, for every way to name a path."""
+def test_content_is_read_completely(tmp_path, size):
+    """All bytes are read, also through a link, from a path of every type."""
     content = os.urandom(size)
     path = tmp_path / "image.jpg"
     path.write_bytes(content)
@@ -44,7 +44,7 @@ def test_content_is_read_whole(tmp_path, size):
 
 
 def test_one_read_is_enough(tmp_path, monkeypatch):
-    """A file that keeps its size costs a single call."""
+    """A file whose size does not change is read by a single call."""
     calls = []
     read = os.read
     monkeypatch.setattr(image_file.os, "read", lambda *args: calls.append(args) or read(*args))
@@ -55,7 +55,7 @@ def test_one_read_is_enough(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("stated", [0, 3, 6, 8, 5000], ids=lambda stated: f"stated-{stated}")
 def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, stated):
-    """What is there is read to its end, whatever size was stated before."""
+    """A file is read to its end, whatever size was stated before."""
     path = tmp_path / "a"
     path.write_bytes(b"content")
     fstat = os.fstat
@@ -70,7 +70,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, stated):
 
 
 def test_short_reads_are_continued(tmp_path, monkeypatch):
-    """Network file systems may give less than was asked for."""
+    """Reading continues after short reads, which network file systems may return."""
     (tmp_path / "a").write_bytes(b"content")
     read = os.read
     monkeypatch.setattr(image_file.os, "read", lambda descriptor, size: read(descriptor, min(size, 2)))
@@ -78,7 +78,7 @@ def test_short_reads_are_continued(tmp_path, monkeypatch):
 
 
 def test_empty(tmp_path):
-    """Zero bytes have a reason of their own."""
+    """An empty file fails with `image_empty`."""
     (tmp_path / "a.jpg").touch()
     reason, message = _refusal(tmp_path / "a.jpg")
     assert reason == "image_empty"
@@ -86,7 +86,7 @@ def test_empty(tmp_path):
 
 
 def test_missing(tmp_path):
-    """No such file, a dangling link, and a file where a directory should be."""
+    """A missing file, a dangling link and a path through a file fail with `image_missing`."""
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     (tmp_path / "file").write_bytes(b"content")
     for name in ("gone", "dangling", "file/image.jpg"):
@@ -97,7 +97,7 @@ def test_missing(tmp_path):
 
 @pytest.mark.usefixtures("no_hang")
 def test_what_could_block_is_refused(tmp_path):
-    """A directory, a pipe that nobody writes, a socket, a device that never ends."""
+    """Directories, pipes without a writer, sockets and devices are refused without blocking."""
     pipe, path = tmp_path / "pipe", tmp_path / "socket"
     os.mkfifo(pipe)
     with socket.socket(socket.AF_UNIX) as server:
@@ -111,7 +111,7 @@ def test_what_could_block_is_refused(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_no_permission(tmp_path):
-    """A file that may not be read."""
+    """A file without permission to read fails with `image_unreadable`."""
     path = tmp_path / "a"
     path.write_bytes(b"content")
     path.chmod(0)
@@ -120,7 +120,7 @@ def test_no_permission(tmp_path):
 
 @pytest.mark.parametrize("number", [5, 13, 40], ids=["EIO", "EACCES", "ELOOP"])
 def test_errors_of_the_system(tmp_path, monkeypatch, number):
-    """An error while opening becomes a failure with the system's words."""
+    """An error on opening fails the record, with the text of the operating system."""
 
     def fail(*args):
         raise OSError(number, os.strerror(number))
@@ -132,7 +132,7 @@ def test_errors_of_the_system(tmp_path, monkeypatch, number):
 
 
 def test_errors_while_reading_close_the_file(tmp_path, monkeypatch):
-    """An I/O error in the middle leaves no file open."""
+    """The file is closed after an I/O error."""
     (tmp_path / "a").write_bytes(b"content")
     closed = []
     close = os.close
@@ -155,7 +155,7 @@ def test_a_file_too_large_for_any_record(tmp_path):
 
 
 def test_names_that_are_not_utf_8(tmp_path):
-    """Such a file is read; in a message its bytes are escaped, for the message goes into JSON."""
+    """Files are read by any name; in messages, which are stored as JSON, bytes that are not UTF-8 are escaped."""
     path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     try:
         Path(os.fsdecode(path)).write_bytes(b"content")
@@ -166,6 +166,6 @@ def test_names_that_are_not_utf_8(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b"], ids=["null-byte", "lone-surrogate"])
-def test_a_name_that_is_no_name(name):
-    """What no file can be called is a failure of that record, not of the run."""
+def test_impossible_names(name):
+    """A name that no file can have fails the record, not the run."""
     assert _refusal(name)[0] == "image_unreadable"

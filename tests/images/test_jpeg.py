@@ -1,4 +1,4 @@
-"""The walk through a JPEG: what it reads, and what it does not let pass."""
+"""The structure of JPEGs: which headers are read, and which damage is refused."""
 
 import pytest
 from hypothesis import given
@@ -32,31 +32,31 @@ def _segment(marker: int, body: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
 
 
-def test_a_header_says_what_the_segments_say():
-    """Every field is read from its segment."""
+def test_every_field_comes_from_its_segment():
+    """Every field of the header is read from its segment."""
     exif = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"
     components = b"R\x22\0G\x11\0B\x11\0"
     scan = b"\xff\xda\0\x0c\3R\0G\0B\0\0\x3f\0" + b"\x3f\xff\0\xff\xd0\x3f"
     segments = _segment(0xE1, exif) + _segment(0xE2, b"MPF\0") + _segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
     data = SOI + segments + DQT + _frame(0xC2, 300, 400, components) + DHT + scan + EOI + b"more"
     header = parse_jpeg(data)
-    assert (header.kind, header.precision, header.size) == ("progressive", 8, (400, 300))
+    assert (header.process, header.precision, header.size) == ("progressive", 8, (400, 300))
     assert (header.component_ids, header.components, header.adobe_transform) == (b"RGB", 3, 0)
     assert header.orientation.value == 6
     assert header.has_more_pictures
     assert data[header.end :] == b"more"
 
 
-def test_a_plain_header_has_defaults():
-    """Without metadata an image is upright, alone and of no stated transform."""
+def test_defaults_without_metadata():
+    """Without metadata an image is upright, is the only one, and has no Adobe transform."""
     header = parse_jpeg(SMALL)
-    assert (header.kind, header.size, header.components) == ("baseline", (8, 8), 1)
+    assert (header.process, header.size, header.components) == ("baseline", (8, 8), 1)
     assert (header.adobe_transform, header.orientation.value, header.has_more_pictures) == (None, 1, False)
     assert header.end == len(SMALL)
 
 
 @pytest.mark.parametrize(
-    ("options", "kind"),
+    ("options", "process"),
     [
         ({}, "baseline"),
         ({"progressive": True}, "progressive"),
@@ -65,20 +65,20 @@ def test_a_plain_header_has_defaults():
         ({"icc_profile": bytes(100_000), "comment": b"said"}, "baseline"),
     ],
 )
-def test_real_jpegs_are_walked_to_their_end(make_photo, to_bytes, options, kind):
-    """What libjpeg writes is whole, whatever its options."""
+def test_real_jpegs_are_read_to_their_end(make_photo, to_bytes, options, process):
+    """JPEGs that libjpeg writes are complete, with any options."""
     data = to_bytes(make_photo(70, 50), **options)
     header = parse_jpeg(data)
-    assert (header.kind, header.size, header.end) == (kind, (70, 50), len(data))
+    assert (header.process, header.size, header.end) == (process, (70, 50), len(data))
 
 
 @pytest.mark.parametrize(
-    ("marker", "kind"),
+    ("marker", "process"),
     [(0xC1, "extended"), (0xC3, "lossless"), (0xC9, "arithmetic"), (0xCA, "arithmetic"), (0xCB, "arithmetic")],
 )
-def test_the_marker_of_the_frame_names_its_coding(marker, kind):
-    """T.81, table B.1."""
-    assert parse_jpeg(SMALL.replace(_frame(), _frame(marker))).kind == kind
+def test_the_marker_of_the_frame_decides_the_process(marker, process):
+    """The coding process follows from the marker of the frame (T.81, table B.1)."""
+    assert parse_jpeg(SMALL.replace(_frame(), _frame(marker))).process == process
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_the_marker_of_the_frame_names_its_coding(marker, kind):
         pytest.param(SMALL[:-2] + b"padding" + EOI, id="bytes-between-scan-and-end"),
     ],
 )
-def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
-    """B.1.1.2: any marker may be preceded by fill bytes; others are common in the wild."""
+def test_fill_bytes_and_padding_are_allowed(data):
+    """Any marker may be preceded by fill bytes (T.81, B.1.1.2); the other cases are common in real files."""
     assert parse_jpeg(data).end == len(data)
 
 
@@ -147,7 +147,7 @@ def test_what_the_standard_or_libjpeg_allows_is_allowed(data):
         pytest.param(SMALL.replace(_frame(), _frame(components=b"\1\x11\0\2\x11\0")), "1, 2", id="component-unscanned"),
     ],
 )
-def test_a_broken_structure_is_refused(data, message):
+def test_a_damaged_structure_is_refused(data, message):
     """The message says what was expected and got, and at which byte."""
     with pytest.raises(RecordError, match=message) as caught:
         parse_jpeg(data)
@@ -173,8 +173,8 @@ def test_a_broken_structure_is_refused(data, message):
         pytest.param(SMALL.replace(DHT, b"\xff\xfe\0\2" * SEGMENT_LIMIT + DHT), "at most 4096", id="segment-bomb"),
     ],
 )
-def test_what_no_decoder_at_hand_follows_is_refused(data, message):
-    """Valid by the standard, but neither Pillow nor TensorFlow could read it, or not within reason."""
+def test_what_decoders_cannot_read_is_refused(data, message):
+    """Valid JPEGs are refused if neither Pillow nor TensorFlow can read them, or only very slowly."""
     with pytest.raises(RecordError, match=message) as caught:
         parse_jpeg(data)
     assert caught.value.reason == "image_unsupported"
@@ -186,7 +186,7 @@ OTHERS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDF, *range(0xE0, 0xF0), 0xFE}
 
 @pytest.mark.parametrize("marker", sorted({*range(1, 0xFF)} - FRAMES - {0xD9, 0xDA}))
 def test_segments_are_those_of_the_standard(marker):
-    """T.81, table B.1: tables, metadata and comments have a place in an image, all other markers are damage."""
+    """Only tables, metadata and comments may occur in an image (T.81, table B.1); other markers are damage."""
     data = SMALL.replace(DHT, _segment(marker, b"\0\0") + DHT)
     if marker in OTHERS:
         assert parse_jpeg(data).end == len(data)
@@ -220,8 +220,8 @@ LIMITED = SMALL[:-2] + SCAN * (SCAN_LIMIT - 1) + EOI
         pytest.param(LIMITED, b"\1", id="as-many-scans-as-are-allowed"),
     ],
 )
-def test_what_is_rare_but_whole_is_allowed(data, components):
-    """Sampling and scans at the edge of what decoders follow."""
+def test_rare_but_valid_jpegs_are_allowed(data, components):
+    """Sampling factors and scans at the limits of decoders are allowed."""
     header = parse_jpeg(data)
     assert (header.component_ids, header.end) == (components, len(data))
 
@@ -312,7 +312,7 @@ AT_SCAN = SMALL.index(SCAN) + 4
     ],
 )
 def test_messages_name_what_was_expected_and_where(data, message):
-    """The whole sentence, with the offset of what is wrong."""
+    """Messages have what was expected, what was found, and its offset."""
     with pytest.raises(RecordError) as caught:
         parse_jpeg(data)
     assert str(caught.value) == message
@@ -333,15 +333,15 @@ EXIF = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"
         pytest.param(_segment(0xEE, b"Adobe\0\x64\0\0\0\0"), id="adobe-without-a-transform"),
     ],
 )
-def test_segments_of_others_say_nothing(segments):
-    """The same markers are used for other things, too: the name within decides, and the length."""
+def test_segments_with_other_names_are_ignored(segments):
+    """The same markers have other uses: a segment counts only with the right name and length."""
     for before in (SOI, SOI + DQT):
         header = parse_jpeg(before + segments + SMALL[2:])
         assert (header.adobe_transform, header.orientation.value, header.has_more_pictures) == (None, 1, False)
 
 
-def test_metadata_is_found_behind_that_of_others():
-    """Exif may come behind XMP, the index of pictures behind a colour profile."""
+def test_metadata_is_found_after_other_segments():
+    """Exif may follow XMP, and the index of pictures may follow a colour profile."""
     others = _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0") + _segment(0xE2, b"ICC_PROFILE\0\1\1")
     ours = _segment(0xE1, b"Exif\0\0" + EXIF) + _segment(0xE2, b"MPF\0") + _segment(0xEE, b"Adobe\0\x64\0\0\0\0\2")
     header = parse_jpeg(SOI + others + _segment(0xEE, b"Ducky") + ours + SMALL[2:])
@@ -349,8 +349,8 @@ def test_metadata_is_found_behind_that_of_others():
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
-def test_no_prefix_of_a_jpeg_is_whole(make_photo, to_bytes, options):
-    """Cut anywhere, a JPEG is refused."""
+def test_no_prefix_of_a_jpeg_is_complete(make_photo, to_bytes, options):
+    """A JPEG that is truncated anywhere is refused."""
     data = to_bytes(make_photo(24, 16), **options)
     for length in range(len(data)):
         with pytest.raises(RecordError):
@@ -359,7 +359,7 @@ def test_no_prefix_of_a_jpeg_is_whole(make_photo, to_bytes, options):
 
 @given(st.binary(max_size=200), st.integers(0, len(SMALL)))
 def test_any_bytes_are_parsed_or_refused(noise, at):
-    """Nothing but a header or a RecordError comes out."""
+    """Any bytes give a header or a RecordError."""
     try:
         header = parse_jpeg(SMALL[:at] + noise + SMALL[at:])
     except RecordError:
@@ -367,7 +367,7 @@ def test_any_bytes_are_parsed_or_refused(noise, at):
     assert header.end <= len(SMALL) + len(noise)
 
 
-def test_the_small_jpeg_of_these_tests_is_one(to_bytes):
-    """Pillow reads it too: flat gray."""
+def test_pillow_reads_the_smallest_jpeg(to_bytes):
+    """The JPEG that these tests modify is valid: Pillow reads it as flat gray."""
     image = Image.frombytes("L", (8, 8), SMALL, "jpeg", ("L", "", 1, 0))
     assert image.getextrema() == (128, 128)

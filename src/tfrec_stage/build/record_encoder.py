@@ -94,7 +94,7 @@ class RecordEncoder:
             )
         options = self.output_options.encode
         try:
-            image = encode_image(data, options, declared=_declared_size(record))
+            image = encode_image(data, options, annotated_size=_declared_size(record))
         except RecordError as error:
             raise self._with_annotation_problems(error, record) from None
         if not options.store_images:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 
 from tfrec_stage.errors import ConfigError, RecordError
 from tfrec_stage.images.exif import Orientation, Size, find_orientation
-from tfrec_stage.images.jpeg import searcher
+from tfrec_stage.images.jpeg import compile_search
 from tfrec_stage.images.policy import FORMATS
 
 PIXEL_LIMIT: Final = 178_956_970
@@ -22,8 +22,14 @@ PIXEL_LIMIT: Final = 178_956_970
 SIDE_LIMIT: Final = 65_500
 """Maximum width and height that libjpeg reads or writes."""
 _EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
-_search_animation: Final = searcher(b"acTL")  # the chunk of an animated PNG
+_search_animation: Final = compile_search(b"acTL")  # the chunk of an animated PNG
 _lock: Final = threading.Lock()
+
+# PNG, IHDR chunk: offsets in the file.
+_PNG_DEPTH, _PNG_COLOR_TYPE = 24, 25
+_PNG_GRAY, _PNG_RGB = 0, 2
+# TIFF tags: BitsPerSample and PhotometricInterpretation (1: 0 is black).
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_BLACK_IS_ZERO = 258, 262, 1
 
 
 class Pixels(NamedTuple):
@@ -57,7 +63,7 @@ def decode_pixels(data: bytes, background: Sequence[int]) -> Pixels:
         pixels, transforms = _flatten(_reduce_depth(image, data), background)
         if _has_more_frames(image):
             transforms.append("first_frame")
-    except (RecordError, ConfigError):
+    except (RecordError, ConfigError):  # raised by this module: the last clause would report them as damage
         raise
     except Image.DecompressionBombError as error:
         raise RecordError("image_too_large", str(error)) from None
@@ -133,16 +139,24 @@ def _reduce_depth(image: Image.Image, data: bytes) -> Image.Image:
     Raises:
         RecordError: `image_unsupported` if the range of the samples is unknown, or Pillow misreads them.
     """
-    if image.format == "PNG" and "transparency" in image.info and data[25] in (0, 2) and data[24] in (2, 4, 16):
-        raise _unsupported(image, f"a transparent colour of {data[24]} bits, which Pillow compares with 8")
+    # Pillow compares a transparent colour with samples that it has scaled to 8 bits: the wrong pixels would match.
+    if image.format == "PNG" and "transparency" in image.info and _has_scaled_transparent_color(data):
+        raise _unsupported(image, f"a transparent colour of {data[_PNG_DEPTH]} bits, which Pillow compares with 8")
     if image.mode in _EIGHT_BIT_MODES:
         return image
     if not image.mode.startswith("I;16") and (image.mode, image.format) != ("I", "PPM"):
         raise _unsupported(image, f"samples of kind {image.mode}")
+    # Pillow leaves 12-bit gray unscaled, and does not invert 16-bit gray in which 0 is white.
     tags = getattr(image, "tag_v2", {})
-    if tags.get(258, (16,)) != (16,) or tags.get(262, 1) != 1:
-        raise _unsupported(image, f"gray of {tags.get(258)} bits, photometric interpretation {tags.get(262)}")
+    if tags.get(_TIFF_BITS, (16,)) != (16,) or tags.get(_TIFF_PHOTOMETRIC, _TIFF_BLACK_IS_ZERO) != _TIFF_BLACK_IS_ZERO:
+        got = f"gray of {tags.get(_TIFF_BITS)} bits, photometric interpretation {tags.get(_TIFF_PHOTOMETRIC)}"
+        raise _unsupported(image, got)
+    # The high byte of each sample, without rounding. `convert("L")` alone would clip every level above 255 to white.
     return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+
+
+def _has_scaled_transparent_color(data: bytes) -> bool:
+    return data[_PNG_COLOR_TYPE] in (_PNG_GRAY, _PNG_RGB) and data[_PNG_DEPTH] in (2, 4, 16)
 
 
 def _unsupported(image: Image.Image, got: str) -> RecordError:

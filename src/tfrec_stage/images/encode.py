@@ -33,7 +33,9 @@ TRANSFORMS: Final = frozenset(
     }
 )
 
-_PASSED_THROUGH: Final = frozenset({"baseline", "extended", "progressive"})
+# Coding processes that TensorFlow is known to decode; it may lack others (arithmetic, lossless).
+_STORED_UNCHANGED: Final = frozenset({"baseline", "extended", "progressive"})
+# By EXIF orientation. Pillow rotates counterclockwise: 6 needs a quarter turn clockwise.
 _TRANSPOSITIONS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,40 +83,42 @@ def pixel_codec() -> str:
     return f"pillow {features.version_module('pil')}, {library} {version}"
 
 
-def encode_image(data: bytes, policy: ImagePolicy, *, declared: Size | None = None) -> EncodedImage:
+def encode_image(data: bytes, policy: ImagePolicy, *, annotated_size: Size | None = None) -> EncodedImage:
     """Return the image as shards store it. Threads may call it at the same time.
 
     Args:
         data: content of an image file.
         policy: what to verify, and how to re-encode.
-        declared: width and height that the annotations were made on, if the record states them.
+        annotated_size: width and height that the annotations were made on, if the record states them.
 
     Raises:
-        RecordError: the image cannot be read (`image_…`) or is not of the declared size (`annotation_invalid`).
+        RecordError: the image cannot be read (`image_…`) or is not of the annotated size (`annotation_invalid`).
         OutputError: the system has no memory for the new JPEG.
     """
     if not data:
         raise RecordError("image_empty", "expected an image, but got 0 bytes")
+    # Start of image (ff d8), and the first byte of the marker that has to follow.
     if data.startswith(b"\xff\xd8\xff"):
-        return _encode_jpeg(data, policy, declared)
-    return _encode_other(data, policy, declared)
+        return _encode_jpeg(data, policy, annotated_size)
+    return _encode_other(data, policy, annotated_size)
 
 
-def _encode_jpeg(data: bytes, policy: ImagePolicy, declared: Size | None) -> EncodedImage:
+def _encode_jpeg(data: bytes, policy: ImagePolicy, annotated_size: Size | None) -> EncodedImage:
     header = parse_jpeg(data)
     _check_variant(header)
     check_size(header.size)
-    rotation = header.orientation.choose(header.size, declared)
-    transforms = _orientation_transforms(header.orientation, rotation, header.size, declared)
+    rotation = header.orientation.choose(header.size, annotated_size)
+    transforms = _orientation_transforms(header.orientation, rotation, header.size, annotated_size)
     if header.end < len(data):
         transforms.append("first_frame" if header.has_more_pictures else "trailing_bytes_dropped")
+        # What follows the end marker is not part of the image: phones append further pictures and depth maps.
         data = data[: header.end]
-    if rotation.value != 1 or header.components != 3 or header.kind not in _PASSED_THROUGH:
+    if rotation.value != 1 or header.components != 3 or header.process not in _STORED_UNCHANGED:
         return _write_jpeg(_decode_jpeg(data, header), rotation, policy, transforms)
     if policy.verify is Verify.decode:
-        _prove_decodable(data, header)
+        _verify_decodable(data, header)
     if header.orientation.value != 1:
-        # The frame is kept as stored: readers that apply EXIF would rotate it.
+        # The stored frame is kept, so its tag has to say upright: otherwise readers that apply EXIF would rotate it.
         data = header.orientation.clear(data)
     return EncodedImage(data, header.width, header.height, tuple(transforms))
 
@@ -129,7 +133,7 @@ def _check_variant(header: JpegHeader) -> None:
         raise RecordError("image_unsupported", message)
 
 
-def _prove_decodable(data: bytes, header: JpegHeader) -> None:
+def _verify_decodable(data: bytes, header: JpegHeader) -> None:
     """Have libjpeg read all entropy-coded data. At 1/8 scale in gray it skips most of the other work."""
     _run_libjpeg(data, header, "L", scale=8)
 
@@ -142,27 +146,31 @@ def _run_libjpeg(data: bytes, header: JpegHeader, mode: str, scale: int) -> Imag
     """Decode at 1/scale with Pillow's decoder alone: its JPEG plugin warns, and obeys LOAD_TRUNCATED_IMAGES."""
     # CMYK is stored inverted, as Adobe does; Pillow and browsers assume that even without an Adobe segment.
     raw_mode = "CMYK;I" if mode == "CMYK" else mode
-    size = (-(-header.width // scale), -(-header.height // scale))
+    size = (-(-header.width // scale), -(-header.height // scale))  # libjpeg rounds up
     try:
         return Image.frombytes(mode, size, data, "jpeg", (raw_mode, "", scale, 0))
     except ValueError as error:
-        if header.kind in _PASSED_THROUGH:
+        if header.process in _STORED_UNCHANGED:
             raise RecordError("image_corrupt", f"damaged JPEG: libjpeg {explain_error(error)}") from None
-        raise RecordError("image_unsupported", f"unsupported JPEG: Pillow cannot decode {header.kind} coding") from None
+        raise RecordError(
+            "image_unsupported", f"unsupported JPEG: Pillow cannot decode {header.process} coding"
+        ) from None
 
 
-def _orientation_transforms(exif: Orientation, rotation: Orientation, stored: Size, declared: Size | None) -> list[str]:
+def _orientation_transforms(
+    exif: Orientation, rotation: Orientation, stored: Size, annotated_size: Size | None
+) -> list[str]:
     if exif.value == 1:
         return []
     if rotation.value == 1:
         return ["raw_frame_kept"]
-    return ["rotated", "orientation_ambiguous"] if exif.is_ambiguous(stored, declared) else ["rotated"]
+    return ["rotated", "orientation_ambiguous"] if exif.is_ambiguous(stored, annotated_size) else ["rotated"]
 
 
-def _encode_other(data: bytes, policy: ImagePolicy, declared: Size | None) -> EncodedImage:
+def _encode_other(data: bytes, policy: ImagePolicy, annotated_size: Size | None) -> EncodedImage:
     pixels = decode_pixels(data, policy.background)
-    rotation = pixels.exif.choose(pixels.image.size, declared)
-    transforms = pixels.transforms + _orientation_transforms(pixels.exif, rotation, pixels.image.size, declared)
+    rotation = pixels.exif.choose(pixels.image.size, annotated_size)
+    transforms = pixels.transforms + _orientation_transforms(pixels.exif, rotation, pixels.image.size, annotated_size)
     return _write_jpeg(pixels.image, rotation, policy, transforms)._replace(source_format=pixels.format)
 
 

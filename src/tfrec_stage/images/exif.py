@@ -9,11 +9,12 @@ from typing import Final
 
 from tfrec_stage.errors import RecordError
 
-_TAG: Final = 0x0112
+_TAG: Final = 0x0112  # "Orientation"
 _FORMATS: Final = {1: "B", 3: "H", 4: "I"}  # the standard says SHORT; some cameras write BYTE or LONG
 _BYTE_ORDERS: Final = {b"II*\0": "<", b"MM\0*": ">"}
 
 Size = tuple[int, int]
+"""Width and height in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +38,32 @@ class Orientation:
         number = struct.pack(self.format, 1)
         return b"".join((data[: self.at], number, data[self.at + len(number) :]))
 
-    def choose(self, stored: Size, declared: Size | None) -> "Orientation":
-        """Return the rotation after which the image is the frame that its annotations were made on.
+    def choose(self, stored: Size, annotated: Size | None) -> "Orientation":
+        """Return the orientation to apply, so that the image is the frame that its annotations were made on.
 
-        That is the upright image, which viewers show, unless the declared size can only be that of the stored frame:
-        then the stored frame is kept.
+        That is the upright image, as viewers show it, unless the size that the annotations were made on can only be
+        that of the stored frame: then the stored frame is kept.
+
+        Args:
+            stored: size as stored.
+            annotated: size that the annotations were made on, if the record states it.
 
         Raises:
-            RecordError: `annotation_invalid` if the declared size fits neither frame.
+            RecordError: `annotation_invalid` if `annotated` fits neither frame.
         """
         upright = self.apply(stored)
-        if declared is None or declared == upright:
+        # Both frames may have this size (square images, rotations by 180°): then the upright one is assumed.
+        if annotated is None or annotated == upright:
             return self
-        if declared == stored:
+        if annotated == stored:
             return UPRIGHT
         expected = _show(upright) if upright == stored else f"{_show(upright)} upright or {_show(stored)} as stored"
-        message = f"$.width, $.height: expected those of the image, {expected}, but the record says {_show(declared)}"
+        message = f"$.width, $.height: expected those of the image, {expected}, but the record says {_show(annotated)}"
         raise RecordError("annotation_invalid", message)
 
-    def is_ambiguous(self, stored: Size, declared: Size | None) -> bool:
+    def is_ambiguous(self, stored: Size, annotated: Size | None) -> bool:
         """Return whether the size cannot show if annotations were made on the upright or on the stored frame."""
-        return self.value != 1 and (declared is None or stored == self.apply(stored))
+        return self.value != 1 and (annotated is None or stored == self.apply(stored))
 
 
 UPRIGHT: Final = Orientation()
@@ -83,6 +89,7 @@ def find_orientation(exif: bytes, start: int = 0, end: int | None = None) -> Ori
     if directory + 2 > end:
         return UPRIGHT
     count = struct.unpack_from(order + "H", exif, directory)[0]
+    # An entry has 12 bytes: tag, type, count, value. Damaged EXIF may count more entries than the block holds.
     stop = min(directory + 2 + 12 * count, end - 11)
     for entry in range(directory + 2, stop, 12):
         tag, kind = struct.unpack_from(order + "HH", exif, entry)

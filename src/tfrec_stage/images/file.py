@@ -16,6 +16,9 @@ from tfrec_stage.records import ImageRecord, ParsedRecord
 SIZE_LIMIT: Final = 2**31 - 1
 """Maximum size of an image file in bytes: a `tf.train.Example` cannot hold more."""
 
+BATCH: Final = 16
+"""Records per batch of `read_ahead`."""
+
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5): device third, type of file system after "-"
 _IN_MEMORY: Final = frozenset({b"tmpfs", b"ramfs", b"devtmpfs"})
@@ -48,6 +51,28 @@ def read_image_file(path: str | bytes | os.PathLike[str]) -> bytes:
         raise RecordError("image_unreadable", message) from None
 
 
+def read_ahead(records: Iterable[ParsedRecord], images_root: Path) -> Iterator[ParsedRecord]:
+    """Yield the same records one batch later, so that the next batch of files is loaded while this one is encoded.
+
+    Requesting a file costs about a hundredth of encoding an image, so it is done only if the batch is not cached. One
+    file per batch is checked.
+    """
+    upcoming = iter(records)
+    batch: list[ParsedRecord] = []
+    while next_batch := list(islice(upcoming, BATCH)):
+        _prefetch_batch(next_batch, images_root)
+        yield from batch
+        batch = next_batch
+    yield from batch
+
+
+def _prefetch_batch(batch: list[ParsedRecord], images_root: Path) -> None:
+    names = [record.filename for record in batch if isinstance(record, ImageRecord) and record.encoded is None]
+    if names and not is_cached(os.path.join(images_root, names[-1])):  # noqa: PTH118 - here and below: ten times as fast
+        for name in names:
+            prefetch(os.path.join(images_root, name))  # noqa: PTH118
+
+
 def is_cached(path: str) -> bool:
     """Return whether the start of a file is in the page cache, so that reading it will not wait; True if unknown."""
     if not (hasattr(os, "RWF_NOWAIT") and hasattr(os, "preadv")):  # Linux has both
@@ -61,6 +86,7 @@ def is_cached(path: str) -> bool:
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:  # network file systems cannot tell, and prefetching pays there
             return _is_memory(os.fstat(descriptor).st_dev)
+        # EAGAIN: not in memory. Other errors are left to the read, which reports them.
         return error.errno != errno.EAGAIN
     finally:
         os.close(descriptor)
@@ -88,6 +114,7 @@ def _is_memory(device: int) -> bool:
 
 
 def _read(descriptor: int, path: str | bytes | os.PathLike[str]) -> bytes:
+    # Of the open file, not of its path: the path may name another file by now.
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file")
@@ -116,28 +143,3 @@ def _read_rest(descriptor: int, content: bytes) -> bytes:
 def _show(path: str | bytes | os.PathLike[str]) -> str:
     """Return a path for messages, which are stored as JSON: bytes that are not UTF-8 are escaped."""
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
-
-
-BATCH: Final = 16
-"""Records per batch. If the file of one of them is not in memory, all files of the batch are requested."""
-
-
-def read_ahead(records: Iterable[ParsedRecord], images_root: Path) -> Iterator[ParsedRecord]:
-    """Yield the same records one batch later, so that the next batch of files is loaded while this one is encoded.
-
-    Requesting a file costs about a hundredth of encoding an image, so it is done only if the batch is not cached.
-    """
-    upcoming = iter(records)
-    batch: list[ParsedRecord] = []
-    while next_batch := list(islice(upcoming, BATCH)):
-        _prefetch(next_batch, images_root)
-        yield from batch
-        batch = next_batch
-    yield from batch
-
-
-def _prefetch(batch: list[ParsedRecord], images_root: Path) -> None:
-    names = [record.filename for record in batch if isinstance(record, ImageRecord) and record.encoded is None]
-    if names and not is_cached(os.path.join(images_root, names[-1])):  # noqa: PTH118 - here and below: ten times as fast
-        for name in names:
-            prefetch(os.path.join(images_root, name))  # noqa: PTH118

@@ -1,5 +1,10 @@
 """Read the structure of a JPEG, from its headers to the end marker, without decoding a pixel.
 
+    ff d8 │ segment │ … │ segment ff da (start of scan) │ entropy-coded data │ … │ ff d9
+    a segment: ff, marker, length (2 bytes, including themselves), content
+
+Entropy-coded data has no length: it ends at the next marker, which has to be searched for.
+
 Source: ITU-T T.81, annex B (segments, frames, scans); Adobe Technical Note 5116 (APP14); EXIF 2.32 (APP1);
 CIPA DC-007 (APP2 of multi-picture files).
 """
@@ -14,19 +19,7 @@ import re2
 from tfrec_stage.errors import RecordError
 from tfrec_stage.images.exif import UPRIGHT, Orientation, find_orientation
 
-
-def searcher(pattern: bytes) -> Callable[..., Any]:
-    """Return a function that takes bytes and a start offset, and returns the first match of the pattern or None.
-
-    Syntax: https://github.com/google/re2/wiki/Syntax
-    """
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1  # otherwise the bytes would have to be UTF-8
-    search: Callable[..., Any] = re2.compile(pattern, options).search
-    return search
-
-
-Kind = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
+CodingProcess = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
 
 SCAN_LIMIT: Final = 100
 """Maximum number of scans. Encoders write about ten. Each costs a pass over all pixels, so a small file with thousands
@@ -35,7 +28,7 @@ SEGMENT_LIMIT: Final = 4096
 """Maximum number of segments: 256 MiB of metadata."""
 
 _EOI, _SOS, _DHP, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xDE, 0xE1, 0xE2, 0xEE
-_FRAME_KINDS: Final[dict[int, Kind]] = {
+_PROCESSES: Final[dict[int, CodingProcess]] = {
     0xC0: "baseline",
     0xC1: "extended",
     0xC2: "progressive",
@@ -52,27 +45,44 @@ _FRAME_KINDS: Final[dict[int, Kind]] = {
     _DHP: "hierarchical",
 }
 # Frame headers, DHT, DAC, then SOS, DQT, DNL, DRI, DHP, EXP, APP0 to APP15, and COM. No other marker may occur here.
-_SEGMENTS: Final = frozenset({*_FRAME_KINDS, 0xC4, 0xCC, *range(_SOS, 0xF0), 0xFE})
+_SEGMENTS: Final = frozenset({*_PROCESSES, 0xC4, 0xCC, *range(_SOS, 0xF0), 0xFE})
 
-_HIERARCHICAL: Final = frozenset(marker for marker, kind in _FRAME_KINDS.items() if kind == "hierarchical")
+_HIERARCHICAL: Final = frozenset(marker for marker, process in _PROCESSES.items() if process == "hierarchical")
 
 _SEGMENT_HEAD: Final = struct.Struct(">BBH")  # 0xff, marker, length
 _FRAME_HEAD: Final = struct.Struct(">BHHB")  # precision, height, width, components
+# Sampling factors of nearly all JPEGs, which need no check: gray, 4:4:4, 4:2:2, 4:4:0 and 4:2:0.
 _USUAL_FACTORS: Final = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x12\x11\x11", b"\x22\x11\x11"})
 
 # Any marker may be preceded by fill bytes.
 _match_marker: Final = re.compile(rb"\xff+[^\x00\xff]").match
-# In entropy-coded data 0xff is followed by 0 (the data byte 0xff), a restart marker, or another 0xff (fill).
-_search_marker: Final = searcher(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 _Segments = dict[int, list[tuple[int, int]]]  # by marker: start and end of what follows the length
+
+
+def compile_search(pattern: bytes) -> Callable[..., Any]:
+    """Compile a pattern for RE2, which searches bytes several times as fast as `re` (see `bench_codecs`).
+
+    Returns:
+        A function that takes bytes and a start offset, and returns the first match or None.
+
+    Syntax: https://github.com/google/re2/wiki/Syntax
+    """
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # otherwise the bytes would have to be UTF-8
+    search: Callable[..., Any] = re2.compile(pattern, options).search
+    return search
+
+
+# In entropy-coded data 0xff is followed by 0 (the data byte 0xff), a restart marker, or another 0xff (fill).
+_search_marker: Final = compile_search(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class JpegHeader(NamedTuple):
     """The headers of a structurally complete JPEG."""
 
-    kind: Kind
-    """Coding process of the frame."""
+    process: CodingProcess
+    """How the frame is coded."""
     precision: int
     """Bits per sample: 8 or 12; 2 to 16 if lossless."""
     width: int
@@ -102,7 +112,7 @@ class JpegHeader(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    kind: Kind
+    process: CodingProcess
     precision: int
     width: int
     height: int
@@ -135,7 +145,7 @@ def _find_segments(data: bytes) -> tuple[_Segments, int]:
     if not data.startswith(b"\xff\xd8"):
         raise _damaged("a JPEG, which begins with ff d8", data[:2].hex(" "), 0)
     segments: _Segments = {}
-    at, last_head = 2, len(data) - _SEGMENT_HEAD.size
+    at, last_head = 2, len(data) - _SEGMENT_HEAD.size  # `unpack_from` raises where fewer bytes are left
     for _ in range(SEGMENT_LIMIT):
         lead, marker, length = _SEGMENT_HEAD.unpack_from(data, at) if at <= last_head else (0, 0, 0)
         if lead != 0xFF or marker not in _SEGMENTS:  # fill bytes, the end marker, or damage
@@ -172,15 +182,15 @@ def _find_scan_end(data: bytes, start: int) -> int:
 
 
 def _read_frame(data: bytes, segments: _Segments, stop: int) -> _Frame:
-    markers = segments.keys() & _FRAME_KINDS.keys()
+    markers = segments.keys() & _PROCESSES.keys()
     if not markers:
         raise _damaged("a frame header", "none before the end marker", stop)
     if not markers.isdisjoint(_HIERARCHICAL):
         raise _unsupported("one frame", "the hierarchical process, which neither Pillow nor TensorFlow reads", stop)
-    marker, *other_kinds = markers
+    marker, *other_markers = markers
     (start, end), *others = segments[marker]
-    if others or other_kinds:
-        raise _damaged("one frame header", "a second one", max(segments[kind][-1][0] for kind in markers))
+    if others or other_markers:
+        raise _damaged("one frame header", "a second one", max(segments[each][-1][0] for each in markers))
     if end - start < _FRAME_HEAD.size or end - start != _FRAME_HEAD.size + 3 * data[start + 5]:
         raise _damaged("a frame header of 6 bytes and 3 for each component", f"{end - start} bytes", start)
     precision, height, width, components = _FRAME_HEAD.unpack_from(data, start)
@@ -188,10 +198,11 @@ def _read_frame(data: bytes, segments: _Segments, stop: int) -> _Frame:
         raise _damaged("a width and components", f"a width of {width} and {components} components", start)
     if height == 0:
         raise _unsupported("a height in the frame header", "0 (a later segment would define it)", start + 1)
+    # A component takes 3 bytes: identifier, sampling factors (4 bits each), quantisation table.
     factors = data[start + 7 : end : 3]
     if factors not in _USUAL_FACTORS:
         _check_sampling(factors, start)
-    return _Frame(_FRAME_KINDS[marker], precision, width, height, data[start + 6 : end : 3])
+    return _Frame(_PROCESSES[marker], precision, width, height, data[start + 6 : end : 3])
 
 
 def _check_sampling(factors: bytes, at: int) -> None:
@@ -213,7 +224,7 @@ def _check_scans(data: bytes, segments: _Segments, frame: _Frame, stop: int) -> 
         if not 6 <= end - start <= 12 or end - start != 4 + 2 * data[start]:
             expected = "a scan header of 4 bytes and 2 for each of 1 to 4 components"
             raise _damaged(expected, f"{end - start} bytes", start)
-        scanned.update(data[start + 1 : end - 3 : 2])
+        scanned.update(data[start + 1 : end - 3 : 2])  # identifier and tables of each component; 3 bytes follow
     if scanned != set(frame.component_ids):
         raise _damaged(f"scans of the components {[*frame.component_ids]}", f"of {sorted(scanned)}", stop)
 
@@ -224,6 +235,7 @@ def _select(data: bytes, segments: _Segments, marker: int, name: bytes) -> list[
 
 
 def _read_orientation(data: bytes, segments: _Segments) -> Orientation:
+    # The same markers have other uses, such as XMP in APP1: the name at the start of a segment tells them apart.
     for start, end in _select(data, segments, _APP1, b"Exif\0\0"):
         return find_orientation(data, start + 6, end)
     return UPRIGHT

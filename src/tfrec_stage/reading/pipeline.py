@@ -63,7 +63,7 @@ def image_loader(tf: Any, images_root: Path) -> Callable[[Any, Any, Any, Any], A
             return encoded
         # The size shows whether annotations were made on the upright frame or on the frame in the file.
         content = read_image_file(images_root / os.fsdecode(filename))
-        return encode_image(content, _POLICY, declared=(int(width), int(height))).data
+        return encode_image(content, _POLICY, annotated_size=(int(width), int(height))).data
 
     def load(encoded: Any, filename: Any, height: Any, width: Any) -> Any:
         image = tf.numpy_function(read, [encoded, filename, height, width], tf.string, stateful=False)

@@ -1,4 +1,4 @@
-"""Cold files are asked for in time, and nothing else changes."""
+"""Files that are not in memory are requested ahead, and records are unchanged."""
 
 import errno
 import os
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.images import file as image_file
-from tfrec_stage.images import file as module
 from tfrec_stage.images.file import BATCH, is_cached, prefetch, read_ahead
 from tfrec_stage.records import ImageRecord
 
@@ -17,47 +16,47 @@ def records(count: int) -> list[ImageRecord]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Paths that the kernel was asked for, on a disk where nothing is in memory."""
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths requested from the kernel, on a disk of which nothing is in memory."""
     paths: list[str] = []
-    monkeypatch.setattr(module, "is_cached", lambda path: False)
-    monkeypatch.setattr(module, "prefetch", paths.append)
+    monkeypatch.setattr(image_file, "is_cached", lambda path: False)
+    monkeypatch.setattr(image_file, "prefetch", paths.append)
     return paths
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 5])
-def test_records_come_as_they_are(count: int, asked: list[str]) -> None:
-    """Every record comes once, in its order, and its file was asked for once."""
+def test_records_are_unchanged(count: int, requested: list[str]) -> None:
+    """Every record is yielded once, in order, and its file is requested once."""
     assert list(read_ahead(records(count), Path("root"))) == records(count)
-    assert asked == [f"root/{number}.jpg" for number in range(count)]
+    assert requested == [f"root/{number}.jpg" for number in range(count)]
 
 
-def test_files_are_asked_for_a_batch_ahead(asked: list[str]) -> None:
-    """Before the first record of a batch is given, the files of the next one are on their way, and no more."""
-    coming = read_ahead(records(10 * BATCH), Path("root"))
-    next(coming)
-    assert len(asked) == 2 * BATCH
+def test_files_are_requested_one_batch_ahead(requested: list[str]) -> None:
+    """Before the first record of a batch is yielded, the files of the next batch are requested, and no more."""
+    upcoming = read_ahead(records(10 * BATCH), Path("root"))
+    next(upcoming)
+    assert len(requested) == 2 * BATCH
 
 
-def test_files_in_memory_are_not_asked_for(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the files are in memory, one of a batch is looked at and none is asked for."""
-    looked_at: list[str] = []
-    monkeypatch.setattr(module, "is_cached", lambda path: looked_at.append(path) or True)
+def test_files_in_memory_are_not_requested(requested: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """If files are in memory, one per batch is checked and none is requested."""
+    checked: list[str] = []
+    monkeypatch.setattr(image_file, "is_cached", lambda path: checked.append(path) or True)
     list(read_ahead(records(3 * BATCH), Path("root")))
-    assert asked == []
-    assert len(looked_at) == 3
+    assert requested == []
+    assert len(checked) == 3
 
 
-def test_records_that_hold_their_image_need_no_file(asked: list[str]) -> None:
-    """No file is looked for where the record itself holds the image."""
+def test_records_with_an_image_need_no_file(requested: list[str]) -> None:
+    """No file is requested for a record that contains its image."""
     options = {"height": 1, "width": 1, "format": "JPEG", "colorspace": "RGB", "channels": 3}
-    held = [ImageRecord(filename="0.jpg", id="0", encoded=b"x", **options)]
-    assert list(read_ahead(held, Path("root"))) == held
-    assert asked == []
+    embedded = [ImageRecord(filename="0.jpg", id="0", encoded=b"x", **options)]
+    assert list(read_ahead(embedded, Path("root"))) == embedded
+    assert requested == []
 
 
 def test_a_file_just_written_is_in_memory(tmp_path: Path) -> None:
-    """A file is known to be in memory; one that is not there is nobody's wait."""
+    """A file just written is in memory; a missing file counts as in memory, as reading it does not wait."""
     path = tmp_path / "image.jpg"
     path.write_bytes(bytes(100_000))
     assert is_cached(str(path))
@@ -66,8 +65,8 @@ def test_a_file_just_written_is_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["RWF_NOWAIT", "preadv", "posix_fadvise"])
-def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """Where the kernel cannot be asked whether a file is in memory, or for one, nobody waits and nothing fails."""
+def test_systems_without_these_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Without these system calls, files count as in memory and prefetching does nothing."""
     monkeypatch.delattr(os, missing, raising=False)
     (tmp_path / "image.jpg").write_bytes(b"x")
     assert is_cached(str(tmp_path / "image.jpg"))
@@ -76,10 +75,8 @@ def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="needs Linux")
 @pytest.mark.parametrize(("error", "cached"), [(errno.EAGAIN, False), (errno.EOPNOTSUPP, False), (errno.EIO, True)])
-def test_what_the_kernel_says_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, cached: bool
-) -> None:
-    """A file is cold where a read would wait, and where a disk cannot tell; a broken one is its reader's."""
+def test_errors_of_the_kernel_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, cached: bool) -> None:
+    """A file is not in memory if a read would wait or the disk cannot tell; other errors are left to the read."""
 
     def refuse(*_: object) -> int:
         raise OSError(error, os.strerror(error))
@@ -93,7 +90,7 @@ def test_what_the_kernel_says_of_a_file(
 
 @pytest.mark.parametrize("kind", ["absent", "directory", "pipe", "nul"])
 def test_odd_paths_are_left_to_the_reader(tmp_path: Path, kind: str) -> None:
-    """To ask for what is no file neither raises nor waits."""
+    """Prefetching something other than a file neither raises nor waits."""
     path = str(tmp_path / "odd")
     if kind == "directory":
         os.mkdir(path)  # noqa: PTH102
@@ -111,7 +108,7 @@ def test_odd_paths_are_left_to_the_reader(tmp_path: Path, kind: str) -> None:
 def test_file_systems_in_memory_have_nothing_to_wait_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, cached: bool
 ) -> None:
-    """Where a file system cannot tell, its kind decides; one that is not listed is taken for a disk."""
+    """If a file system cannot tell, its type decides; one that is not listed counts as a disk."""
 
     def refuse(*_: object) -> int:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -123,7 +120,7 @@ def test_file_systems_in_memory_have_nothing_to_wait_for(
 
 
 def mount(directory: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernel's list say that this directory is on a file system of that kind; without a kind, nothing."""
+    """Replace the kernel's list of mounts by one with this directory; it is not listed if `kind` is empty."""
     device = directory.stat().st_dev
     other, ours = "1 0 250:250 / / rw - ext4 /dev/a rw", f"2 1 {os.major(device)}:{os.minor(device)} / /a rw shared:1"
     (directory / "mountinfo").write_text(f"{other}\n{ours} - {kind} none rw\n" if kind else f"{other}\n")
