@@ -1,16 +1,23 @@
-"""The parts of one image's path, alone on one thread."""
+"""The parts of one image's path, alone on one thread; and the search for markers in whole builds."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.photos import describe, encode_photo
-from benchmarks.writers import flat_features, tensorflow_example
+from benchmarks.conftest import Scale
+from benchmarks.photos import PhotoSet, describe, encode_photo
+from benchmarks.race import Contestant, Race, run_race
+from benchmarks.writers import build_shards, flat_features, tensorflow_example
+from tfrec_stage.images import jpeg as jpeg_module
 from tfrec_stage.images.encode import EncodedImage, encode_image
 from tfrec_stage.images.jpeg import _search_marker, parse_jpeg
 from tfrec_stage.images.policy import ImagePolicy, Verify
@@ -38,13 +45,48 @@ def record() -> ImageRecord:
     return msgspec.convert({"filename": "0.jpg", "id": "0", **describe(0)}, ImageRecord)
 
 
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_NO_MARKER = frozenset({0x00, *range(0xD0, 0xD8), 0xFF})
+
+
+def _search_by_find(data: bytes, start: int) -> "re.Match[bytes] | None":
+    """The same search with `bytes.find`, which stops at every 0xff."""
+    while 0 <= (at := data.find(b"\xff", start)) < len(data) - 1:
+        if data[at + 1] not in _NO_MARKER:
+            return _MARKER.match(data, at)
+        start = at + 1
+    return None
+
+
+SEARCHES: dict[str, Callable[[bytes, int], Any]] = {
+    "re2": _search_marker,
+    "re": _MARKER.search,
+    "bytes.find": _search_by_find,
+}
+
+
 @pytest.mark.benchmark(group="end of a scan of 110 KB")
-@pytest.mark.parametrize("search", ["re2", "re"])
+@pytest.mark.parametrize("search", SEARCHES)
 def test_scan_end(benchmark: BenchmarkFixture, jpeg: bytes, search: str) -> None:
     """The first marker after the entropy-coded data, by RE2 and by the standard library."""
-    find = _search_marker if search == "re2" else re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL).search
     start = jpeg.index(b"\xff\xda") + 2
-    assert benchmark(find, jpeg, start).start() == len(jpeg) - 2
+    assert benchmark(SEARCHES[search], jpeg, start).start() == len(jpeg) - 2
+
+
+@pytest.mark.parametrize("verify", Verify)
+def test_marker_search_in_builds(
+    benchmark: BenchmarkFixture, photos: PhotoSet, workdir: Path, scale: Scale, verify: Verify
+) -> None:
+    """A whole build on two threads with each search; the share of RE2 in what a user waits for."""
+
+    def build(search: Callable[[bytes, int], Any], out: Path) -> int:
+        with patch.object(jpeg_module, "_search_marker", search):
+            return build_shards(photos, out, 2, verify=verify)
+
+    # Measured against `re`, which would replace RE2.
+    contestants = [Contestant(name, partial(build, search), "re") for name, search in SEARCHES.items()]
+    title = f"Search for JPEG markers, `verify: {verify.value}`, {len(photos):,} JPEGs"
+    run_race(benchmark, Race(title, contestants, workdir), scale.rounds)
 
 
 @pytest.mark.benchmark(group="Example of one record")
