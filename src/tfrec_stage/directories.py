@@ -26,9 +26,11 @@ from tfrec_stage.files import (
 FindForeign = Callable[[Path], Collection[str]]
 """Return the names in a directory that must not be removed."""
 
+# Constants of fcntl.h and linux/fs.h, which Python does not have.
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _ATTEMPTS: Final = 10
+"""How often `_move_rest` looks for entries that appeared."""
 _NFS_REMAINDER: Final = ".nfs"
 """Prefix of the names under which an NFS client keeps files that were removed while they were open."""
 _log = logging.getLogger(__name__)
@@ -69,32 +71,35 @@ def replaced_directory(path: Path, find_foreign: FindForeign = lambda _: ()) -> 
     """
     if path.is_symlink() or path.name in {"", ".."}:
         path = path.resolve()  # a symbolic link is kept, and its target replaced
-    staging, lock = _make_scratch(path)
+    staging, lock = _create_staging(path)
     is_swapped = False
     try:
         yield staging
+        # First the names in the directory, then its own: after a power failure it could otherwise be found empty.
         sync_directory(staging)
         _swap(staging, path)
+        # From here on the previous directory has the temporary name, whatever else goes wrong.
         is_swapped = True
         sync_directory(path.parent)
     finally:
-        os.close(lock)
+        os.close(lock)  # not earlier: an unlocked directory of that name is removed by any other build
         if is_swapped:
             _remove_previous(staging, path, find_foreign)
         else:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _make_scratch(path: Path) -> tuple[Path, int]:
-    """Create a directory beside `path`, locked against `_sweep` of other processes; return the descriptor as well."""
+def _create_staging(path: Path) -> tuple[Path, int]:
+    """Create a directory beside `path`, and lock it against `_sweep` of other processes; return its descriptor too."""
     try:
         make_directories(path.parent)
         _sweep(path)
         while True:
-            scratch = partial_path(path)
-            scratch.mkdir()
+            staging = partial_path(path)
+            # Not tempfile.mkdtemp: its directories are for the user alone, and this one becomes the output directory.
+            staging.mkdir()
             with suppress(FileNotFoundError):  # another process swept it before it was locked: try again
-                return scratch, _open_locked(scratch)
+                return staging, _open_locked(staging)
     except OSError as error:
         raise OutputError(f"cannot make {path}: {error.strerror or error}") from error
 
@@ -104,7 +109,8 @@ def _open_locked(directory: Path) -> int:
     try:
         with suppress(OSError):  # some network file systems have no locks; nothing is swept there
             fcntl.flock(fd, fcntl.LOCK_EX)
-        directory.stat()  # the process that held the lock may have removed it
+        # While we waited for the lock its holder may have removed the directory: raise FileNotFoundError then.
+        directory.stat()
     except BaseException:
         os.close(fd)
         raise
@@ -117,6 +123,7 @@ def _sweep(path: Path) -> None:
         with suppress(OSError):
             lock = open_directory(leftover)
             try:
+                # Remove it while the lock is held: its owner may be about to lock it, and then sees that it is gone.
                 if lock_or_pass(lock):
                     shutil.rmtree(leftover, ignore_errors=True)
             finally:
@@ -126,6 +133,8 @@ def _sweep(path: Path) -> None:
 def _swap(staging: Path, path: Path) -> None:
     """Rename `staging` to `path`; an existing directory gets the name of `staging`."""
     try:
+        # Exchange first: in a rebuild the directory exists, and a rename would fail. In a first build the exchange
+        # fails and changes nothing.
         if not _exchange(staging, path):
             _rename_or_exchange(staging, path)
     except OSError as error:
@@ -149,7 +158,7 @@ def _replace_in_steps(staging: Path, path: Path) -> None:
     except OSError:
         previous.rename(path)
         raise
-    previous.rename(staging)
+    previous.rename(staging)  # as after an exchange: the caller finds the previous directory under the name of staging
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -157,6 +166,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
     Source: renameat2(2), Linux 3.15, glibc 2.28.
     """
+    # By ctypes: Python has no function for it. The C library of macOS has none either.
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
@@ -167,6 +177,7 @@ def _remove_previous(previous: Path, path: Path, find_foreign: FindForeign) -> N
     """Remove the directory that was replaced, after moving foreign entries into the new one."""
     try:
         if previous.is_dir() and not previous.is_symlink():
+            # Not rmtree, which would also remove what appears while it runs (ADR 7).
             _remove_own(previous, find_foreign)
             _move_rest(previous, path)
         else:  # the directory had been replaced by a file or a link
@@ -178,7 +189,8 @@ def _remove_previous(previous: Path, path: Path, find_foreign: FindForeign) -> N
 
 
 def _remove_own(directory: Path, find_foreign: FindForeign) -> None:
-    entries = list(directory.iterdir())  # before find_foreign looks: entries that appear later are kept
+    # Before find_foreign looks: an entry that appears later is not in this list, and is kept.
+    entries = list(directory.iterdir())
     foreign = set(find_foreign(directory))
     for entry in entries:
         if entry.name in foreign:
@@ -190,9 +202,10 @@ def _remove_own(directory: Path, find_foreign: FindForeign) -> None:
 
 
 def _move_rest(directory: Path, target: Path) -> None:
-    """Move all entries, and remove the directory once it is empty: `rmtree` would remove what appears meanwhile."""
+    """Move all entries, and remove the directory once it is empty."""
     for _ in range(_ATTEMPTS):
         for entry in directory.iterdir():
+            # The NFS client removes these itself when they are closed; until then the directory stays.
             if not entry.name.startswith(_NFS_REMAINDER):
                 _move(entry, target / entry.name)
         with suppress(OSError):  # not empty: something appeared
@@ -201,7 +214,7 @@ def _move_rest(directory: Path, target: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    if os.path.lexists(target):
+    if os.path.lexists(target):  # unlike exists, true for a link that leads nowhere
         target = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     source.rename(target)
     _log.warning("%s appeared while the directory was replaced: it is kept; move it away before the next build", target)

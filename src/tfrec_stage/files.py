@@ -20,12 +20,22 @@ from tfrec_stage.errors import OutputError
 PARTIAL: Final = ".partial"
 """Suffix of files and directories that are being written."""
 _CANNOT_LINK: Final = frozenset(
-    {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+    {
+        errno.EXDEV,  # another file system
+        errno.EPERM,  # a file system without hard links, or a file of another user
+        errno.EACCES,
+        errno.EMLINK,  # the file has as many names as its file system allows
+        errno.ENOSYS,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+    }
 )
+"""Errors of link(2) after which a copy may still work; any other is an error of the disk."""
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-_DIRECTORY_FLAGS: Final = (
-    os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
-)  # not on every system, though POSIX has it since 2008
+"""Errors of fsync(2) from file systems that cannot sync directories."""
+# O_CLOEXEC: a program started meanwhile would inherit the descriptor, and with it the lock.
+# O_DIRECTORY is in POSIX since 2008, but not on every system.
+_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 
 
 @contextmanager
@@ -45,16 +55,17 @@ def atomic_writer(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
     try:
         with file:
             yield file
-            file.flush()
+            file.flush()  # fsync knows nothing of Python's buffer
             # Before the rename: after a power failure the name could otherwise belong to an empty file.
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         if error.filename is not None and error.filename != str(partial):
             raise  # about another file that the block was reading
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise write_error(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)  # missing after the rename
+    # After the rename: the name is an entry of the directory, which is synced on its own.
     if sync_name and path.parent.suffix != PARTIAL:
         sync_directory(path.parent)
 
@@ -118,8 +129,8 @@ def make_directories(directory: Path) -> None:
         return
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        sync_directory(made.parent)
+    for created in missing:
+        sync_directory(created.parent)  # which holds the new name
 
 
 def open_directory(directory: Path) -> int:
@@ -133,14 +144,17 @@ def open_directory(directory: Path) -> int:
 
 @contextmanager
 def locked_directory(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a directory; where locks do not exist, run the block without one."""
+    """Hold an exclusive lock on a directory; where locks do not exist, run the block without one.
+
+    The lock is on the directory itself: it ends with the process, however that ends, and leaves no lock file behind.
+    """
     fd = open_directory(path)
     try:
-        with suppress(OSError):
+        with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        os.close(fd)  # releases the lock
 
 
 def lock_or_pass(fd: int) -> bool:
@@ -155,9 +169,11 @@ def lock_or_pass(fd: int) -> bool:
 def link_file(source: Path, target: Path) -> None:
     """Give a file a second name by a hard link, or by a copy, which shares blocks if the file system can do that.
 
+    A link comes first even then: DVC knows a linked file by its inode and does not hash it again (ADR 11).
+
     Raises:
         FileNotFoundError: the source does not exist.
-        OutputError: neither works.
+        OutputError: neither works, or the target exists.
     """
     try:
         os.link(source, target)
@@ -178,10 +194,12 @@ def _copy_atomically(source: Path, target: Path) -> None:
 
 def _copy_file(source: Path, target: Path) -> None:
     try:
+        # "x" fails if the target exists, as link(2) does: it could be a link to an object of DVC's cache.
         with source.open("rb") as reader, target.open("xb") as writer:
             try:
                 _copy_content(reader, writer)
             except OSError:
+                # Only here, where the target is ours: one that existed before must stay.
                 target.unlink(missing_ok=True)
                 raise
     except FileNotFoundError:
@@ -191,13 +209,13 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _copy_content(reader: BinaryIO, writer: BinaryIO) -> None:
-    with suppress(
-        AttributeError, OSError
-    ):  # only Linux has it, and not on every file system; the rest is then copied below
+    # Only Linux has copy_file_range, and not for every file system. It moves the offsets of both files: copyfileobj
+    # continues where it stopped.
+    with suppress(AttributeError, OSError):
         while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
             pass
     shutil.copyfileobj(reader, writer, 1 << 20)
-    writer.flush()
+    writer.flush()  # fsync knows nothing of Python's buffer
     os.fsync(writer.fileno())
 
 
@@ -209,6 +227,7 @@ def write_error(path: Path, error: OSError) -> OutputError:
 def _create(partial: Path, path: Path) -> BinaryIO:
     try:
         make_directories(path.parent)
+        # "x" neither opens an existing file nor follows a link that somebody put there.
         return partial.open("xb")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise write_error(path, error) from error

@@ -88,6 +88,7 @@ def _fits(value: object, kind: Any) -> bool:
         )
     if kind is float:
         return type(value) in {int, float}
+    # A bool is an instance of int as well: `num_shards: true` would pass as 1.
     return type(value) is kind if kind in {bool, int} else isinstance(value, kind)
 
 

@@ -10,7 +10,7 @@ from tfrec_stage.errors import ConfigError, OutputError
 from tfrec_stage.files import partial_path
 from tfrec_stage.options import show
 
-SHOWN: Final = 40
+_SHOWN: Final = 40
 """How many characters of a name that is too long are shown."""
 
 
@@ -36,8 +36,9 @@ def refuse_unwritable_file(option: str, path: Path) -> None:
     Raises:
         OutputError: it is a directory, one of its parents is a file, or a name is too long.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for some names
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         raise OutputError(f"{option}: expected a file or nothing there, but {path} is a directory")
+    # It is first written under its temporary name, which is longer than its own.
     refuse_impossible_names(option, path.parent, [partial_path(path).name])
 
 
@@ -52,7 +53,7 @@ def refuse_unreplaceable_directory(option: str, path: Path, names: Iterable[str]
     if os.path.isfile(resolved):  # noqa: PTH113 - as above
         raise OutputError(f"{option}: expected {path} to be a directory or absent, but it is a file; name another")
     refuse_impossible_names(option, resolved, names)
-    if os.path.ismount(resolved):
+    if os.path.ismount(resolved):  # rename(2) cannot replace a mount point
         raise OutputError(
             f"{option}: expected a directory that can be replaced, but a file system is mounted at {path}; "
             "name a directory in it"
@@ -69,8 +70,8 @@ def refuse_impossible_names(option: str, directory: Path, names: Iterable[str]) 
     if not existing.is_dir():
         raise OutputError(f"{option}: expected a path below directories, but {existing} is not a directory")
     for name in [*missing, *names]:
-        _refuse_long(option, existing / name)
-        _refuse_long(option, directory / name)
+        _refuse_long(option, existing / name)  # a name that is too long for this file system
+        _refuse_long(option, directory / name)  # a path that is too long as a whole, as it will be used
 
 
 def refuse_overlap(option: str, path: Path, others: Mapping[str, Path]) -> None:
@@ -128,17 +129,17 @@ def resolve(path: Path) -> Path:
 def _split_existing(directory: Path) -> tuple[Path, list[str]]:
     """Split a path into the part that exists, and the names that are missing."""
     existing, missing = resolve(directory), []
-    while not os.path.lexists(existing):
+    while not os.path.lexists(existing):  # lexists: a link in a circle is there, and in the way
         missing.append(existing.name)
         existing = existing.parent
     return existing, missing
 
 
 def _refuse_long(option: str, path: Path) -> None:
-    """Ask the file system, since each has its own limits."""
+    """Refuse a path that the file system cannot store; it is asked, since each has its own limits."""
     try:
         path.lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            shown = f"{path.name[:SHOWN]}…" if len(path.name) > SHOWN else str(path)[: 2 * SHOWN]
+            shown = f"{path.name[:_SHOWN]}…" if len(path.name) > _SHOWN else str(path)[: 2 * _SHOWN]
             raise OutputError(f"{option}: the file system cannot store a name as long as {shown!r}") from None

@@ -31,6 +31,7 @@ def find_encoding(start: bytes, unmarked: str = "utf-8") -> str:
     >>> find_encoding(b"\xff\xfea\0"), find_encoding(b"abc")
     ('utf-16', 'utf-8')
     """
+    # "utf-16" and "utf-32" without a suffix: codecs with "-le" or "-be" would keep the mark as a character.
     return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), unmarked)
 
 
