@@ -1,4 +1,4 @@
-"""After `dvc repro`: what was built, where it is, and what to look at next."""
+"""Print what `dvc repro` built, where it is, and what to look at next."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ The commands are in .venv/bin: [bold]source .venv/bin/activate[/]"""
 
 
 def main() -> None:
-    """Print the table and the hints."""
+    """Print one row per split, then the hints."""
     table = Table("split", "images", "objects", "parts", "failed", "shards", "MB", "where")
     for split in SPLITS:
         table.add_row(*_row(SHARDS / split))

@@ -1,4 +1,4 @@
-"""What all tests share: TensorFlow as the judge, small real images, and the real data sets beside the checkout."""
+"""Fixtures of all tests: TensorFlow, small real images, real datasets beside the checkout, and built clones."""
 
 import io
 import os
@@ -15,11 +15,12 @@ import hypothesis
 import pytest
 from PIL import Image
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a machine may be slow
+hypothesis.settings.register_profile("untimed", deadline=None)  # on a slow machine an example may take long
 hypothesis.settings.load_profile("untimed")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs that a shell runs in the background
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # else what tests run would never notice Ctrl-C
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that: tests of Ctrl-C would hang.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,7 +34,7 @@ def tf():
 
 
 def encode_noise(number: int, width: int = 40, height: int = 30, image_format: str = "JPEG") -> bytes:
-    """A small image that is another one for each number."""
+    """Return the bytes of a small image; each number gives another image."""
     pixels = random.Random(number).randbytes(width * height // 4 * 3)
     image = Image.frombytes("RGB", (width // 2, height // 2), pixels).resize((width, height))
     buffer = io.BytesIO()
@@ -43,7 +44,7 @@ def encode_noise(number: int, width: int = 40, height: int = 30, image_format: s
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> MakeDataset:
-    """Makes image files and the records that name them; every fifth is a PNG."""
+    """A function that writes image files and returns their records; every fifth image is a PNG."""
 
     def make(count: int, root: Path = tmp_path) -> list[dict[str, Any]]:
         (root / "images").mkdir(parents=True, exist_ok=True)
@@ -67,12 +68,12 @@ def _make_record(folder: Path, number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """The folder of a real data set, which lies beside the checkout; skips where it does not."""
+    """A function that returns the folder of a real dataset beside the checkout, or skips the test if it is missing."""
 
     def find(name: str) -> Path:
         folder = ROOT.parent / "shared" / "data" / name
         if not folder.is_dir():
-            pytest.skip(f"needs the real data set {name} in {folder}")
+            pytest.skip(f"needs the real dataset {name} in {folder}")
         return folder
 
     return find
@@ -80,7 +81,7 @@ def shared_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone after its first `dvc repro`; not to be changed."""
+    """A fresh clone after its first `dvc repro`; tests must not change it."""
     from tests.workspace import clone_project, dvc
 
     clone = clone_project(tmp_path_factory.mktemp("built"))
@@ -90,7 +91,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clone(built: Path, tmp_path: Path) -> Path:
-    """A copy of it, hard links included and everything committed, to do with as one likes."""
+    """A copy of `built` with hard links kept and everything committed, which a test may change."""
     from tests.workspace import commit
 
     subprocess.run(["cp", "-a", built, tmp_path / "clone"], check=True)

@@ -1,4 +1,4 @@
-"""What tests of files share: their names, and a record of what is brought to disk and when it gets its name."""
+"""Helpers for tests of files: names in a directory, and a log of syncs and renames."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from tfrec_stage import directories
 
 Event = tuple[str, str]
-"""`sync` and what is on disk, or `name` and what got that name."""
+"""`sync` and the path that was synced, or `name` and the path that was given by a rename."""
 
 
 def names(directory: Path) -> list[str]:
@@ -18,38 +18,38 @@ def names(directory: Path) -> list[str]:
 
 
 class DiskLog:
-    """Calls of fsync, rename and replace, in their order; paths are relative to a folder."""
+    """Log of calls of fsync, rename, replace and renameat2 in their order, with paths relative to a folder."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.events: list[Event] = []
         self._root = root
         for module, function in ((os, "rename"), (os, "replace"), (directories, "_exchange")):
-            monkeypatch.setattr(module, function, self._naming(getattr(module, function)))
-        monkeypatch.setattr(os, "fsync", self._syncing(os.fsync))
+            monkeypatch.setattr(module, function, self._log_name(getattr(module, function)))
+        monkeypatch.setattr(os, "fsync", self._log_sync(os.fsync))
 
     def at(self, kind: str, name: str) -> list[int]:
-        """When something happened to a file: numbers of the events; a name may end with `*`."""
-        is_meant = (lambda other: other.startswith(name[:-1])) if name.endswith("*") else name.__eq__
-        return [number for number, (what, other) in enumerate(self.events) if what == kind and is_meant(other)]
+        """Return the positions of the events of a file; a name may end with `*`."""
+        matches = (lambda other: other.startswith(name[:-1])) if name.endswith("*") else name.__eq__
+        return [number for number, (what, other) in enumerate(self.events) if what == kind and matches(other)]
 
     def assert_order(self, *events: Event) -> None:
-        """These happened, each after the one before."""
+        """Check that these events happened in this order, possibly with others between them."""
         last = -1
         for event in events:
             later = [number for number in self.at(*event) if number > last]
             assert later, f"expected {event} after {self.events[: last + 1]}, but then came {self.events[last + 1 :]}"
             last = later[0]
 
-    def _naming(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _log_name(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def log(source: Path, target: Path) -> Any:
-            answer = call(source, target)
-            if answer is not False:
+            result = call(source, target)
+            if result is not False:  # an exchange that the system cannot do
                 self.events.append(("name", self._show(Path(target))))
-            return answer
+            return result
 
         return log
 
-    def _syncing(self, call: Callable[[int], None]) -> Callable[[int], None]:
+    def _log_sync(self, call: Callable[[int], None]) -> Callable[[int], None]:
         def log(fd: int) -> None:
             self.events.append(("sync", self._show(Path(f"/proc/self/fd/{fd}").readlink())))
             call(fd)

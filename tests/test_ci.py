@@ -1,4 +1,4 @@
-"""The CI pipeline of docs/: its commands are run, in the order in which they stand, as CI runs them."""
+"""The commands of the CI workflow in docs/ci work, in their order."""
 
 import re
 import shutil
@@ -25,25 +25,25 @@ def steps() -> list[dict]:
 
 
 def commands() -> list[str]:
-    """What the workflow runs, but for the installation."""
+    """Return the commands of the workflow without the installation."""
     given = [line for step in steps() for line in step.get("run", "").splitlines()]
     return [command for command in given if not command.startswith(NOT_RUN)]
 
 
 def run_pipeline(clone: Path) -> str:
-    """What the workflow's commands print."""
+    """Run the commands of the workflow, and return what they print."""
     done = [run(["bash", "-eo", "pipefail", "-c", command], clone) for command in commands()]
     return "".join(one.stdout + one.stderr for one in done)
 
 
 def cached_paths() -> list[str]:
-    """Directories that the workflow keeps between runs."""
+    """Return the directories that the workflow caches between runs."""
     (cache,) = [step for step in steps() if "actions/cache" in step.get("uses", "")]
     return cache["with"]["path"].split()
 
 
 def restore(saved: Path, clone: Path) -> None:
-    """A new clone's cache from an earlier one's, packed and unpacked as CI does."""
+    """Copy the cached directories of an earlier clone to a new one, packed and unpacked as CI does."""
     run(["tar", "-cf", "cache.tar", *cached_paths()], saved)
     shutil.move(saved / "cache.tar", clone)
     run(["tar", "-xf", "cache.tar"], clone)
@@ -51,9 +51,9 @@ def restore(saved: Path, clone: Path) -> None:
 
 
 def test_the_pipeline(workspace: Path, remote: Path, tmp_path: Path) -> None:
-    """A first run fetches shards alone; after one changed image the next builds one shard and publishes it.
+    """A first run fetches only shards; after one image has changed, the next builds one shard and pushes it.
 
-    Who then repeats the build elsewhere takes it from the run cache.
+    A `dvc repro --pull` elsewhere then takes it from the run cache.
     """
     first = clone_from(workspace, tmp_path / "first")
     restore(workspace, first)
@@ -73,7 +73,7 @@ def test_the_pipeline(workspace: Path, remote: Path, tmp_path: Path) -> None:
 
 
 def test_the_page_quotes_the_workflow() -> None:
-    """docs/ci.md shows the DVC commands of the workflow, in their order, and names the directories that are kept."""
+    """docs/ci.md shows the DVC commands of the workflow in their order, and names the cached directories."""
     page = (ROOT / "docs" / "ci.md").read_text()
     (quoted,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     assert quoted.splitlines() == [command for command in commands() if command.startswith("dvc ")]

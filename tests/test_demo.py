@@ -1,4 +1,4 @@
-"""The demo's dataset: the same bytes on every machine, and true COCO."""
+"""The demo's dataset has the same bytes on every machine, and is valid COCO."""
 
 import hashlib
 import importlib.util
@@ -14,8 +14,8 @@ SCRIPT = Path(__file__).parents[1] / "demo" / "draw.py"
 COUNTS = {"train": 200, "val": 50, "test": 50}
 KINDS = ["circle", "square", "triangle", "hexagon", "star", "flower"]
 
-# After a change that is meant to alter the drawing, put the digest here that the failing test prints.
-# Pillow 11, 12 and 13, with zlib or zlib-ng, all give this one; should a later one not, pin Pillow here.
+# After an intended change of the drawing, replace it by the digest that the failing test prints.
+# Pillow 11, 12 and 13 give this digest, with zlib and zlib-ng. If a later version does not, pin Pillow.
 GOLDEN_SHA256 = "b6df8556cd7974eef98a76d973d475a32431ea1b4428653048bf214b183c17b4"
 
 
@@ -30,7 +30,7 @@ draw = load_script()
 
 
 def contents(folder):
-    """Every file below the folder: its path, relative and with forward slashes, and its bytes."""
+    """Return the bytes of every file below a folder by its relative path, with forward slashes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -53,7 +53,7 @@ def split(request):
 
 
 def coco(raw, kind, split):
-    """An annotation file; it lists something, so that who looks at all of it looks at something."""
+    """Read an annotation file; it must have images, crowds and single objects, so that no loop over them is empty."""
     file = json.loads((raw / "annotations" / f"{kind}_{split}.json").read_bytes())
     assert file["images"]
     assert any(annotation["iscrowd"] for annotation in file["annotations"])
@@ -68,16 +68,16 @@ def triples(annotation):
 
 class TestBytes:
     def test_a_second_drawing_is_the_same(self, raw, tmp_path):
-        """Two runs, in two folders, give the same files with the same bytes."""
+        """Two runs in two folders give the same files with the same bytes."""
         draw.draw_dataset(tmp_path / "again")
         assert contents(tmp_path / "again") == contents(raw)
 
     def test_every_machine_draws_the_same(self, raw):
-        """The drawing has the digest that it had when it was last changed on purpose."""
+        """The drawing has the digest of its last intended change."""
         assert digest(raw) == GOLDEN_SHA256
 
     def test_no_image_carries_metadata(self, raw):
-        """No image holds an EXIF block, a text or a time."""
+        """No image has EXIF data, text or a time."""
         coding = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "progressive", "progression"}
         paths = list(raw.glob("images/*/*"))
         assert len(paths) == sum(COUNTS.values())
@@ -86,13 +86,13 @@ class TestBytes:
                 assert image.info.keys() <= coding
 
     def test_the_set_is_small(self, raw):
-        """The whole drawing takes up at most 4 MB."""
+        """All files together have at most 4 MB."""
         assert sum(map(len, contents(raw).values())) <= 4_000_000
 
 
 class TestImages:
     def test_each_split_has_its_images(self, raw, split):
-        """A split has as many images as promised, and its annotations list exactly these."""
+        """A split has the documented number of images, and its annotations list exactly these."""
         names = {path.name for path in (raw / "images" / split).iterdir()}
         listed = [image["file_name"] for image in coco(raw, "instances", split)["images"]]
         assert len(listed) == COUNTS[split]
@@ -107,14 +107,14 @@ class TestImages:
         assert set(kinds) == {("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L"), ("PNG", "RGBA")}
 
     def test_images_are_as_large_as_annotated(self, raw, split):
-        """Width and height in the annotation file are those of the image, between 96 and 256 pixels."""
+        """Width and height in the annotation file are those of the image: 96 to 256 pixels."""
         for entry in coco(raw, "instances", split)["images"]:
             with Image.open(raw / "images" / split / entry["file_name"]) as image:
                 assert image.size == (entry["width"], entry["height"])
                 assert 96 <= min(image.size) <= max(image.size) <= 256
 
     def test_some_alpha_is_transparent(self, raw):
-        """An image with alpha shows something and leaves something out."""
+        """An image with alpha has opaque and transparent pixels."""
         with Image.open(raw / "images" / "train" / "001019.png") as image:
             assert image.getchannel("A").getextrema() == (0, 255)
 
@@ -178,7 +178,7 @@ class TestAnnotations:
                 assert mask["counts"][0] == x * rows + y
 
     def test_blobs_are_where_the_boxes_are(self, raw):
-        """What is opaque in an image with alpha lies inside the boxes, or in the shadow just beside them."""
+        """Opaque pixels of an image with alpha are inside the boxes, or in the shadow beside them."""
         image_id, shadow_px = 1119, 10
         boxes = [one["bbox"] for one in coco(raw, "instances", "train")["annotations"] if one["image_id"] == image_id]
         with Image.open(raw / "images" / "train" / f"{image_id:06d}.png") as image:
@@ -191,7 +191,7 @@ class TestAnnotations:
 
 class TestKeypoints:
     def test_the_same_objects_with_keypoints(self, raw, split):
-        """The keypoint file repeats the instances file, and adds the keypoints and their names."""
+        """The keypoints file repeats the instances file, and adds the keypoints and their names."""
         plain, posed = coco(raw, "instances", split), coco(raw, "keypoints", split)
         assert posed["images"] == plain["images"]
         for bare, full in zip(plain["annotations"], posed["annotations"], strict=True):
@@ -201,7 +201,7 @@ class TestKeypoints:
             assert category["skeleton"] == [[1, 2], [2, 3], [3, 4], [4, 1]]
 
     def test_keypoints_are_the_ends_of_the_object(self, raw, split):
-        """An annotated keypoint lies on its side of the box; one that is not is three zeros, as are all of a crowd."""
+        """An annotated keypoint is on its side of the box; others, and all keypoints of a crowd, are three zeros."""
         for annotation in coco(raw, "keypoints", split)["annotations"]:
             x, y, width, height = annotation["bbox"]
             ends = {0: (1, y), 1: (0, x + width), 2: (1, y + height), 3: (0, x)}
@@ -212,7 +212,7 @@ class TestKeypoints:
             assert annotation["num_keypoints"] == labelled <= 4 * (1 - annotation["iscrowd"])
 
     def test_every_visibility_occurs(self, raw, split):
-        """Keypoints are seen, covered or not annotated; most are seen."""
+        """Keypoints are visible, occluded or not annotated; most are visible."""
         counts = Counter(v for one in coco(raw, "keypoints", split)["annotations"] for _, _, v in triples(one))
         assert set(counts) == {0, 1, 2}
         assert counts[2] > counts[0] + counts[1]
@@ -220,7 +220,7 @@ class TestKeypoints:
 
 class TestTarget:
     def test_an_earlier_drawing_is_replaced(self, tmp_path, monkeypatch):
-        """What lay in the folders of an earlier drawing is gone afterwards, and nothing is left beside it."""
+        """Files of an earlier drawing are removed, and nothing is left beside the target."""
         monkeypatch.setattr(draw, "SPLITS", {"val": range(2000, 2002)})
         stale = tmp_path / "raw" / "images" / "stale.jpg"
         stale.parent.mkdir(parents=True)
@@ -232,15 +232,15 @@ class TestTarget:
             "images/val/002001.jpg",
         ]
 
-    def test_a_strange_folder_is_refused(self, tmp_path):
-        """A folder with anything else in it is left as it is, and the message names it."""
+    def test_another_folder_is_refused(self, tmp_path):
+        """A folder with any other content is unchanged, and the message names it."""
         (tmp_path / "thesis.tex").write_text("x")
         with pytest.raises(SystemExit, match=re.escape(f"but got {tmp_path}")):
             draw.main([str(tmp_path)])
         assert contents(tmp_path) == {"thesis.tex": b"x"}
 
     def test_a_file_is_refused(self, tmp_path):
-        """A target that is a file stays a file."""
+        """A target that is a file is refused and unchanged."""
         target = tmp_path / "raw"
         target.write_text("x")
         with pytest.raises(FileExistsError, match=re.escape(f"but got {tmp_path}")):
@@ -248,7 +248,7 @@ class TestTarget:
         assert target.read_text() == "x"
 
     def test_a_link_is_refused(self, tmp_path):
-        """A target that is a link is not replaced by a folder, even where it leads to an empty one."""
+        """A target that is a symbolic link is refused, even if it leads to an empty folder."""
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "raw").symlink_to("elsewhere")
         with pytest.raises(FileExistsError, match=re.escape(f"but got {tmp_path}")):
@@ -256,7 +256,7 @@ class TestTarget:
         assert (tmp_path / "raw").is_symlink()
 
     def test_an_interrupted_drawing_leaves_nothing(self, tmp_path, monkeypatch):
-        """After Ctrl-C in the middle the target is what it was, and nothing lies beside it."""
+        """After Ctrl-C the target is unchanged, and nothing is left beside it."""
         (tmp_path / "raw" / "images").mkdir(parents=True)
         (tmp_path / "raw" / "images" / "kept.jpg").touch()
 
@@ -268,8 +268,8 @@ class TestTarget:
             draw.draw_dataset(tmp_path / "raw")
         assert contents(tmp_path) == {"raw/images/kept.jpg": b""}
 
-    def test_one_line_says_what_was_drawn(self, tmp_path, monkeypatch, capsys):
-        """The script ends with the number of images and objects, and where they are."""
+    def test_one_line_reports_the_drawing(self, tmp_path, monkeypatch, capsys):
+        """The script prints the numbers of images and objects, and the folder."""
         monkeypatch.setattr(draw, "SPLITS", {"val": range(2000, 2001), "test": range(3000, 3001)})
         draw.main([str(tmp_path / "raw")])
         objects = sum(len(draw.compose(image_id).blobs) for image_id in (2000, 3000))

@@ -1,4 +1,4 @@
-"""Directories that are replaced whole or not at all."""
+"""Directories are replaced atomically, and entries of others are never lost."""
 
 import ctypes
 import errno
@@ -14,8 +14,8 @@ from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import OutputError
 
 
-def test_a_directory_is_replaced_whole(tmp_path: Path) -> None:
-    """The new directory takes the place of the old one, of which nothing survives."""
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """The new directory replaces the previous one, and nothing of that remains."""
     path = tmp_path / "out"
     path.mkdir()
     (path / "old").touch()
@@ -26,8 +26,8 @@ def test_a_directory_is_replaced_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
-    """An error keeps the previous directory and leaves nothing beside it."""
+def test_an_error_keeps_the_previous_directory(tmp_path: Path) -> None:
+    """If the block fails, the previous directory is unchanged and the new one is removed."""
     path = tmp_path / "out"
     path.mkdir()
     (path / "old").touch()
@@ -38,16 +38,16 @@ def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-def test_a_new_directory_has_the_usual_rights(tmp_path: Path) -> None:
-    """The directory can be read by whomever the umask lets, like any other."""
+def test_a_new_directory_has_the_usual_permissions(tmp_path: Path) -> None:
+    """The directory has the permissions that the umask gives to any directory."""
     with replaced_directory(tmp_path / "out"):
         pass
     (tmp_path / "usual").mkdir()
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    """A directory left behind is removed by the next; one that a living process holds is not."""
+def test_directories_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    """A temporary directory that a killed process left is removed; one that a running process has locked is not."""
     dead, alive = tmp_path / ".out[1].dead.partial", tmp_path / ".out[1].alive.partial"
     dead.mkdir()
     alive.mkdir()
@@ -61,8 +61,10 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize("can_exchange", [True, False])
-def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, can_exchange: bool) -> None:
-    """Two replacements of one directory, one inside the other: both end well, the last stays, whole."""
+def test_two_replacements_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, can_exchange: bool
+) -> None:
+    """Two replacements of one directory at the same time both succeed, and the last one stays."""
     if not can_exchange:
         monkeypatch.setattr("tfrec_stage.directories._exchange", lambda *_: False)
     path = tmp_path / "out"
@@ -78,7 +80,7 @@ def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: 
 
 
 def test_a_path_that_ends_in_dots(tmp_path: Path) -> None:
-    """What the path leads to is replaced."""
+    """Dots at the end of a path are resolved, and the directory that they name is replaced."""
     (tmp_path / "out" / "old").mkdir(parents=True)
     with replaced_directory(tmp_path / "out" / "old" / "..") as staging:
         (staging / "new").touch()
@@ -87,7 +89,7 @@ def test_a_path_that_ends_in_dots(tmp_path: Path) -> None:
 
 
 def test_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no name of its own: the directory that it is gets replaced."""
+    """`Path()` has no name: the directory that it stands for is replaced."""
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     with replaced_directory(Path()) as staging:
@@ -96,13 +98,13 @@ def test_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert names(tmp_path) == ["out"]
 
 
-def keep_notes(directory: Path) -> list[str]:
-    """Names that are not ours to remove: here all but `old`."""
+def find_foreign(directory: Path) -> list[str]:
+    """Return all names but `old`, which stands for the files of an earlier build."""
     return [name for name in names(directory) if name != "old"]
 
 
 def before_the_swap(monkeypatch: pytest.MonkeyPatch, act) -> None:
-    """Have something happen after the last look and before the swap."""
+    """Call a function after the block and before the swap."""
     swap = directories._swap
 
     def act_and_swap(staging: Path, path: Path) -> None:
@@ -113,8 +115,8 @@ def before_the_swap(monkeypatch: pytest.MonkeyPatch, act) -> None:
 
 
 @pytest.mark.parametrize("can_exchange", [True, False])
-class TestTheLastMoment:
-    """What comes into a directory between the last look and its replacement is never lost."""
+class TestEntriesThatAppear:
+    """Entries that appear in a directory just before it is replaced are never lost."""
 
     @pytest.fixture(autouse=True)
     def _exchange(self, monkeypatch: pytest.MonkeyPatch, can_exchange: bool) -> None:
@@ -123,15 +125,15 @@ class TestTheLastMoment:
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        """A directory with a file of ours."""
+        """A directory with a file of an earlier build."""
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "old").touch()
         return tmp_path / "out"
 
     def test_a_file(self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        """It is moved into the new directory, and this is said."""
+        """A file is moved into the new directory, with a warning."""
         before_the_swap(monkeypatch, lambda: (path / "NOTES.md").write_text("mine"))
-        with replaced_directory(path, keep_notes) as staging:
+        with replaced_directory(path, find_foreign) as staging:
             (staging / "new").touch()
         assert names(path) == ["NOTES.md", "new"]
         assert (path / "NOTES.md").read_text() == "mine"
@@ -139,53 +141,53 @@ class TestTheLastMoment:
         assert f"{path / 'NOTES.md'} appeared while the directory was replaced" in caplog.text
 
     def test_a_folder(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A folder is moved with all that is in it."""
+        """A folder is moved with everything in it."""
 
         def put_folder() -> None:
             (path / "mine" / "deep").mkdir(parents=True)
             (path / "mine" / "deep" / "file").write_text("mine")
 
         before_the_swap(monkeypatch, put_folder)
-        with replaced_directory(path, keep_notes):
+        with replaced_directory(path, find_foreign):
             pass
         assert (path / "mine" / "deep" / "file").read_text() == "mine"
         assert names(path.parent) == ["out"]
 
     def test_a_name_that_the_new_directory_has(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where the new directory has a file of that name both are kept."""
+        """If the new directory has a file of the same name, both are kept."""
         before_the_swap(monkeypatch, lambda: (path / "new").write_text("mine"))
-        with replaced_directory(path, keep_notes) as staging:
+        with replaced_directory(path, find_foreign) as staging:
             (staging / "new").write_text("ours")
         assert sorted(entry.read_text() for entry in path.iterdir()) == ["mine", "ours"]
         assert (path / "new").read_text() == "ours"
 
     def test_while_the_previous_directory_is_removed(self, path: Path) -> None:
-        """A file that comes after the look at the previous directory is kept, too."""
+        """A file that appears after foreign entries were searched for is kept as well."""
 
-        def look_and_put(directory: Path) -> list[str]:
-            found = keep_notes(directory)
+        def find_and_put(directory: Path) -> list[str]:
+            found = find_foreign(directory)
             (directory / "late").write_text("mine")
             return found
 
-        with replaced_directory(path, look_and_put):
+        with replaced_directory(path, find_and_put):
             pass
         assert (path / "late").read_text() == "mine"
         assert names(path.parent) == ["out"]
 
-    def test_what_a_client_of_nfs_keeps(self, path: Path) -> None:
-        """A file that was removed while somebody reads it is not ours to bring back: it goes when it is closed."""
+    def test_files_that_an_nfs_client_keeps(self, path: Path) -> None:
+        """A file that was removed while it was open stays under its `.nfs` name: it goes when it is closed."""
 
-        def look_and_remove(directory: Path) -> list[str]:
+        def find_and_remove(directory: Path) -> list[str]:
             (directory / ".nfs0001").write_text("removed")
             return []
 
-        with replaced_directory(path, look_and_remove) as staging:
+        with replaced_directory(path, find_and_remove) as staging:
             (staging / "new").touch()
         assert names(path) == ["new"]
         assert names(staging) == [".nfs0001"]
 
-    def test_a_file_in_the_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever puts a file in the place of the directory finds it in the new one."""
+    def test_a_file_in_its_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that has replaced the directory is moved into the new one."""
 
         def put_file() -> None:
             (path / "old").unlink()
@@ -193,34 +195,34 @@ class TestTheLastMoment:
             path.write_text("mine")
 
         before_the_swap(monkeypatch, put_file)
-        with replaced_directory(path, keep_notes) as staging:
+        with replaced_directory(path, find_foreign) as staging:
             (staging / "new").touch()
         assert names(path) == ["new", "out"]
         assert (path / "out").read_text() == "mine"
         assert names(path.parent) == ["out"]
 
-    def test_a_link_in_the_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who moves the directory away meanwhile and lays a link there keeps what the link leads to, and the link."""
+    def test_a_link_in_its_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A symbolic link that has replaced the directory is moved into the new one; its target is unchanged."""
         mine = path.with_name("mine")
         before_the_swap(monkeypatch, lambda: path.rename(mine) and path.symlink_to(mine))
-        with replaced_directory(path, keep_notes) as staging:
+        with replaced_directory(path, find_foreign) as staging:
             (staging / "new").touch()
         assert names(mine) == ["old"]
         assert names(path) == ["new", "out"]
         assert (path / "out").readlink() == mine
         assert names(path.parent) == ["mine", "out"]
 
-    def test_a_link_that_leads_nowhere(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is kept, too, and not left under a hidden name."""
+    def test_a_dangling_link_in_its_place(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A dangling symbolic link is moved as well, and not left under a hidden name."""
         before_the_swap(monkeypatch, lambda: path.rename(path.with_name("mine")) and path.symlink_to("nowhere"))
-        with replaced_directory(path, keep_notes) as staging:
+        with replaced_directory(path, find_foreign) as staging:
             (staging / "new").touch()
         assert names(path) == ["new", "out"]
         assert names(path.parent) == ["mine", "out"]
 
 
-def test_a_second_step_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where names cannot be exchanged and the second rename fails, the previous directory gets its name back."""
+def test_a_failure_between_the_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If names cannot be exchanged and the second rename fails, the previous directory gets its name back."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     monkeypatch.setattr(directories, "_exchange", lambda *_: False)
@@ -242,7 +244,7 @@ def test_a_second_step_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_directory_that_is_swept_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another build that takes it for abandoned in that moment: a second one is made."""
+    """If another process removes the new directory before it is locked, another one is created."""
     lock, swept = fcntl.flock, []
 
     def sweep_first(fd: int, operation: int) -> None:
@@ -263,7 +265,7 @@ def test_a_directory_that_is_swept_before_it_is_locked(tmp_path: Path, monkeypat
 def test_a_previous_directory_that_cannot_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The new one is in its place all the same; that the old one stays beside it is said."""
+    """The new directory is in its place, and a warning says where the previous one remains."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
 
@@ -280,7 +282,7 @@ def test_a_previous_directory_that_cannot_be_removed(
 
 
 def test_a_link_in_the_previous_directory(tmp_path: Path) -> None:
-    """A link of ours goes, what it leads to stays."""
+    """A symbolic link of an earlier build is removed, and its target is not."""
     (tmp_path / "out").mkdir()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
@@ -291,8 +293,8 @@ def test_a_link_in_the_previous_directory(tmp_path: Path) -> None:
     assert names(tmp_path / "mine") == ["file"]
 
 
-def test_scratch_is_there_for_a_block(tmp_path: Path) -> None:
-    """It is removed with all that is in it, however the block ends; what is in its place is told and stays."""
+def test_a_scratch_directory_lasts_for_a_block(tmp_path: Path) -> None:
+    """It is removed with its content, however the block ends; an existing file of its name is an error and stays."""
     with pytest.raises(ZeroDivisionError), scratch_directory(tmp_path) as scratch:
         (scratch / "deep").mkdir()
         (scratch / "deep" / "file").touch()
@@ -305,8 +307,8 @@ def test_scratch_is_there_for_a_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("can_exchange", [True, False])
-def test_the_swap_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool) -> None:
-    """The names in the new directory are synced before it gets its own, and that one afterwards."""
+def test_the_swap_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool) -> None:
+    """The names in the new directory are synced before it gets its own name, and that name afterwards."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     if not can_exchange:
@@ -317,8 +319,8 @@ def test_the_swap_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     log.assert_order(("sync", staging.name), ("name", "out"), ("sync", "."))
 
 
-def test_a_system_without_an_exchange_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A C library that has no renameat2, as that of macOS: the same in steps."""
+def test_a_system_without_renameat2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the C library has no renameat2, as on macOS, the directory is replaced in two renames."""
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     for content in ("first", "second"):
         with replaced_directory(tmp_path / "out") as staging:

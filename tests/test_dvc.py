@@ -1,4 +1,4 @@
-"""`dvc repro` in a temporary clone, as a user runs it."""
+"""`dvc repro`, experiments, metrics and plots work in a temporary clone, as a user runs them."""
 
 import json
 import re
@@ -14,24 +14,24 @@ pytestmark = pytest.mark.dvc
 
 
 def digests(clone: Path) -> dict[str, list[str]]:
-    """CRC32C of every shard by split, as the indexes have them."""
+    """Return the CRC32C of every shard by split, from the indexes."""
     indexes = sorted((clone / "data" / "shards").glob("*/index.json"))
     return {path.parent.name: [shard["crc32c"] for shard in json.loads(path.read_text())["shards"]] for path in indexes}
 
 
 def test_a_fresh_clone_builds_the_committed_bytes(built: Path) -> None:
-    """`dvc repro` in a fresh clone leaves dvc.lock unchanged: the same bytes on another machine."""
+    """`dvc repro` in a fresh clone leaves dvc.lock unchanged: every machine builds the same bytes."""
     assert run(["git", "status", "--porcelain"], built).stdout == ""
     assert "up to date" in dvc("status", directory=built)
 
 
 def test_nothing_changed_runs_nothing(clone: Path) -> None:
-    """A second repro runs no stage."""
+    """A second `dvc repro` runs no stage."""
     assert stages_run(dvc("repro", directory=clone)) == []
 
 
 def test_a_run_by_hand_is_up_to_date(clone: Path) -> None:
-    """A run by hand gives what `dvc repro` gives, and leaves no litter."""
+    """A stage run by hand gives the same output as `dvc repro`, and leaves no other files."""
     before = files_below(clone / "data")
     shutil.rmtree(clone / "data" / "shards" / "train")
     stage("dataset=train", directory=clone)
@@ -41,7 +41,7 @@ def test_a_run_by_hand_is_up_to_date(clone: Path) -> None:
 
 
 def test_a_parameter_of_one_split_runs_that_split(clone: Path) -> None:
-    """Another num_shards for train runs shards@train alone; back again, it comes from the run cache."""
+    """A new num_shards for train runs only shards@train; the old value is then taken from the run cache."""
     edit(clone / "params.yaml", "num_shards: 10", "num_shards: 5")
     assert stages_run(dvc("repro", directory=clone)) == ["shards@train"]
     assert len(digests(clone)["train"]) == 5
@@ -62,20 +62,20 @@ def test_a_parameter_of_one_split_runs_that_split(clone: Path) -> None:
     ],
 )
 def test_runtime_options_run_nothing(clone: Path, old: str, new: str) -> None:
-    """Threads, engine, progress and the failures allowed are none of DVC's business."""
+    """After a change of threads, engine, progress or max_failures everything is up to date."""
     edit(clone / "conf" / "config.yaml", old, new)
     assert "up to date" in dvc("status", directory=clone)
 
 
 def test_the_seed_runs_all_shards(clone: Path) -> None:
-    """Another seed runs the three shard stages and no manifest."""
+    """A new seed runs the three shards stages and no manifest stage."""
     edit(clone / "params.yaml", "seed: 0", "seed: 1")
     assert stages_run(dvc("repro", directory=clone)) == ["shards@train", "shards@val", "shards@test"]
     assert "encode.seed" in dvc("params", "diff", directory=clone)
 
 
 def test_experiments(clone: Path) -> None:
-    """`dvc exp run -S` and the queue set parameters, and the comments of params.yaml survive."""
+    """`dvc exp run -S` and the queue set parameters, and keep the comments of params.yaml."""
     before = digests(clone)
     dvc("exp", "run", "-S", "encode.seed=1", directory=clone)
     params = (clone / "params.yaml").read_text()
@@ -103,7 +103,7 @@ def wait_for_queue(clone: Path) -> None:
 
 
 def test_stats_are_metrics(built: Path) -> None:
-    """`dvc metrics show` shows how many images there are and how many failed."""
+    """`dvc metrics show` shows the numbers of images and failures, and no long lists."""
     shown = json.loads(dvc("metrics", "show", "--json", directory=built).splitlines()[0])
     train = shown[""]["data"]["data/shards/train/stats.json"]["data"]
     assert (train["images"], train["failed"]) == (200, 0)
@@ -111,7 +111,7 @@ def test_stats_are_metrics(built: Path) -> None:
 
 
 def test_classes_are_plots(clone: Path) -> None:
-    """`dvc plots show` draws the boxes of each class by its name, a plot a split."""
+    """`dvc plots show` draws the boxes of each class by name, in one plot per split."""
     (page,) = re.findall(r"file://(\S+)", dvc("plots", "show", directory=clone))
     assert Path(page).stat().st_size > 0
     shown = json.loads(dvc("plots", "show", "--json", directory=clone).splitlines()[0])["data"]
@@ -122,8 +122,8 @@ def test_classes_are_plots(clone: Path) -> None:
     assert train["content"]["encoding"]["y"]["field"] == "name"
 
 
-def test_an_older_revision_comes_back(clone: Path) -> None:
-    """`dvc checkout` of an older revision brings its shards, and the newer one's again."""
+def test_an_older_revision_is_restored(clone: Path) -> None:
+    """`dvc checkout` restores the shards of an older revision, and then those of the newer one."""
     old = digests(clone)
     edit(clone / "params.yaml", "seed: 0", "seed: 3")
     dvc("repro", directory=clone)

@@ -1,4 +1,4 @@
-"""What DVC runs again when the program changes: nothing, unless it writes other bytes."""
+"""DVC runs stages again only after changes of the program that change the bytes."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ SHARDS = ["shards@train", "shards@val", "shards@test"]
 MANIFESTS = ["manifest@train", "manifest@val", "manifest@test"]
 
 
-def raise_number(clone: Path, name: str) -> dict[str, str]:
-    """Install a program that writes other bytes; the environment in which it is found."""
+def raise_version(clone: Path, name: str) -> dict[str, str]:
+    """Raise a format version in the clone's program; return the environment variables with which it is run."""
     edit(clone / "src" / "tfrec_stage" / "format_versions.py", f"{name}: Final = 1", f"{name}: Final = 2")
     return {"PYTHONPATH": str(clone / "src")}
 
@@ -25,7 +25,7 @@ def fingerprints(clone: Path) -> set[str]:
 
 
 def test_source_files_run_nothing(clone: Path) -> None:
-    """A word in a docstring, and a file more, are none of DVC's business."""
+    """After comments are added to all source files, and a new file, everything is up to date."""
     sources = sorted((clone / "src" / "tfrec_stage").rglob("*.py"))
     for path in sources:
         path.write_text(path.read_text() + "# A word.\n")
@@ -35,8 +35,8 @@ def test_source_files_run_nothing(clone: Path) -> None:
 
 
 def test_another_format_of_shards(clone: Path) -> None:
-    """A program of another format waits until params.yaml asks for it; then it builds all shards, and links none."""
-    before, program = fingerprints(clone), raise_number(clone, "SHARD_FORMAT")
+    """A new format is used only when params.yaml asks for it; then all shards are built, and none is linked."""
+    before, program = fingerprints(clone), raise_version(clone, "SHARD_FORMAT")
     assert stages_run(dvc("repro", directory=clone, **program)) == []
     edit(clone / "params.yaml", "format: 1 # version of the bytes", "format: 2 # version of the bytes")
     output = dvc("repro", directory=clone, **program)
@@ -47,8 +47,8 @@ def test_another_format_of_shards(clone: Path) -> None:
 
 
 def test_another_format_of_manifests(clone: Path) -> None:
-    """Manifests are made anew; where they are the same after all, no shard is."""
-    program = raise_number(clone, "MANIFEST_FORMAT")
+    """Manifests are written again; if their content is the same, no shards stage runs."""
+    program = raise_version(clone, "MANIFEST_FORMAT")
     edit(clone / "params.yaml", "format: 1 # the same", "format: 2 # the same")
     assert stages_run(dvc("repro", directory=clone, **program)) == MANIFESTS
 
@@ -57,22 +57,22 @@ def test_another_format_of_manifests(clone: Path) -> None:
     ("old", "option", "first"),
     [("format: 1 # version", "encode.format", SHARDS[0]), ("format: 1 # the same", "importer.format", MANIFESTS[0])],
 )
-def test_a_format_that_cannot_be_made(clone: Path, old: str, option: str, first: str) -> None:
-    """What is asked for and cannot be made ends the stage with one line, and leaves nothing half-made."""
+def test_a_format_that_cannot_be_written(clone: Path, old: str, option: str, first: str) -> None:
+    """A format that this program does not write ends the stage with one line that says what to do."""
     edit(clone / "params.yaml", old, old.replace("1", "7"))
     output = dvc("repro", directory=clone, expect=None)
-    told = (
+    message = (
         f"error: {option}: expected 1, the format that the installed tfrec-stage writes, but got 7; install a version "
         f"that writes it, or set {option} to 1 in params.yaml and build again"
     )
-    assert told in output.splitlines()
+    assert message in output.splitlines()
     assert f"failed to reproduce '{first}'" in output
     overrides = ["stage=manifest"] if option == "importer.format" else []
-    assert stage(*overrides, directory=clone, expect=1).stderr == f"{told}\n"
+    assert stage(*overrides, directory=clone, expect=1).stderr == f"{message}\n"
 
 
 def test_a_project_from_before_formats(clone: Path) -> None:
-    """A params.yaml without them gets what the program makes."""
+    """Without formats in params.yaml the current ones are used, and no shard is built again."""
     text = (clone / "params.yaml").read_text()
     kept = [line for line in text.splitlines() if not line.startswith(("  format: ", "importer:"))]
     (clone / "params.yaml").write_text("\n".join(kept) + "\n")

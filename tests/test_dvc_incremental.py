@@ -1,4 +1,4 @@
-"""What `dvc repro` costs after a change: in stages, shards, hashes and bytes that travel."""
+"""After a change, `dvc repro` runs, builds, hashes and transfers only what is necessary."""
 
 import os
 import shutil
@@ -40,14 +40,14 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture
 def workspace(clone: Path) -> Path:
-    """A clone whose files DVC knows."""
+    """A clone after a second `dvc repro`, when DVC has recorded all files."""
     assert stages_run(dvc("repro", directory=clone)) == []
     return clone
 
 
 @pytest.fixture
 def remote(workspace: Path, tmp_path: Path) -> Path:
-    """A remote in a local folder, to which the workspace has pushed everything."""
+    """A remote in a local folder, with everything that the workspace has."""
     dvc("remote", "add", "-d", "local", str(tmp_path / "remote"), directory=workspace)
     commit(workspace, "remote")
     dvc("push", directory=workspace)
@@ -55,18 +55,18 @@ def remote(workspace: Path, tmp_path: Path) -> Path:
 
 
 def change_image(clone: Path, quality: int = 50) -> Path:
-    """Another image under the same name, told to DVC."""
+    """Replace an image of train, commit it to DVC, and return its path."""
     image = min((clone / "data" / "raw" / "images" / "train").glob("*.jpg"))
     pixels = Image.open(image).convert("RGB")
     image.unlink()  # a hard link into DVC's cache is never written through
     pixels.save(image, quality=quality)
-    # The drawing stage would draw the image again: what is done by hand is committed to DVC instead.
+    # Without this commit the stage that draws the dataset would restore the image.
     dvc("commit", "-f", "raw", directory=clone)
     return image
 
 
 def shard_inodes(clone: Path) -> dict[str, int]:
-    """Inode of every shard of train."""
+    """Return the inode of every shard of train."""
     return {path.name: path.stat().st_ino for path in (clone / "data" / "shards" / "train").glob("*-of-*")}
 
 
@@ -75,15 +75,16 @@ def inodes_below(directory: Path) -> set[int]:
 
 
 def objects(cache: Path) -> dict[str, str]:
-    """SHA-256 of every object of a cache or a remote."""
+    """Return the SHA-256 of every object in a cache or a remote."""
     files = (path for path in (cache / "files").rglob("*") if path.is_file())
     return {str(path.relative_to(cache)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_one_changed_image(workspace: Path) -> None:
-    """One image: its manifest, its split, one shard.
+    """One changed image runs the stages of its split and builds one shard.
 
-    The other shards are one file in workspace, DVC's cache and store, before and after; DVC hashes none of them.
+    The other shards stay hard links of the same files in the workspace, DVC's cache and the shard cache, and DVC does
+    not hash them again.
     """
     before = shard_inodes(workspace)
     change_image(workspace)
@@ -100,7 +101,7 @@ def test_one_changed_image(workspace: Path) -> None:
 
 
 def test_a_run_that_failed_is_repaired(workspace: Path) -> None:
-    """An image that fails ends in exit code 3 and DVC stops; after the repair one shard is built."""
+    """A failed image stops `dvc repro`; after the repair only its shard is built."""
     image = change_image(workspace)
     content = image.read_bytes()
     image.unlink()
@@ -115,29 +116,29 @@ def test_a_run_that_failed_is_repaired(workspace: Path) -> None:
     assert ONE_BUILT in dvc("repro", directory=workspace)
 
 
-def test_a_run_that_was_killed_goes_on(workspace: Path) -> None:
-    """SIGKILL for DVC and its stage in the middle: the rerun builds only what was not finished."""
+def test_a_killed_run_is_resumed(workspace: Path) -> None:
+    """After DVC and its stage were killed, the next run builds only the shards that were not finished."""
     edit(workspace / "params.yaml", "verify: decode", "verify: structure")
-    store = workspace / ".tfrec_cache" / "v1" / "shards"
-    before = set(store.iterdir())
+    shards = workspace / ".tfrec_cache" / "v1" / "shards"
+    before = set(shards.iterdir())
     command = [sys.executable, "-m", "dvc", "repro", "shards@train"]
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(command, cwd=workspace, env=environment(TFREC_NUM_THREADS="1"), **options) as process:
-        while len([path for path in set(store.iterdir()) - before if path.suffix == ".jsonl"]) < 2:
+        while len([path for path in set(shards.iterdir()) - before if path.suffix == ".jsonl"]) < 2:
             assert process.poll() is None
             time.sleep(0.001)
         os.killpg(process.pid, signal.SIGKILL)
-    finished = len([path for path in set(store.iterdir()) - before if path.suffix == ".jsonl"])
+    finished = len([path for path in set(shards.iterdir()) - before if path.suffix == ".jsonl"])
     output = dvc("repro", "shards@train", directory=workspace)
     assert 2 <= finished <= 10
     assert f"({10 - finished} built, {finished} unchanged)" in output
 
 
 def test_a_fresh_clone_fetches_only_shards(workspace: Path, remote: Path, tmp_path: Path) -> None:
-    """`dvc repro --pull --allow-missing && dvc pull shards` in a fresh clone runs nothing and fetches no image.
+    """`dvc repro --pull --allow-missing && dvc pull shards` in a fresh clone runs no stage and fetches no image.
 
-    One image changed after that: the images of its split are fetched, one shard is built, and pushed are the
-    manifest, one shard and its accounts.
+    After one image has changed, the images of its split are fetched and one shard is built. Only the manifest, this
+    shard and its metadata files are pushed.
     """
     fresh = clone_from(workspace, tmp_path / "fresh")
     output = dvc("repro", "--pull", "--allow-missing", directory=fresh)
@@ -147,14 +148,14 @@ def test_a_fresh_clone_fetches_only_shards(workspace: Path, remote: Path, tmp_pa
     assert shards_of(fresh) == shards_of(workspace)
     assert sorted(path.name for path in (fresh / "data").iterdir()) == ["shards"]
     wanted = {path.read_bytes() for path in (workspace / "data" / "shards").rglob("*") if path.is_file()}
-    assert len(objects(fresh / ".dvc" / "cache")) <= len(wanted) + 3  # and a listing a split
+    assert len(objects(fresh / ".dvc" / "cache")) <= len(wanted) + 3  # and one listing per split
 
     change_image(workspace)
     dvc("push", "raw", directory=workspace)
     commit(workspace, "another image")
     shutil.copytree(
         workspace / ".tfrec_cache", fresh / ".tfrec_cache"
-    )  # as a CI restores it: other inodes, other times
+    )  # as CI restores it: with other inodes and times
     run(["git", "pull", "-q"], fresh)
     output = dvc("repro", "--pull", "--allow-missing", directory=fresh)
     assert stages_run(output) == ["manifest@train", "shards@train"]
@@ -182,8 +183,8 @@ def kind_of(path: Path) -> str:
     return "text" if path.read_bytes()[:1] in b"{[" else "shard"
 
 
-def test_the_cache_is_never_written_into(workspace: Path) -> None:
-    """Twenty builds over outputs that are hard links into DVC's cache, by root too: every object stays as it was."""
+def test_dvc_s_cache_is_never_written(workspace: Path) -> None:
+    """Builds over outputs that are hard links into DVC's cache leave every object unchanged, also as root."""
     before = objects(workspace / ".dvc" / "cache")
     assert set(shard_inodes(workspace).values()) <= inodes_below(workspace / ".dvc" / "cache")
     output = workspace / "data" / "shards" / "train"

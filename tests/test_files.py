@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and stay after a crash."""
+"""Files are written atomically, and are on disk before they get their name."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from tfrec_stage.files import atomic_writer, link_file, make_directories, move_f
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
-    """Until the block ends there is no file of that name."""
+    """No file of that name exists until the block ends."""
     path = tmp_path / "new" / "a.json"
     with atomic_writer(path) as file:
         file.write(b"x")
@@ -24,8 +24,8 @@ def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert names(path.parent) == ["a.json"]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """An error keeps the previous file and leaves nothing beside it."""
+def test_an_error_keeps_the_previous_file(tmp_path: Path) -> None:
+    """If the block fails, the previous file is unchanged and the partial one is removed."""
     path = tmp_path / "a"
     path.write_bytes(b"old")
     with pytest.raises(ZeroDivisionError), atomic_writer(path) as file:
@@ -36,7 +36,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_hard_link_is_never_written_through(tmp_path: Path) -> None:
-    """A file that shares its inode with a cache is replaced, not opened: the cache keeps its bytes."""
+    """A file that is a hard link into a cache is replaced and not opened, so the cache keeps its bytes."""
     cached, path = tmp_path / "cached", tmp_path / "a"
     cached.write_bytes(b"cached")
     os.link(cached, path)
@@ -44,8 +44,8 @@ def test_a_hard_link_is_never_written_through(tmp_path: Path) -> None:
     assert (cached.read_bytes(), path.read_bytes()) == (b"cached", b"new")
 
 
-def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
-    """A path that leads through a file is an error that names it."""
+def test_a_file_in_the_way_is_reported(tmp_path: Path) -> None:
+    """A path below a file is an error that names the path."""
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot make .*file/out"), replaced_directory(tmp_path / "file" / "out"):
         pass
@@ -55,7 +55,7 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("can_link", [True, False])
 def test_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool) -> None:
-    """A file gets a second name, by a copy where links are not allowed; a missing file is told as such."""
+    """A file gets a second name, by a copy if links are not allowed; a missing source raises FileNotFoundError."""
 
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -75,8 +75,8 @@ def test_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link
     assert (tmp_path / "c").read_bytes() == b"mine"
 
 
-def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails while the file is written is told of that file; nothing of it stays."""
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error while a file is written names that file, and the partial file is removed."""
     (tmp_path / "a").write_bytes(b"old")
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/a: No space left"), atomic_writer(tmp_path / "a"):
@@ -88,8 +88,8 @@ def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
-def test_a_name_that_cannot_be_given(tmp_path: Path) -> None:
-    """A directory in the place of the file is told of that place, and stays."""
+def test_a_directory_in_the_place_of_the_file(tmp_path: Path) -> None:
+    """A directory of the same name is reported, and is unchanged."""
     (tmp_path / "a" / "mine").mkdir(parents=True)
     with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/a: Is a directory"):
         write_file(tmp_path / "a", b"x")
@@ -97,15 +97,15 @@ def test_a_name_that_cannot_be_given(tmp_path: Path) -> None:
     assert names(tmp_path / "a") == ["mine"]
 
 
-def test_a_file_that_the_block_reads(tmp_path: Path) -> None:
-    """An error of another file is told of that one."""
+def test_an_error_of_a_file_that_the_block_reads(tmp_path: Path) -> None:
+    """An error of another file names that file."""
     with pytest.raises(FileNotFoundError, match="missing"), atomic_writer(tmp_path / "a") as file:
         file.write((tmp_path / "missing").read_bytes())
     assert names(tmp_path) == []
 
 
-def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full amid a copy: said of the copy, of which nothing stays."""
+def test_a_full_disk_during_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk is full during a copy, the error names the copy, and the partial copy is removed."""
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(os, "link", lambda *_: raise_(OSError(errno.EXDEV, "Invalid cross-device link")))
     monkeypatch.setattr(shutil, "copyfileobj", lambda *_: raise_(full))
@@ -116,7 +116,7 @@ def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_link_that_fails_for_another_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is not for want of links the disk is at fault: told, and not copied."""
+    """An error that does not come from missing support for links is reported, and nothing is copied."""
     monkeypatch.setattr(os, "link", lambda *_: raise_(OSError(errno.EIO, "Input/output error")))
     (tmp_path / "a").write_bytes(b"x")
     with pytest.raises(OutputError, match=rf"cannot link {tmp_path}/b: Input/output error"):
@@ -124,8 +124,8 @@ def test_a_link_that_fails_for_another_reason(tmp_path: Path, monkeypatch: pytes
     assert names(tmp_path) == ["a"]
 
 
-def test_all_of_a_copy_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However little it is, nothing waits in memory when the disk is asked to keep it."""
+def test_buffers_are_written_before_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a few bytes have left Python's buffer when the file is synced, in copies and in written files."""
     synced: list[int] = []
     monkeypatch.setattr(os, "link", lambda *_: raise_(OSError(errno.EXDEV, "Invalid cross-device link")))
     monkeypatch.delattr(os, "copy_file_range")
@@ -140,8 +140,8 @@ def raise_(error: Exception) -> None:
     raise error
 
 
-def test_bytes_are_on_disk_before_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First the content is synced, then it gets its name, then that name is synced."""
+def test_content_is_synced_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the content is synced, then the file gets its name, then that name is synced."""
     log = DiskLog(tmp_path, monkeypatch)
     write_file(tmp_path / "a", b"x")
     log.assert_order(("sync", ".a.*"), ("name", "a"), ("sync", "."))
@@ -149,7 +149,7 @@ def test_bytes_are_on_disk_before_their_name(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_caller_may_sync_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that the caller or the swap of the whole directory brings to disk are not synced one by one."""
+    """Names that the caller or `replaced_directory` syncs are not synced one by one."""
     log = DiskLog(tmp_path, monkeypatch)
     write_file(tmp_path / "a", b"x", sync_name=False)
     assert log.at("sync", ".") == []
@@ -159,8 +159,8 @@ def test_the_caller_may_sync_names_itself(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(log.at("sync", "*")) == 2
 
 
-def test_new_directories_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever makes a directory with its parents syncs each one that got a new name; what is there costs nothing."""
+def test_new_directories_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each directory that got a new entry is synced; existing directories cost no sync."""
     log = DiskLog(tmp_path, monkeypatch)
     make_directories(tmp_path / "a" / "b")
     assert {name for _, name in log.events} == {".", "a"}
@@ -173,7 +173,7 @@ def test_new_directories_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_file_systems_that_cannot_sync_directories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """They are passed over."""
+    """File systems that refuse to sync a directory are no error."""
     monkeypatch.setattr(os, "fsync", failing_for_directories(number))
     write_file(tmp_path / "a", b"x")
     with replaced_directory(tmp_path / "out"):
@@ -181,8 +181,8 @@ def test_file_systems_that_cannot_sync_directories(
     assert names(tmp_path) == ["a", "out"]
 
 
-def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the disk when a directory is synced is one line that names it; nothing partial is left."""
+def test_an_error_of_the_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An I/O error while a directory is synced is reported with its name, and no partial file is left."""
     monkeypatch.setattr(os, "fsync", failing_for_directories(errno.EIO))
     with pytest.raises(OutputError, match=rf"cannot sync the names in {tmp_path} to disk: Input/output error"):
         write_file(tmp_path / "a", b"x")
@@ -192,7 +192,7 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_directory_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that may be written but not read cannot be opened to be synced: passed over."""
+    """A directory that may be written but not read cannot be synced, which is no error."""
 
     def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -213,8 +213,8 @@ def failing_for_directories(number: int):
 
 
 @pytest.mark.parametrize("missing", [["copy_file_range"], ["copy_file_range", "link"]])
-def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> None:
-    """Without the calls that only Linux has, and without links, a file is copied whole and synced."""
+def test_systems_without_copy_file_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> None:
+    """Without the system calls of Linux, and without links, a file is copied in full and synced."""
 
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -231,7 +231,7 @@ def test_systems_that_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_file_is_moved_over_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It appears whole in its new place, which is brought to disk, and nothing is left in the old one."""
+    """The file replaces the earlier one by a rename, the new name is synced, and the old name is gone."""
     (tmp_path / "old").write_bytes(b"new content")
     (tmp_path / "new").write_bytes(b"earlier")
     log = DiskLog(tmp_path, monkeypatch)
@@ -241,7 +241,7 @@ def test_a_file_is_moved_over_an_earlier_one(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_file_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it cannot be renamed it is copied, and gets its name when it is whole; other errors are told."""
+    """A file that cannot be renamed there is copied; other errors are reported, and the source stays."""
     rename = Path.replace
     (tmp_path / "old").write_bytes(b"content")
 

@@ -1,4 +1,4 @@
-"""The versions of what this program writes."""
+"""Only the format versions that this program writes are accepted."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.format_versions import check_format
 
 
-def test_the_format_that_is_made() -> None:
-    """It is taken."""
+def test_the_format_that_is_written() -> None:
+    """The current version is accepted."""
     check_format("encode.format", 3, 3)
 
 
 @pytest.mark.parametrize("wanted", [2, 4, True, 1.0, "1", None])
 def test_another_format(wanted: object) -> None:
-    """Every other is refused, what only equals it included, since DVC tells them apart; one line says what to do."""
-    made = 1 if wanted in (True, 1.0, "1") else 3
+    """Any other value is refused in one line, also an equal one of another type, since DVC would see a change."""
+    written = 1 if wanted in (True, 1.0, "1") else 3
     with pytest.raises(ConfigError) as caught:
-        check_format("encode.format", wanted, made)
+        check_format("encode.format", wanted, written)
     assert str(caught.value).startswith(
-        f"encode.format: expected {made}, the format that the installed tfrec-stage writes"
+        f"encode.format: expected {written}, the format that the installed tfrec-stage writes"
     )
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Every option refuses values that make no sense: as a dataclass, from Python and from the command line."""
+"""Every option refuses invalid values: in its dataclass, in `create` and on the command line."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -34,12 +34,12 @@ from tfrec_stage.schema.options import Profile, SchemaOptions
 
 NAN = float("nan")
 HUGE = 10**30
-MANY_DIGITS = 10**5000  # more than Python writes out
+MANY_DIGITS = 10**5000  # more digits than Python converts to text
 
 
 @dataclass(frozen=True)
 class InPython:
-    """A value that OmegaConf makes a good one of: text of a number, a bool of 0 and 1."""
+    """A value that only Python refuses: OmegaConf converts it, for example a number to text or 1 to true."""
 
     value: Any
 
@@ -119,19 +119,19 @@ BAD: dict[type, dict[str, list[Any]]] = {
         "splits": [3, ["train"], None],
     },
 }
-"""What each option of each class refuses."""
+"""Values that each option of each class refuses."""
 
 KEYS = {EncodeOptions: "encode.", AnnotationPolicy: "annotations.", About: "about.", ImporterConfig: "importer."}
 KEYS |= {CleanConfig: "clean.", EngineOptions: "", StageConfig: "", SplitConfig: "splits.train."}
-"""What the command line puts before the name of an option."""
+"""Prefix of the options of each class on the command line."""
 
 ARGUMENTS = {"split": "dataset_name", "output_dir": "output_directory"}
 ARGUMENTS |= {name: name for name in ("num_shards", "images_root", "store_dir", "num_threads", "engine")}
-"""What `create` calls the options of the whole."""
+"""Names of options of `StageConfig` in `create`."""
 
 
 def cases() -> Iterator[Any]:
-    """Class, name of the option, value that it refuses."""
+    """Yield class, name of the option, and a value that it refuses."""
     for kind, options in BAD.items():
         for name, values in options.items():
             for number, value in enumerate(values):
@@ -143,26 +143,26 @@ def raw(value: Any) -> Any:
 
 
 def refuses(name: str) -> Any:
-    """Expects one line that names the option."""
+    """Expect an error of one line that names the option."""
     return pytest.raises(ConfigError, match=rf"\A[^\n]*\b{name}\b[^\n]*: [^\n]*\Z")
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_every_option_has_values_that_it_refuses(kind: type) -> None:
-    """A new option stands in the table above, with values that make no sense."""
+def test_every_option_is_in_the_table(kind: type) -> None:
+    """Each option, also a new one, has invalid values in the table above."""
     assert {name: bool(values) for name, values in BAD[kind].items()} == {option.name: True for option in fields(kind)}
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), list(cases()))
 def test_the_dataclass_refuses(kind: type, name: str, value: Any) -> None:
-    """The class itself judges, whoever made it."""
+    """The class itself refuses the value, however it was created."""
     with refuses(name):
         kind(**{name: raw(value)})
 
 
 @pytest.mark.parametrize("group", [CompressionOptions, PlacementOptions, ImagePolicy, SchemaOptions])
-def test_groups_of_encode_judge_alone(group: type) -> None:
-    """Each class that EncodeOptions is made of refuses the same, where it is used without the others."""
+def test_the_bases_of_encode_options_refuse(group: type) -> None:
+    """Each class that EncodeOptions is composed of refuses the same values if it is used alone."""
     for option in fields(group):
         for value in BAD[EncodeOptions][option.name]:
             with refuses(option.name):
@@ -170,7 +170,7 @@ def test_groups_of_encode_judge_alone(group: type) -> None:
 
 
 def of_create() -> Iterator[Any]:
-    """What can be given to `create`."""
+    """Return the cases whose options are arguments of `create`."""
     for case in cases():
         kind, name, _ = case.values
         if kind in {EncodeOptions, AnnotationPolicy, About, EngineOptions} or (
@@ -181,7 +181,7 @@ def of_create() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("kind", "name", "value"), list(of_create()))
 def test_create_refuses(kind: type, name: str, value: Any, tmp_path: Path) -> None:
-    """`create` raises before anything is written."""
+    """`create` raises before it writes anything."""
     arguments = {"dataset_name": "train", "output_directory": tmp_path / "out", "num_shards": 1, "num_threads": 1}
     given = {"about": {name: raw(value)}} if kind is About else {ARGUMENTS.get(name, name): raw(value)}
     with refuses("name" if name == "split" else ARGUMENTS.get(name, name)):
@@ -191,7 +191,7 @@ def test_create_refuses(kind: type, name: str, value: Any, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def composed() -> DictConfig:
-    """What Hydra composes from the project's conf/ and params.yaml."""
+    """The configuration that Hydra composes from the project's conf/ and params.yaml."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(ROOT)
         register_schema()
@@ -200,13 +200,13 @@ def composed() -> DictConfig:
 
 
 def of_the_command_line() -> Iterator[Any]:
-    """What can be written in a file or after `python -m tfrec_stage`."""
+    """Return the cases that can be written in a file or on the command line."""
     return (case for case in cases() if not isinstance(case.values[2], InPython))
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), list(of_the_command_line()))
 def test_the_configuration_refuses(kind: type, name: str, value: Any, composed: DictConfig) -> None:
-    """Set on the command line or in a file, the value is told with its key."""
+    """On the command line or in a file, the value is refused with its key."""
     config = deepcopy(composed)
     with refuses(name):
         set_option(config, f"{KEYS[kind]}{name}", value)
@@ -216,17 +216,17 @@ def test_the_configuration_refuses(kind: type, name: str, value: Any, composed: 
 def set_option(config: DictConfig, key: str, value: Any) -> None:
     try:
         OmegaConf.update(config, key, value, merge=False)
-    except OmegaConfBaseException as error:  # which Hydra passes on
+    except OmegaConfBaseException as error:  # Hydra raises it as well
         raise ConfigError(explain(error, StageConfig)) from error
 
 
-def test_the_configuration_is_good(composed: DictConfig) -> None:
-    """Without any of these values nothing is refused."""
+def test_the_configuration_is_valid(composed: DictConfig) -> None:
+    """Without any of these values nothing is refused, and the output options are the defaults."""
     assert parse_config(composed).output_options == OutputOptions()
 
 
 def test_another_format_names_both(composed: DictConfig) -> None:
-    """One line says what this program makes, what is asked for, and what to do."""
+    """The message names the format that is written, the one that was given, and what to do."""
     config = deepcopy(composed)
     config.encode.format = 7
     with pytest.raises(ConfigError) as raised:

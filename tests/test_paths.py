@@ -1,4 +1,4 @@
-"""Output that cannot go where it is asked to go: one line, before anything is read or written."""
+"""Impossible and dangerous output paths are refused in one line, before anything is read or written."""
 
 import json
 import os
@@ -19,7 +19,7 @@ LONG = "n" * 300
 
 @pytest.fixture
 def dataset(tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Three records; the working directory is `here`, beside it lie `images` and a file."""
+    """Three records; the working directory `here` has a file and links, and `images` is beside it."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "here" / "file").touch()
@@ -29,12 +29,12 @@ def dataset(tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.Monke
 
 
 def below(directory: Path) -> list[tuple[str, bool]]:
-    """All that lies in a directory, and whether it is a directory."""
+    """Return the relative path of each entry below a directory, and whether it is a directory itself."""
     return sorted((str(path.relative_to(directory)), path.is_dir()) for path in directory.rglob("*"))
 
 
 def refusal(directory: Path, dataset: list, kind: type[TfrecStageError], **options: Any) -> str:
-    """What a build says that must be refused; nothing is written."""
+    """Return the message of a build that is refused; check that it is one line and that nothing was written."""
     before = below(directory)
     arguments = {"dataset_name": "train", "output_directory": "out", "num_shards": 2, "num_threads": 1} | options
     with pytest.raises(kind) as raised:
@@ -77,7 +77,7 @@ def refusal(directory: Path, dataset: list, kind: type[TfrecStageError], **optio
 def test_output_directories(
     tmp_path: Path, dataset: list, output: Any, kind: type[TfrecStageError], message: str
 ) -> None:
-    """Each place where shards cannot go, or must not."""
+    """Output directories that cannot be created, or must not be replaced, are refused."""
     options = {"output_directory": output, "images_root": "../images", "store_dir": "store"}
     assert re.search(message, refusal(tmp_path, dataset, kind, **options))
 
@@ -111,7 +111,7 @@ def test_output_directories(
 def test_other_places(
     tmp_path: Path, dataset: list, options: dict[str, Any], kind: type[TfrecStageError], message: str
 ) -> None:
-    """The store, the images and the name of a split."""
+    """Impossible shard caches, image folders and names of splits are refused."""
     assert re.search(message, refusal(tmp_path, dataset, kind, **options))
 
 
@@ -124,11 +124,11 @@ def test_other_places(
         ("n" * 200, {"dataset_name": "n" * 200}),
         (Path("out"), {"store_dir": Path("store")}),
         (os.fsdecode(b"\xff"), {}),
-        ("store beside", {"store_dir": "store"}),  # begins like the other's name, and is none of it
+        ("store beside", {"store_dir": "store"}),  # begins with the name of the cache, but is not in it
     ],
 )
-def test_places_that_are_fine(tmp_path: Path, dataset: list, output: str | Path, options: dict[str, Any]) -> None:
-    """Twice: made, and replaced."""
+def test_good_output_directories(tmp_path: Path, dataset: list, output: str | Path, options: dict[str, Any]) -> None:
+    """A build creates the directory, and a second one replaces it."""
     arguments = {"dataset_name": "train", "output_directory": output, "num_shards": 2, "num_threads": 1} | options
     for _ in range(2):
         assert create(dataset, **arguments) == []
@@ -137,7 +137,7 @@ def test_places_that_are_fine(tmp_path: Path, dataset: list, output: str | Path,
 
 @pytest.fixture
 def workspace(tmp_path: Path, make_dataset: MakeDataset) -> Path:
-    """A manifest of three images, annotations, and a file that is in the way."""
+    """A manifest of three images, annotations without a row, and a file for paths that lead through it."""
     copy_conf(tmp_path)
     manifest = tmp_path / "data" / "manifests" / "train" / "manifest.jsonl"
     manifest.parent.mkdir(parents=True)
@@ -178,7 +178,7 @@ IMPORT = ("stage=manifest", "importer=csv", "importer.annotations=[annotations.c
     ],
 )
 def test_on_the_command_line(workspace: Path, overrides: tuple[str, ...], message: str) -> None:
-    """One line that names the option, exit code 1, and nothing written."""
+    """The command line gives one line that names the option, exit code 1, and writes nothing."""
     before = files_below(workspace)
     done = stage(*overrides, directory=workspace, expect=1)
     assert done.stderr.startswith(f"error: {message}")
@@ -186,8 +186,8 @@ def test_on_the_command_line(workspace: Path, overrides: tuple[str, ...], messag
     assert files_below(workspace) == before
 
 
-def test_shards_of_others_are_read_anywhere(tmp_path: Path, make_dataset: MakeDataset) -> None:
-    """Who counts shards in the working directory, where nothing is built, may keep the counts below it."""
+def test_shards_in_the_working_directory_can_be_counted(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    """Counts may be written below the working directory even if the shards are in it: no build can replace it."""
     copy_conf(tmp_path)
     create(make_dataset(3), "train", tmp_path / "out", 1, 1)
     for path in (tmp_path / "out").iterdir():

@@ -1,4 +1,4 @@
-"""The README is true: its tables are those of the code, its commands and Python blocks run."""
+"""The README agrees with the code: its tables are complete, and its commands and Python blocks run."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ READERS = dict(
 
 
 def key_table() -> str:
-    """The table of keys, as the schema has it; to renew it: `python -m tests.test_readme`."""
+    """Return the table of keys of the schema; `python -m tests.test_readme` writes it into the README."""
     head = "| key | kind | what it is |\n|---|---|---|\n"
     also = "| with `encode.profiles: [od_api]` | | |\n"
     of_tfds = "| with `encode.profiles: [tfds]` | | |\n"
@@ -51,32 +51,32 @@ def _row(field: Field) -> str:
 
 
 def test_the_table_of_keys_is_the_schema() -> None:
-    """Every key stands in the README with its kind and unit."""
+    """The README lists every key of the schema with its kind and meaning."""
     assert KEYS.search(README)[0] == key_table()
 
 
-def test_the_table_of_kinds_is_the_codes() -> None:
-    """Every kind of fault stands in the README with its meaning, in the order of the code."""
+def test_every_kind_of_finding_is_listed() -> None:
+    """The README lists every kind of finding with its meaning, in the order of the code."""
     table = README.partition("<!-- kinds: begin -->\n")[2].partition("<!-- kinds: end -->")[0]
     rows = "".join(f"| `{kind}` | {meaning} |\n" for kind, meaning in KINDS.items())
     assert table == f"| kind | what is wrong |\n|---|---|\n{rows}"
 
 
 def test_every_importer_is_listed_with_its_options() -> None:
-    """The table of importers has each with the options that it knows, in its own order."""
+    """The README lists every importer with the options that it knows, in the same order."""
     rows = re.findall(r"^\| `(\w+)` \| .* \| (.*?) ?\|$", README.partition("### Importers")[2], re.MULTILINE)
     listed = {name: re.findall(r"`(\w+)`", options) for name, options in rows}
     assert listed == {name: known_options(name) for name in IMPORTERS}
 
 
 def test_every_reason_is_listed() -> None:
-    """Each reason of a failure stands in the table of what comes back, once."""
+    """The README lists every reason of a failure once."""
     table = README.partition("its `reason` |")[2].partition("\n\n")[0]
     assert sorted(re.findall(r"\| `(\w+)` \|$", table, re.MULTILINE)) == sorted(REASONS)
 
 
 def test_python_blocks_run(tmp_path: Path) -> None:
-    """The Python blocks run, one after the other, as one program."""
+    """The Python blocks run as one program, one after the other."""
     program = "\n".join(block for block in blocks("python") if block not in READERS.values())
     assert run_program(program, tmp_path).startswith("image_unknown_format - expected JPEG, ")
 
@@ -84,7 +84,7 @@ def test_python_blocks_run(tmp_path: Path) -> None:
 @pytest.mark.dvc
 @pytest.mark.parametrize("reader", ["keras", "torch", "jax", "tensorflow"])
 def test_readers_run(reader: str, built: Path) -> None:
-    """Each block that reads shards runs on those of the demo, as a program of its own."""
+    """Each block that reads shards runs as a program of its own on the shards of the demo."""
     if reader == "torch" and find_spec("torch") is None:
         pytest.skip("needs PyTorch: pip install torch")
     printed = run_program(READERS[reader], built)
@@ -93,7 +93,7 @@ def test_readers_run(reader: str, built: Path) -> None:
 
 
 def run_program(program: str, directory: Path) -> str:
-    """What a program prints; it must end well."""
+    """Run a program, which must succeed, and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=directory, text=True, capture_output=True, timeout=300, check=False
     )
@@ -103,9 +103,9 @@ def run_program(program: str, directory: Path) -> str:
 
 @pytest.mark.dvc
 def test_console_blocks_run(tmp_path: Path) -> None:
-    """The commands run in a fresh clone, after `make demo` in the environment at hand."""
+    """The commands run in a fresh clone after `make demo`, in the environment of this test."""
     clone = clone_project(tmp_path)
-    stamp = f"{sys.prefix}/.installed"  # taken as up to date: the environment is that of this very test
+    stamp = f"{sys.prefix}/.installed"  # `make -o` takes it as up to date, so that nothing is installed
     demo = run(["make", "demo", f"VENV={sys.prefix}", f"BIN={sys.prefix}/bin", "-o", stamp], clone)
     assert "train" in demo.stdout
     assert "Look next at" in demo.stdout
@@ -115,7 +115,7 @@ def test_console_blocks_run(tmp_path: Path) -> None:
 
 
 def test_make_lists_its_targets() -> None:
-    """`make` alone lists every target with a line of help, and the README names only targets that exist."""
+    """`make` lists its targets with one line of help each, and the README names only targets that exist."""
     listed = dict(re.findall(r"^  make (\S+) +(.+)$", run(["make"], ROOT).stdout, re.MULTILINE))
     assert {"setup", "demo", "test", "format", "lint", "types", "floors", "pytest", "bench", "clean"} <= set(listed)
     assert set(re.findall(r"\bmake ([a-z-]+)", "".join(blocks("sh")))) <= set(listed)
@@ -123,7 +123,7 @@ def test_make_lists_its_targets() -> None:
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_no_machine_is_named() -> None:
-    """No tracked file names a path of a machine or the address of a package index."""
+    """No file of requirements or configuration names a package index."""
     listed = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.splitlines()
     assert {"README.md", "pyproject.toml", "constraints.txt", "dvc.lock"} <= set(listed)
     for name in listed:

@@ -1,4 +1,4 @@
-"""Real annotations all the way: COCO and VOC files → manifest → shards → TensorFlow's own parser and decoder."""
+"""Real COCO and VOC annotations survive import and build: TensorFlow parses and decodes the shards."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -17,7 +17,7 @@ from tfrec_stage.manifest import open_manifest
 
 
 def examples(tf, directory: Path) -> dict[str, dict[str, list]]:
-    """Every record by its image id, parsed by TensorFlow."""
+    """Return every record by its image id, parsed by TensorFlow."""
     parsed = {}
     for path in sorted(directory.glob("*-of-*")):
         for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -29,7 +29,7 @@ def examples(tf, directory: Path) -> dict[str, dict[str, list]]:
 
 @pytest.fixture
 def build_coco(shared_data: Callable[[str], Path], tmp_path: Path):
-    """Imports annotation files of tiny_coco and builds three shards; gives the report and the directory."""
+    """A function that imports annotations of tiny_coco and builds 3 shards; it returns the report and directory."""
     root = shared_data("tiny_coco")
 
     def make(split: str, *kinds: str, **encode: Any):
@@ -44,7 +44,7 @@ def build_coco(shared_data: Callable[[str], Path], tmp_path: Path):
 
 
 def annotations_of(root: Path, split: str, kind: str) -> dict[str, list[dict[str, Any]]]:
-    """Annotations by image id, as the COCO file has them."""
+    """Return the annotations of a COCO file by image id."""
     content = json.loads((root / "annotations" / f"{kind}_{split}2017.json").read_text())
     by_image: dict[str, list[dict[str, Any]]] = {str(image["id"]): [] for image in content["images"]}
     for annotation in content["annotations"]:
@@ -61,10 +61,10 @@ def annotations_of(root: Path, split: str, kind: str) -> dict[str, list[dict[str
         ("val", "person_keypoints", 127, 46),
     ],
 )
-def test_every_box_gives_back_the_annotations_pixels(
+def test_coco_boxes_and_keypoints_in_pixels(
     tf, build_coco, shared_data, split: str, kind: str, objects: int, with_keypoints: int
 ) -> None:
-    """50 images, no failure; each box times the size is the annotation's to 0.01 pixel, and every image decodes."""
+    """No image fails and all decode; in pixels, each box and keypoint is that of the annotation to 0.01."""
     report, directory = build_coco(split, kind)
     assert (report.statistics.images, len(report.failures)) == (50, 0)
     assert report.statistics.boxes == objects
@@ -89,20 +89,20 @@ def test_every_box_gives_back_the_annotations_pixels(
 
 
 def pixels_of_box(example: dict[str, list], number: int, width: int, height: int) -> list[float]:
-    """Left, top, width and height in pixels, as COCO writes a box."""
+    """Return left, top, width and height of a box in pixels, as in COCO."""
     xmin, xmax, ymin, ymax = (example[f"image/object/bbox/{edge}"][number] for edge in ("xmin", "xmax", "ymin", "ymax"))
     return [xmin * width, ymin * height, (xmax - xmin) * width, (ymax - ymin) * height]
 
 
 def pixels_of_parts(example: dict[str, list], number: int, width: int, height: int) -> list[float]:
-    """x, y and visibility of each of the 17 keypoints of an object, in pixels."""
+    """Return x and y in pixels and visibility of each of the 17 keypoints of an object."""
     part = slice(number * 17, (number + 1) * 17)
     columns = (example[f"image/object/parts/{key}"][part] for key in ("x", "y", "v"))
     return [value for x, y, v in zip(*columns, strict=True) for value in (x * width, y * height, v)]
 
 
-def test_instances_and_keypoints_are_one(tf, build_coco) -> None:
-    """Both files together: all instances, the persons among them with their keypoints."""
+def test_instances_and_keypoints_are_merged(tf, build_coco) -> None:
+    """Both files together give all instances, and persons with their keypoints."""
     report, directory = build_coco("train", "instances", "person_keypoints")
     assert report.statistics.boxes == 470
     assert report.statistics.parts == 470 * 17
@@ -110,8 +110,8 @@ def test_instances_and_keypoints_are_one(tf, build_coco) -> None:
     assert persons > 0
 
 
-def test_every_raccoon_gives_back_its_pixels(tf, shared_data, tmp_path: Path) -> None:
-    """200 images with 217 boxes; each box times the size is its XML's to 0.01 pixel; three gray images become RGB."""
+def test_voc_boxes_in_pixels(tf, shared_data, tmp_path: Path) -> None:
+    """In pixels, each box is that of its XML file to 0.01; the three grayscale images are re-encoded as RGB."""
     root = shared_data("raccoon_voc")
     dataset = find_importer("voc")((root / "annotations",), root / "images", root)
     imported = import_dataset(dataset, tmp_path / "manifest.jsonl")
@@ -139,7 +139,7 @@ def test_every_raccoon_gives_back_its_pixels(tf, shared_data, tmp_path: Path) ->
 
 
 def test_compressed_annotations(tf, build_coco) -> None:
-    """Without images COCO's annotations come to a third in shards as small as these; TensorFlow reads the same."""
+    """Without images, gzip shrinks COCO's annotations to about a third, and TensorFlow reads the same records."""
     content, sizes = {}, {}
     for compression in Compression:
         report, directory = build_coco("train", "instances", compression=compression, store_images=False)

@@ -1,4 +1,4 @@
-"""What the configuration says, computed."""
+"""Values that the configuration computes."""
 
 from pathlib import Path
 
@@ -23,20 +23,20 @@ from tfrec_stage.errors import ConfigError
         ("0%", 100, 0),
     ],
 )
-def test_a_number_or_a_percentage_of_failures(max_failures: str, images: int, allowed: int) -> None:
-    """A number counts as it is, a percentage of all images, rounded down."""
+def test_max_failures_is_a_number_or_a_percentage(max_failures: str, images: int, allowed: int) -> None:
+    """A number is a limit as it is, a percentage one of all images, rounded down."""
     assert StageConfig(max_failures=max_failures).allowed_failures(images) == allowed
 
 
 @pytest.mark.parametrize("max_failures", ["", "%", "-1", "-1%", "1.5", "nan%", "inf%", "five"])
-def test_anything_else_is_no_number_of_failures(max_failures: str) -> None:
-    """What is no such number is told with its key, and before any image is read."""
+def test_any_other_max_failures_is_refused(max_failures: str) -> None:
+    """Anything else is refused with its key, before any image is read."""
     with pytest.raises(ConfigError, match=r"^max_failures: expected a number or a percentage such as 0\.1%, but got "):
         StageConfig(max_failures=max_failures).allowed_failures(0)
 
 
 def test_the_manifest_of_each_split() -> None:
-    """`manifest` with each split in its place, the splits of params.yaml first; the configuration stays as it was."""
+    """`manifest` is resolved with each split, those of params.yaml first; the configuration is unchanged."""
     composed = OmegaConf.create(
         {"split": "extra", "manifest": "m/${split}.jsonl", "splits": {"train": {"num_shards": 1}, "val": {}}}
     )
@@ -48,7 +48,7 @@ def test_the_manifest_of_each_split() -> None:
     assert composed.split == "extra"
 
 
-def test_one_manifest_for_all_splits_is_none_for_each() -> None:
-    """A path without `${split}` would compare a manifest with itself."""
+def test_one_manifest_for_all_splits() -> None:
+    """Without `${split}` in the path the result is empty: a manifest would be compared with itself."""
     composed = OmegaConf.create({"split": "train", "manifest": "m.jsonl", "splits": {"val": {}}})
     assert manifests_by_split(composed) == {}

@@ -29,7 +29,7 @@ filename,width,height,class,xmin,ymin,xmax,ymax
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """conf/ and params.yaml, and three images of 20 x 10 in the folder of train."""
+    """conf/, params.yaml and three images of 20 x 10 pixels in the folder of train."""
     draw(tmp_path, "0.jpg", "1.jpg", "2.jpg")
     return copy_conf(tmp_path)
 
@@ -88,7 +88,7 @@ def records_of(workspace: Path, split: str = "train") -> list[dict]:
 
 @pytest.mark.parametrize("name", sorted(IMPORTERS))
 def test_every_importer_has_its_configuration(name: str) -> None:
-    """conf/importer/X.yaml begins with its command, names its importer, and lists the options it knows, no other."""
+    """conf/importer/X.yaml begins with its command, names its importer, and lists exactly the options it knows."""
     text = (ROOT / "conf" / "importer" / f"{name}.yaml").read_text()
     assert text.startswith(f"# python -m tfrec_stage stage=manifest dataset=train importer={name}")
     content = yaml.safe_load(text)
@@ -102,7 +102,7 @@ def test_every_importer_has_its_configuration(name: str) -> None:
     [("coco", write_coco), ("voc", write_voc), ("yolo", write_yolo), ("csv", write_csv)],
 )
 def test_boxes_become_a_manifest_and_shards(workspace: Path, name: str, annotate: Callable[[Path], None]) -> None:
-    """Three images with two, one and no box: the same records from every format of boxes, pinned, and built from."""
+    """Images with two, one and no box give the same pinned records in every format, and shards can be built of them."""
     annotate(workspace)
     done = stage("stage=manifest", f"importer={name}", directory=workspace)
     assert done.stdout == "train: 3 image records with 2 labels in data/manifests/train/manifest.jsonl\n"
@@ -126,7 +126,7 @@ def test_boxes_become_a_manifest_and_shards(workspace: Path, name: str, annotate
 
 
 def test_folders_become_a_manifest_and_shards(workspace: Path) -> None:
-    """Images in folders named after their classes."""
+    """Images in folders that are named after their classes give records with these classes, and shards."""
     write_image_folder(workspace)
     done = stage("stage=manifest", "importer=image_folder", directory=workspace)
     assert done.stdout.startswith("train: 3 image records with 2 labels in ")
@@ -141,14 +141,14 @@ def test_folders_become_a_manifest_and_shards(workspace: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("datumaro") is not None, reason="the optional group is installed")
-def test_datumaro_says_how_to_install_it(workspace: Path) -> None:
-    """Without the optional group: one line with the command that installs it."""
+def test_a_missing_datumaro_is_reported_with_its_installation(workspace: Path) -> None:
+    """Without the optional dependencies there is one line with the command that installs them."""
     done = stage("stage=manifest", "importer=datumaro", directory=workspace, expect=1)
     assert done.stderr == "error: importer datumaro: expected `pip install 'tfrec-stage[datumaro]'` to have been run\n"
 
 
-def test_problems_are_told_with_file_and_line(workspace: Path) -> None:
-    """What cannot become a record is told with its place; the manifest has the rest; exit code 3 unless allowed."""
+def test_problems_are_reported_with_file_and_line(workspace: Path) -> None:
+    """Invalid entries are reported with their place and left out of the manifest; exit code 3 unless allowed."""
     write_yolo(workspace)
     write(workspace, "labels/train/1.txt", "0 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n0 0.5\n")
     write(workspace, "labels/train/lost.txt", "")
@@ -167,8 +167,8 @@ def test_problems_are_told_with_file_and_line(workspace: Path) -> None:
     stage("stage=manifest", "importer=yolo", "max_failures=59%", directory=workspace, expect=3)
 
 
-def test_a_flood_of_problems_is_counted(workspace: Path) -> None:
-    """The first twenty problems are told, and how many more there are."""
+def test_many_problems_are_counted(workspace: Path) -> None:
+    """The first twenty problems are printed, and the number of the others."""
     write_yolo(workspace)
     write(workspace, "labels/train/1.txt", "9 0 0 0 0\n" * 1000)
     lines = stage("stage=manifest", "importer=yolo", directory=workspace, expect=3).stderr.splitlines()
@@ -177,8 +177,8 @@ def test_a_flood_of_problems_is_counted(workspace: Path) -> None:
     assert len(lines) == 22
 
 
-def test_images_that_are_missing_fail_where_they_are_encoded(workspace: Path) -> None:
-    """An image that is not there is no problem of the annotations: its record goes on, unpinned, and fails."""
+def test_missing_images_fail_in_the_build(workspace: Path) -> None:
+    """A missing image is not a problem of the import: its record is written without sha256, and fails in the build."""
     write_csv(workspace)
     (workspace / "data" / "raw" / "images" / "train" / "1.jpg").unlink()
     stage("stage=manifest", "importer=csv", directory=workspace)
@@ -238,8 +238,8 @@ def test_images_that_are_missing_fail_where_they_are_encoded(workspace: Path) ->
         pytest.param(["max_failures=1.5"], "max_failures: expected a number or a percentage", id="max-failures"),
     ],
 )
-def test_wrong_options_are_told_in_one_line(workspace: Path, overrides: list[str], message: str) -> None:
-    """A wrong option of an importer: one line that names it, exit code 1, and no manifest."""
+def test_wrong_options_are_reported_in_one_line(workspace: Path, overrides: list[str], message: str) -> None:
+    """A wrong option of an importer gives one line that names it, exit code 1, and no manifest."""
     write_yolo(workspace)
     before = files_below(workspace)
     done = stage("stage=manifest", "importer=yolo", *overrides, directory=workspace, expect=1)
@@ -250,9 +250,9 @@ def test_wrong_options_are_told_in_one_line(workspace: Path, overrides: list[str
 
 
 class TestSplits:
-    """One set of annotations, dealt to the splits."""
+    """One set of annotations, divided into splits."""
 
-    DEAL = (
+    DIVIDE = (
         "stage=manifest",
         "importer=image_folder",
         "importer.images=data/raw/images/all",
@@ -260,10 +260,10 @@ class TestSplits:
     )
 
     @classmethod
-    def deal(cls, workspace: Path, *more: str) -> dict[str, list[str]]:
-        """Ids of each split."""
+    def divide(cls, workspace: Path, *more: str) -> dict[str, list[str]]:
+        """Write the manifests of all splits, and return the ids of each."""
         for split in ("train", "val", "test"):
-            stage(*cls.DEAL, *more, f"dataset={split}", directory=workspace)
+            stage(*cls.DIVIDE, *more, f"dataset={split}", directory=workspace)
         return {split: [r["id"] for r in records_of(workspace, split)] for split in ("train", "val", "test")}
 
     @staticmethod
@@ -273,29 +273,29 @@ class TestSplits:
         return set(names)
 
     def test_every_image_is_in_one_split_and_stays_there(self, workspace: Path) -> None:
-        """Dealt by hash of the id: together all, none twice, about as the fractions say; new images move none."""
+        """Each image is in exactly one split, in about the given fractions; new images move no other, labels agree."""
         names = self.draw_clips(workspace, 30)
-        dealt = self.deal(workspace)
-        assert sorted(name for ids in dealt.values() for name in ids) == sorted(names)
-        assert 30 <= len(dealt["train"]) <= 60
+        before = self.divide(workspace)
+        assert sorted(name for ids in before.values() for name in ids) == sorted(names)
+        assert 30 <= len(before["train"]) <= 60
         more = self.draw_clips(workspace, 40)
-        again = self.deal(workspace)
-        assert sum(map(len, again.values())) == len(more)
-        assert all(set(dealt[split]) <= set(again[split]) for split in dealt)
-        labels = [(workspace / "data" / "manifests" / split / "labels.json").read_bytes() for split in dealt]
+        after = self.divide(workspace)
+        assert sum(map(len, after.values())) == len(more)
+        assert all(set(before[split]) <= set(after[split]) for split in before)
+        labels = [(workspace / "data" / "manifests" / split / "labels.json").read_bytes() for split in before]
         assert labels[0] == labels[1] == labels[2]
 
     def test_groups_stay_together(self, workspace: Path) -> None:
-        """Frames of one clip are in one split."""
+        """All frames of a clip are in the same split."""
         self.draw_clips(workspace, 20)
-        dealt = self.deal(workspace, r"importer.group_by='clip\d+'")
-        clips = {split: {name.split("_")[0] for name in ids} for split, ids in dealt.items()}
+        splits = self.divide(workspace, r"importer.group_by='clip\d+'")
+        clips = {split: {name.split("_")[0] for name in ids} for split, ids in splits.items()}
         assert sum(map(len, clips.values())) == len(set().union(*clips.values())) == 20
 
 
 @pytest.mark.parametrize("params", [None, "", "encode: {seed: 1}\n"])
 def test_an_import_needs_no_number_of_shards(workspace: Path, params: str | None) -> None:
-    """`splits` in params.yaml, or params.yaml itself, is what a build needs, not an import."""
+    """Only a build needs `splits` in params.yaml, and params.yaml itself; an import does not."""
     (workspace / "params.yaml").unlink()
     if params is not None:
         (workspace / "params.yaml").write_text(params)
@@ -306,26 +306,26 @@ def test_an_import_needs_no_number_of_shards(workspace: Path, params: str | None
     assert done.stderr == "error: params.yaml has no splits.train.num_shards; add it there, or give num_shards=N\n"
 
 
-def test_options_of_a_list_reach_the_importer(workspace: Path) -> None:
-    """`columns` is a list where a table has no header; what an importer derives is told."""
+def test_options_that_are_lists_reach_the_importer(workspace: Path) -> None:
+    """`columns` names the columns of a table without a header."""
     write(workspace, "annotations/train.csv", "cat;0.jpg;5,0;2;15;6\n")
     columns = "importer.options.columns=[class,image,xmin,ymin,xmax,ymax]"
     stage("stage=manifest", "importer=csv", columns, directory=workspace)
     assert [each["object"]["bbox"]["xmin"] for each in records_of(workspace)] == [[0.25]]
 
 
-def test_what_an_importer_notes_is_told(
+def test_notes_of_an_importer_are_printed(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """Counts and warnings of an import that are no problems reach the user, and fail nothing."""
+    """Counts and warnings of an import are printed, and do not count as problems."""
     read = importlib.import_module(IMPORTERS["image_folder"]).read
 
     def read_with_notes(*arguments: object) -> ImportedDataset:
         dataset = read(*arguments)
         dataset.notes.warnings.append("two classes are named cat")
-        return replace(dataset, records=count_while_walking(dataset))
+        return replace(dataset, records=count_while_iterating(dataset))
 
-    def count_while_walking(dataset: ImportedDataset) -> Iterator[object]:
+    def count_while_iterating(dataset: ImportedDataset) -> Iterator[object]:
         for record in dataset.records:
             dataset.notes.counts["boxes derived from outlines"] += 1
             yield record
@@ -342,9 +342,9 @@ def test_what_an_importer_notes_is_told(
         ),
     )
     assert run_manifest(config) == 0
-    told = capsys.readouterr()
-    assert "  3 boxes derived from outlines\n" in told.out
-    assert "  warning: two classes are named cat\n" in told.err
+    printed = capsys.readouterr()
+    assert "  3 boxes derived from outlines\n" in printed.out
+    assert "  warning: two classes are named cat\n" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -363,10 +363,10 @@ def test_what_an_importer_notes_is_told(
         ),
     ],
 )
-def test_an_import_of_nothing_replaces_nothing(
+def test_an_import_without_records_replaces_nothing(
     workspace: Path, importer: str, annotations: str, content: str, message: str
 ) -> None:
-    """Without a single record the manifest of before stays, labels too, and one line says so."""
+    """If the annotations give no record, the previous manifest and labels stay, and one line reports it."""
     write_csv(workspace)
     stage("stage=manifest", "importer=csv", directory=workspace)
     before = {path.name: path.read_bytes() for path in (workspace / "data" / "manifests" / "train").iterdir()}

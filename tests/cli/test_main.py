@@ -31,12 +31,12 @@ def write_manifest(workspace: Path, records: list[dict]) -> None:
 
 
 def test_the_main_job(workspace: Path) -> None:
-    """`dataset=train num_shards=4` writes four shards and their metadata, says so, and leaves nothing else behind."""
+    """`dataset=train num_shards=4` writes four shards and their metadata files, reports it, and leaves nothing else."""
     before = files_below(workspace)
     done = stage("dataset=train", "num_shards=4", directory=workspace)
     assert done.stdout.startswith("train: 10 images in 4 shards (4 built, 0 unchanged), ")
-    made = {name for name in files_below(workspace) - before if not name.startswith(".tfrec_cache/")}
-    assert made == {
+    written = {name for name in files_below(workspace) - before if not name.startswith(".tfrec_cache/")}
+    assert written == {
         *(f"data/shards/train/train-{number:05d}-of-00004" for number in range(4)),
         *(f"data/shards/train/{name}" for name in ("index.json", "stats.json", "classes.json", "failures.jsonl")),
     }
@@ -44,15 +44,15 @@ def test_the_main_job(workspace: Path) -> None:
 
 
 def test_without_progress_the_log_is_silent(workspace: Path) -> None:
-    """`progress=false` writes nothing on standard error; otherwise a log gets a line at least."""
+    """`progress=false` writes nothing to standard error; otherwise it gets at least one line."""
     assert stage("progress=false", directory=workspace).stderr == ""
     assert stage("num_shards=3", directory=workspace).stderr.startswith("train: 10 of 10 images (100 %), ")
 
 
-def test_what_the_owner_tells_reaches_the_description(workspace: Path) -> None:
-    """`about` is told on in the files of profiles, in any letters."""
-    told = ["about.name='Vögel'", "about.published=2025-01-31", "about.version=2.1.0"]
-    stage("encode.profiles=[tfds,croissant]", *told, directory=workspace)
+def test_about_reaches_the_files_of_profiles(workspace: Path) -> None:
+    """The description in `about` is in the files of profiles, with any letters."""
+    about = ["about.name='Vögel'", "about.published=2025-01-31", "about.version=2.1.0"]
+    stage("encode.profiles=[tfds,croissant]", *about, directory=workspace)
     shards = workspace / "data" / "shards" / "train"
     described = json.loads((shards / "metadata.json").read_text())
     assert [described[key] for key in ("name", "datePublished", "version")] == ["Vögel", "2025-01-31", "2.1.0"]
@@ -85,8 +85,8 @@ def test_what_the_owner_tells_reaches_the_description(workspace: Path) -> None:
         ("nonsense", "Error parsing override 'nonsense'"),
     ],
 )
-def test_wrong_options_are_told_in_one_line(workspace: Path, override: str, message: str) -> None:
-    """A wrong option: one line that names the key, exit code 1, and nothing written."""
+def test_wrong_options_are_reported_in_one_line(workspace: Path, override: str, message: str) -> None:
+    """A wrong option gives one line that names the key, exit code 1, and no file."""
     before = files_below(workspace)
     done = stage(override, directory=workspace, expect=1)
     assert done.stdout == ""
@@ -95,15 +95,15 @@ def test_wrong_options_are_told_in_one_line(workspace: Path, override: str, mess
     assert files_below(workspace) == before
 
 
-def test_a_bad_thread_count_in_the_environment_is_told(workspace: Path) -> None:
-    """TFREC_NUM_THREADS sets the threads; what is no number is told with its key."""
+def test_a_bad_thread_count_in_the_environment_is_reported(workspace: Path) -> None:
+    """TFREC_NUM_THREADS sets the number of threads; anything but a number is refused with the key."""
     assert stage(directory=workspace, TFREC_NUM_THREADS="2").returncode == 0
     done = stage(directory=workspace, expect=1, TFREC_NUM_THREADS="x")
     assert done.stderr.startswith("error: num_threads: ")
 
 
-def test_a_bad_manifest_is_told_whole(workspace: Path) -> None:
-    """Every fault of a manifest is told with its line, and the previous output stays."""
+def test_all_problems_of_a_manifest_are_reported(workspace: Path) -> None:
+    """Every problem of a manifest is reported with its line, and the previous output stays."""
     stage(directory=workspace)
     before = files_below(workspace)
     write_manifest(workspace, [{"filename": "a", "id": "1", "clas": {}}, {"filename": "b"}])
@@ -115,15 +115,15 @@ def test_a_bad_manifest_is_told_whole(workspace: Path) -> None:
     assert files_below(workspace) == before
 
 
-def test_double_ids_name_both_lines(workspace: Path) -> None:
-    """Two records of one id: both lines are named."""
+def test_a_repeated_id_names_both_lines(workspace: Path) -> None:
+    """If two records have the same id, both lines are named."""
     write_manifest(workspace, [{"filename": "a", "id": name} for name in ("x", "y", "x")])
     done = stage(directory=workspace, expect=1)
     assert "line 1 and line 3: two records have the id 'x'" in done.stderr
 
 
 def test_failures_end_in_exit_code_3(workspace: Path) -> None:
-    """More failed images than max_failures: everything else is finished, the reasons are told, nothing is replaced."""
+    """With more failures than max_failures all images are tried, the reasons are reported, and nothing is replaced."""
     images = workspace / "data" / "raw" / "images"
     for number in range(5):
         next(images.glob(f"{number:04d}.*")).unlink()
@@ -149,8 +149,8 @@ def test_failures_end_in_exit_code_3(workspace: Path) -> None:
     assert files(workspace / "data" / "shards" / "train") == before
 
 
-def test_duplicate_boxes_are_told(workspace: Path) -> None:
-    """Boxes that repeat a box of their image are stored with a warning, also by a build that links all; or dropped."""
+def test_duplicate_boxes_are_reported(workspace: Path) -> None:
+    """Duplicate boxes are stored with a warning, also by a build that only links cached shards; or they are dropped."""
     images = sorted((workspace / "data" / "raw" / "images").iterdir())[:2]
     boxes = {"xmin": [0.1] * 3, "xmax": [0.3] * 3, "ymin": [0.2] * 3, "ymax": [0.4] * 3, "label": [1, 2, 1]}
     write_manifest(workspace, [{"filename": each.name, "id": each.name, "object": {"bbox": boxes}} for each in images])
@@ -170,7 +170,7 @@ def test_duplicate_boxes_are_told(workspace: Path) -> None:
 
 
 def test_failures_are_a_manifest(workspace: Path) -> None:
-    """failures.jsonl can be built from as it is, once the images are back."""
+    """failures.jsonl is a manifest that can be built once the images are there again."""
     image = workspace / "data" / "raw" / "images" / "0003.jpeg"
     content = image.read_bytes()
     image.unlink()
@@ -184,10 +184,10 @@ def test_failures_are_a_manifest(workspace: Path) -> None:
     ("max_failures", "code", "kept"),
     [(0, 3, "data/shards/train.failures.jsonl"), (1, 0, "data/shards/train/failures.jsonl")],
 )
-def test_failures_are_no_manifest_for_their_own_output(
+def test_failures_cannot_be_the_manifest_of_their_own_output(
     workspace: Path, max_failures: int, code: int, kept: str
 ) -> None:
-    """The build that reads the list would remove it, with what somebody has mended in it by hand."""
+    """A build is refused that would replace the list of failures that it reads, and with it repairs made by hand."""
     (workspace / "data" / "raw" / "images" / "0003.jpeg").unlink()
     stage(f"max_failures={max_failures}", directory=workspace, expect=code)
     content = (workspace / kept).read_bytes()
@@ -200,8 +200,8 @@ def test_failures_are_no_manifest_for_their_own_output(
 
 
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"], ["-h", "dataset=val"]])
-def test_help_answers_without_the_heavy_parts(workspace: Path, flag: list[str]) -> None:
-    """--help and --cfg job show the configuration and import neither TensorFlow nor DVC, nor the build."""
+def test_help_imports_no_heavy_modules(workspace: Path, flag: list[str]) -> None:
+    """--help and --cfg job show the configuration, and import neither TensorFlow nor DVC nor the build."""
     script = (
         f"import sys, contextlib; sys.argv = ['tfrec_stage', *{flag!r}]\n"
         "from tfrec_stage.__main__ import main\n"
@@ -212,8 +212,8 @@ def test_help_answers_without_the_heavy_parts(workspace: Path, flag: list[str]) 
     assert "num_shards: ${splits.${split}.num_shards}" in done.stdout
 
 
-def test_a_build_imports_no_heavy_parts(workspace: Path) -> None:
-    """A build needs neither TensorFlow nor DVC nor Dask."""
+def test_a_build_imports_no_heavy_modules(workspace: Path) -> None:
+    """A build imports neither TensorFlow nor DVC nor Dask."""
     script = (
         "import sys, contextlib; sys.argv = ['tfrec_stage', 'progress=false']\n"
         "from tfrec_stage.__main__ import main\n"
@@ -223,15 +223,15 @@ def test_a_build_imports_no_heavy_parts(workspace: Path) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=workspace, check=True, timeout=120)
 
 
-def test_the_door_is_light() -> None:
-    """Worker processes of the console script import it, and need neither Hydra nor any of its configuration."""
+def test_the_entry_point_imports_little() -> None:
+    """Worker processes of the console script import `__main__`, which imports neither Hydra nor Pillow."""
     script = "import sys, tfrec_stage.__main__; print({'hydra', 'omegaconf', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, check=True)
     assert done.stdout == "set()\n"
 
 
-def test_ctrl_c_amid_the_imports(tmp_path: Path) -> None:
-    """It ends in one line there, too, and with the same exit code."""
+def test_ctrl_c_during_the_imports(tmp_path: Path) -> None:
+    """It gives one line and exit code 130 there as well."""
     (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "tfrec_stage"]
@@ -239,8 +239,8 @@ def test_ctrl_c_amid_the_imports(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was started\n")
 
 
-def test_without_params_yaml_the_packaged_conf_serves(workspace: Path) -> None:
-    """Anywhere, without conf/ and params.yaml, the defaults hold and num_shards comes from the command line."""
+def test_without_conf_and_params_yaml_the_packaged_conf_is_used(workspace: Path) -> None:
+    """Without a conf/ of this program and params.yaml the defaults apply; num_shards is given on the command line."""
     (workspace / "params.yaml").unlink()
     (workspace / "conf" / "config.yaml").write_text("model: another program's configuration\n")
     done = stage(directory=workspace, expect=1)
@@ -248,15 +248,15 @@ def test_without_params_yaml_the_packaged_conf_serves(workspace: Path) -> None:
     assert stage("num_shards=2", directory=workspace).stdout.startswith("train: 10 images in 2 shards")
 
 
-def test_without_params_yaml_the_workspace_s_conf_serves(workspace: Path) -> None:
-    """What was set in conf/ holds, whether or not there is a params.yaml beside it."""
+def test_without_params_yaml_the_conf_of_the_workspace_is_used(workspace: Path) -> None:
+    """Values in conf/ apply whether or not there is a params.yaml beside it."""
     (workspace / "params.yaml").unlink()
     edit(workspace / "conf" / "config.yaml", "output_dir: data/shards/${split}", "output_dir: elsewhere/${split}")
     assert stage("num_shards=2", directory=workspace).stdout.endswith(": elsewhere/train\n")
 
 
-def test_a_sweep_builds_each(workspace: Path) -> None:
-    """`-m` runs the job for each value."""
+def test_a_multirun_builds_each_value(workspace: Path) -> None:
+    """`-m` runs the stage once per value."""
     stage("-m", "num_shards=1,2", "output_dir=data/shards/${num_shards}", directory=workspace)
     assert {path.name for path in (workspace / "data" / "shards").iterdir()} == {"1", "2"}
 
@@ -265,7 +265,7 @@ def test_a_sweep_builds_each(workspace: Path) -> None:
     ("sent", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_a_signal_ends_cleanly(workspace: Path, sent: signal.Signals, code: int, word: str) -> None:
-    """Ctrl-C and SIGTERM end the build: exit code 130 or 143, the previous output as it was, nothing half-written."""
+    """Ctrl-C and SIGTERM end a build with exit code 130 or 143; the previous output stays, and no partial file."""
     stage(directory=workspace)
     index = workspace / "data" / "shards" / "train" / "index.json"
     before = index.read_bytes()
@@ -286,14 +286,14 @@ def test_a_signal_ends_cleanly(workspace: Path, sent: signal.Signals, code: int,
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("later_s", [0, 0.05, 0.1, 0.2, 0.4])
-def test_ctrl_c_finds_no_worker_unprepared(workspace: Path, later_s: float) -> None:
-    """It reaches every process of a terminal; those that are still beginning have nothing to say about it."""
+def test_ctrl_c_while_workers_start(workspace: Path, later_s: float) -> None:
+    """Ctrl-C reaches every process of a terminal; worker processes that are still starting print nothing."""
     records = [{"filename": f"{number % 10:04d}.jpeg", "id": str(number)} for number in range(10_000)]
     write_manifest(workspace, records)
     command = [sys.executable, "-m", "tfrec_stage", "engine=processes", "progress=false", "max_failures=100%"]
     with subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        while len(children.read_text().split()) < 2:  # the tracker of resources, and the server of workers
+        while len(children.read_text().split()) < 2:  # the resource tracker and the fork server
             assert process.poll() is None
             time.sleep(0.001)
         time.sleep(later_s)
@@ -303,8 +303,8 @@ def test_ctrl_c_finds_no_worker_unprepared(workspace: Path, later_s: float) -> N
     assert not list((workspace / "data").glob("shards/*"))
 
 
-def test_garbage_is_collected_while_the_work_is_done(workspace: Path) -> None:
-    """The start does without the collector of garbage, the work does not."""
+def test_garbage_is_collected_while_a_stage_runs(workspace: Path) -> None:
+    """Garbage collection is off during the start, and on while a stage runs."""
     program = """
 import gc, runpy, sys
 from tfrec_stage.cli import stages

@@ -1,4 +1,4 @@
-"""Golden digests: what this program writes from the inputs beside this file, and what it wrote before."""
+"""Golden digests: digests of what this program writes from the inputs in `inputs`, and their comparison."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from tests.golden.inputs import BUILDS, IMAGES, IMPORTS, PASSED, Build, Import
+from tests.golden.inputs import BUILDS, IMAGES, IMPORTS, PASSED_THROUGH, Build, Import
 from tfrec_stage import create, format_versions
 from tfrec_stage.build.fingerprint import options_as_dict
 from tfrec_stage.build.options import OutputOptions
@@ -19,16 +19,16 @@ from tfrec_stage.schema.fields import IMAGE_KEY
 from tfrec_stage.shards.reader import read_features
 
 GOLDEN: Final = Path(__file__).parent / "digests.json"
-NUMBERS: Final = {"shards": "SHARD_FORMAT", "manifests": "MANIFEST_FORMAT"}
-"""Name of the number in src/tfrec_stage/format_versions.py that stands for each part."""
-_ACCOUNTS: Final = ("index.json", "stats.json", "classes.json", "failures.jsonl")
-"""Files that tell of a build; tools read shards without them."""
+VERSION_NAMES: Final = {"shards": "SHARD_FORMAT", "manifests": "MANIFEST_FORMAT"}
+"""Constant in src/tfrec_stage/format_versions.py with the version of each part."""
+_METADATA_NAMES: Final = ("index.json", "stats.json", "classes.json", "failures.jsonl")
+"""Metadata files. They have no format version: shards are read without them."""
 
 Digests = dict[str, Any]
 
 
 def compute() -> Digests:
-    """What this program writes."""
+    """Build and import all inputs, and return the digests of what is written."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         shards = {name: _build(build, root / "builds" / f"{n}") for n, (name, build) in enumerate(BUILDS.items())}
@@ -48,7 +48,7 @@ def compute() -> Digests:
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Cases and defaults of one part that are not what they were; those that are new do not count."""
+    """Return the cases and defaults of one part that changed; new ones are not changes."""
     cases = {name: case for name, case in now["cases"].items() if name in before["cases"]}
     defaults = {name: value for name, value in now["defaults"].items() if name in before["defaults"]}
     return [
@@ -57,40 +57,40 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def faults(before: Digests, now: Digests) -> list[str]:
-    """What forbids these digests in place of those before: changes under an old number, or an older number."""
-    found = []
-    for part, number in NUMBERS.items():
+def find_problems(before: Digests, now: Digests) -> list[str]:
+    """Return one message for each part whose bytes changed but not its version, or whose version went back."""
+    problems = []
+    for part, number in VERSION_NAMES.items():
         names, old, new = ", ".join(changed(before[part], now[part])), before[part]["format"], now[part]["format"]
         advice = f"set it to {old + 1} there and in params.yaml, then run `make renew`"
         if new < old:
-            found.append(
+            problems.append(
                 f"{part}: {number} in src/tfrec_stage/format_versions.py went from {old} back to {new}; {advice}"
             )
         elif new == old and names:
-            found.append(
+            problems.append(
                 f"{part}: other bytes than before ({names}), but {number} in src/tfrec_stage/format_versions.py is "
                 f"still {old}; if they are meant, {advice}"
             )
-    return found
+    return problems
 
 
 def _build(build: Build, directory: Path) -> dict[str, Any]:
     failed = create(build.records, "golden", directory, build.num_shards, 1, images_root=IMAGES, **build.options)
     index = json.loads((directory / "index.json").read_text())
-    files = sorted(path for path in directory.iterdir() if path.name not in _ACCOUNTS)
+    files = sorted(path for path in directory.iterdir() if path.name not in _METADATA_NAMES)
     shards = {shard["name"]: shard["made_by"] for shard in index["shards"]}
     return {
         "shards": [_shard(directory / name, made_by) for name, made_by in shards.items()],
-        "files": {path.name: _digest(_without_accounts(path)) for path in files if path.name not in shards},
+        "files": {path.name: _digest(_without_metadata(path)) for path in files if path.name not in shards},
         "failed": {record["id"]: record["reason"] for record in failed},
     }
 
 
-def _without_accounts(path: Path) -> bytes:
-    """A file of a profile without checksum and size of files that tell of the build: new options change those."""
+def _without_metadata(path: Path) -> bytes:
+    """Return a file of a profile without the checksums and sizes of metadata files, which any new option changes."""
     data = path.read_bytes()
-    for metadata in _ACCOUNTS:
+    for metadata in _METADATA_NAMES:
         content = path.with_name(metadata).read_bytes()
         data = data.replace(sha256(content).hexdigest().encode(), b"").replace(b'"%d B"' % len(content), b"")
     return data
@@ -112,7 +112,7 @@ def _import(each: Import, root: Path) -> dict[str, Any]:
     annotations = root / "annotations"
     annotations.mkdir(parents=True)
     (root / "images").mkdir()
-    for name in PASSED:
+    for name in PASSED_THROUGH:
         shutil.copy(IMAGES / name, root / "images")
     named = tuple(each.write(annotations))
     read = find_importer(each.importer, each.options)
@@ -123,7 +123,7 @@ def _import(each: Import, root: Path) -> dict[str, Any]:
 
 
 def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether nothing changed but what other versions of Pillow, libjpeg or zlib make."""
+    """Return whether a case is the same, apart from images and compression by other versions of libraries."""
     apart = {name: value for name, value in before.items() if name != "shards"}
     shards = before.get("shards", []), now.get("shards", [])
     return (
@@ -134,13 +134,14 @@ def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _is_same_shard(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    # Other versions of Pillow, libjpeg or zlib may give other bytes: then everything but the images is compared.
     if before["made_by"] == now["made_by"]:
         return bool(before["bytes"] == now["bytes"])
     return (_choices(before), before["but_images"]) == (_choices(now), now["but_images"])
 
 
 def _choices(shard: dict[str, Any]) -> list[str]:
-    """What made the shard, without versions: `gzip (zlib, level 6)`."""
+    """Return the libraries that a shard was written with and their settings, without versions."""
     return [re.sub(r" v?\d+\.[\w.-]+|, sample \w+", "", library) for library in shard["made_by"]]
 
 

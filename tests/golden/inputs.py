@@ -1,6 +1,6 @@
-"""What the golden digests are made of: records and options for shards, annotations in each format for manifests.
+"""Inputs of the golden digests: records and options for shards, annotations in each format for manifests.
 
-The images in images/ are committed, since another Pillow would draw others. They are 16 x 12 pixels.
+The images in images/ are committed, since another version of Pillow could write other files. They have 16 x 12 pixels.
 """
 
 import json
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 IMAGES: Final = Path(__file__).parent / "images"
-PASSED: Final = ("ycbcr.jpg", "plain.jpg", "progressive.jpg")
-"""Stored as they are."""
-DRAWN: Final = (
+PASSED_THROUGH: Final = ("ycbcr.jpg", "plain.jpg", "progressive.jpg")
+"""Images that are stored as they are."""
+REENCODED: Final = (
     "gray.jpg",
     "cmyk.jpg",
     "turned.jpg",
@@ -25,7 +25,7 @@ DRAWN: Final = (
     "bitmap.bmp",
     "animation.gif",
 )
-"""Encoded anew."""
+"""Images that are re-encoded."""
 
 
 def _record(name: str, **more: Any) -> dict[str, Any]:
@@ -51,23 +51,24 @@ ANNOTATED: Final = [
     ),
     _record("trailing.jpg", **{"class": {"label": "3"}}, extra=[1, "two", {"three": 3}]),
 ]
-"""Classes, boxes, keypoints, areas and everything that `extra` may be."""
-BENT: Final = [
+"""Records with classes, boxes, keypoints, areas, and each kind of value in `extra`."""
+INVALID: Final = [
     _record("ycbcr.jpg", object={"bbox": {"xmin": [-0.25], "xmax": [0.5], "ymin": [0.5], "ymax": [1.5]}}),
     _record(
         "plain.jpg", object={"bbox": {"xmin": [0.5, 0.1], "xmax": [0.5, 0.9], "ymin": [0.1] * 2, "ymax": [0.9] * 2}}
     ),
     _record("progressive.jpg", object={"bbox": {"xmin": [0.0], "xmax": [1.0001], "ymin": [0.0], "ymax": [1.0]}}),
 ]
-"""Boxes outside the image, without area, and beyond the edge by a rounding."""
+"""Records with boxes outside the image, without area, and outside by a rounding error."""
 FAILING: Final = [_record(name) for name in ("ycbcr.jpg", "truncated.jpg", "plain.jpg", "text.jpg", "absent.jpg")]
-MANY: Final = [_record(PASSED[number % 3]) | {"id": f"image {number}"} for number in range(24)]
-"""More records than images, for what decides their order and their shard."""
+"""Records with damaged and missing images among good ones."""
+MANY: Final = [_record(PASSED_THROUGH[number % 3]) | {"id": f"image {number}"} for number in range(24)]
+"""More records than images, to show order and placement."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build: records in, a directory of shards out."""
+    """One build of records."""
 
     records: list[dict[str, Any]]
     """Image records."""
@@ -88,38 +89,40 @@ BUILDS: Final[Mapping[str, Build]] = {
     "gzip": Build(ANNOTATED, {"compression": "gzip"}),
     "gzip without images": Build(ANNOTATED, {"compression": "gzip", "store_images": False}),
     "verify structure": Build(ANNOTATED, {"verify": "structure"}),
-    "clip and drop": Build(BENT, {"out_of_range": "clip", "degenerate_boxes": "drop"}),
-    "clip and keep": Build(BENT, {"out_of_range": "clip", "degenerate_boxes": "keep"}),
-    "nothing mended": Build(BENT),
+    "clip and drop": Build(INVALID, {"out_of_range": "clip", "degenerate_boxes": "drop"}),
+    "clip and keep": Build(INVALID, {"out_of_range": "clip", "degenerate_boxes": "keep"}),
+    "nothing mended": Build(INVALID),
     "failures": Build(FAILING, {"shuffle": False}),
     "order": Build(MANY, num_shards=3),
     "another seed": Build(MANY, {"seed": 7}, num_shards=3),
     "manifest's order": Build(MANY, {"shuffle": False}, num_shards=5),
-    **{f"encoded anew: {name}": Build([_record(name, object=_boxes())], num_shards=1) for name in DRAWN},
+    **{f"encoded anew: {name}": Build([_record(name, object=_boxes())], num_shards=1) for name in REENCODED},
     "raw frame": Build([_record("turned.jpg", width=16, height=12)], num_shards=1),
     "background": Build([_record("rgba.png")], {"background": [10, 20, 200]}, num_shards=1),
     "quality": Build([_record("rgb.png")], {"jpeg_quality": 40}, num_shards=1),
     "gzip of new JPEGs": Build([_record("rgb.png"), _record("gray.jpg")], {"compression": "gzip"}, num_shards=1),
 }
-"""What is built, each with all other options at their defaults."""
+"""All builds by name, each with all other options at their defaults. The names are keys of digests.json."""
 
 
 @dataclass(frozen=True)
 class Import:
-    """One import: annotations in, a manifest out."""
+    """One import of annotations."""
 
     importer: str
-    """Its name."""
+    """Name of the importer."""
     write: Callable[[Path], list[Path]]
-    """Writes the annotations into a folder; the files to name."""
+    """Writes the annotations into a folder, and returns the paths to import."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Its options."""
+    """Options of the importer."""
     images: str = "images"
-    """Folder of the images."""
+    """Folder of the images, relative."""
 
 
 def _write_coco(root: Path) -> list[Path]:
-    images = [{"id": number, "file_name": name, "width": 16, "height": 12} for number, name in enumerate(PASSED)]
+    images = [
+        {"id": number, "file_name": name, "width": 16, "height": 12} for number, name in enumerate(PASSED_THROUGH)
+    ]
     keypoints = [4.0, 3.0, 2, 8.0, 6.0, 1, 0.0, 0.0, 0]
     annotation = {"image_id": 0, "category_id": 18, "iscrowd": 0}
     annotations = [
@@ -153,7 +156,7 @@ def _write_open_images(root: Path) -> list[Path]:
 def _write_voc(root: Path) -> list[Path]:
     box = "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>7</ymax></bndbox>"
     dog = f"<object><name>dog</name><pose>Left</pose><truncated>1</truncated><difficult>0</difficult>{box}</object>"
-    for name in PASSED:
+    for name in PASSED_THROUGH:
         size = "<size><width>16</width><height>12</height><depth>3</depth></size>"
         _write(root / f"{Path(name).stem}.xml", f"<annotation><filename>{name}</filename>{size}{dog}</annotation>\n")
     return [root]
@@ -186,4 +189,4 @@ IMPORTS: Final[Mapping[str, Import]] = {
     "yolo": Import("yolo", _write_yolo),
     "image_folder": Import("image_folder", _write_classes, images="annotations/classes"),
 }
-"""What is imported. Not what Datumaro reads: its manifests depend on its version, too."""
+"""All imports by name. Datumaro has none: its manifests depend on its version as well."""

@@ -1,4 +1,4 @@
-"""The bytes have a version: where they change, the number in src/tfrec_stage/format_versions.py changes."""
+"""The bytes have a version: if they change, the number in src/tfrec_stage/format_versions.py must change."""
 
 import json
 from copy import deepcopy
@@ -9,7 +9,7 @@ import pytest
 
 from tests.golden import __main__ as renewal
 from tests.golden import digests
-from tests.golden.digests import GOLDEN, changed, compute, faults
+from tests.golden.digests import GOLDEN, changed, compute, find_problems
 from tests.golden.inputs import BUILDS, IMPORTS
 from tfrec_stage import format_versions
 from tfrec_stage.build import placement
@@ -21,21 +21,21 @@ STORED = json.loads(GOLDEN.read_text())
 
 @pytest.fixture(scope="module")
 def now() -> digests.Digests:
-    """What this program writes."""
+    """The digests of what this program writes."""
     return compute()
 
 
-@pytest.mark.parametrize("part", digests.NUMBERS)
-def test_what_is_written_is_what_its_number_says(part: str, now: digests.Digests) -> None:
-    """The same number, the same bytes: whoever changes bytes raises it, and `make renew` stores the new digests."""
-    assert [fault for fault in faults(STORED, now) if fault.startswith(part)] == []
+@pytest.mark.parametrize("part", digests.VERSION_NAMES)
+def test_the_same_version_gives_the_same_bytes(part: str, now: digests.Digests) -> None:
+    """Under the same version the bytes are the stored ones; after it is raised, `make renew` stores new digests."""
+    assert [problem for problem in find_problems(STORED, now) if problem.startswith(part)] == []
     assert STORED[part]["format"] == now[part]["format"], "the number was raised: run `make renew`"
     assert set(STORED[part]["cases"]) == set(now[part]["cases"]), "there is another case: run `make renew`"
     assert set(STORED[part]["defaults"]) == set(now[part]["defaults"]), "there is another option: run `make renew`"
 
 
-def test_the_cases_are_what_they_say(now: digests.Digests) -> None:
-    """Records fail where they should, and images are encoded anew where the name of the case says so."""
+def test_the_cases_do_what_their_names_say(now: digests.Digests) -> None:
+    """Records fail in the cases with failures, and images are re-encoded in the cases that are named so."""
     cases = now["shards"]["cases"]
     assert {name: case["failed"] for name, case in cases.items() if case["failed"]} == {
         "failures": {
@@ -45,13 +45,13 @@ def test_the_cases_are_what_they_say(now: digests.Digests) -> None:
         },
         "nothing mended": {"ycbcr.jpg": "annotation_invalid", "plain.jpg": "annotation_invalid"},
     }
-    made_anew = {name for name, case in cases.items() if any("pillow" in "".join(s["made_by"]) for s in case["shards"])}
-    assert made_anew == {name for name in BUILDS if "anew" in name} | {"background", "quality", "gzip of new JPEGs"}
+    reencoded = {name for name, case in cases.items() if any("pillow" in "".join(s["made_by"]) for s in case["shards"])}
+    assert reencoded == {name for name in BUILDS if "anew" in name} | {"background", "quality", "gzip of new JPEGs"}
     assert all(case["records"] and not case["problems"] for case in now["manifests"]["cases"].values())
 
 
-def test_every_importer_is_held() -> None:
-    """Each has a case, but for Datumaro, whose version decides as well."""
+def test_every_importer_has_a_case() -> None:
+    """Each importer has a case, except Datumaro, whose version decides the manifest as well."""
     assert {each.importer for each in IMPORTS.values()} == IMPORTERS.keys() - {"datumaro"}
 
 
@@ -60,7 +60,7 @@ def test_every_importer_is_held() -> None:
     [(encode, "_save_jpeg", "quality"), (placement, "hash64", "order"), (placement, "_contiguous", "manifest's order")],
 )
 def test_a_change_of_bytes_is_noticed(module: Any, name: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code that writes other bytes under the same number is told with the cases and with what to do."""
+    """Code that writes other bytes under the same version changes exactly the cases that show it."""
     original = getattr(module, name)
     others = {
         "_save_jpeg": lambda pixels, quality: original(pixels, quality - 1),
@@ -78,8 +78,8 @@ def first_shard(digest: digests.Digests, case: str) -> dict[str, Any]:
     return digest["shards"]["cases"][case]["shards"][0]
 
 
-def test_other_libraries_may_make_other_images(now: digests.Digests) -> None:
-    """With another Pillow or zlib all but the image is compared, and what is ours of the compressor."""
+def test_other_libraries_may_write_other_images(now: digests.Digests) -> None:
+    """With another Pillow or zlib, everything but the images is compared, and our settings of the compressor."""
     other = deepcopy(now)
     shard = first_shard(other, "gzip of new JPEGs")
     shard["bytes"] = "another"
@@ -91,8 +91,8 @@ def test_other_libraries_may_make_other_images(now: digests.Digests) -> None:
     assert changed(other["shards"], now["shards"]) == ["annotated", "gzip of new JPEGs"]
 
 
-def test_another_default_needs_another_number(now: digests.Digests) -> None:
-    """Options at their default are in no fingerprint, so that the number alone tells of another default."""
+def test_another_default_needs_another_version(now: digests.Digests) -> None:
+    """A changed default is reported, since options at their default are in no fingerprint; a new option is not."""
     other = deepcopy(now)
     other["shards"]["defaults"]["encode.verify"] = "structure"
     assert changed(other["shards"], now["shards"]) == ["the default of encode.verify"]
@@ -100,10 +100,10 @@ def test_another_default_needs_another_number(now: digests.Digests) -> None:
     assert changed(other["shards"], now["shards"]) == []
 
 
-def test_renewal_needs_a_raised_number(
+def test_renewal_needs_a_raised_version(
     now: digests.Digests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """`make renew` refuses other digests under an old number, and stores them under the next."""
+    """`make renew` refuses other digests under the same version, and stores them under the next."""
     before = deepcopy(now)
     first_shard(before, "annotated")["bytes"] = "another"
     golden = tmp_path / "digests.json"
@@ -111,9 +111,9 @@ def test_renewal_needs_a_raised_number(
     monkeypatch.setattr(renewal, "GOLDEN", golden)
     monkeypatch.setattr(renewal, "compute", lambda: now)
     assert renewal.main() == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: shards: other bytes than before (annotated), but SHARD_FORMAT in ")
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: shards: other bytes than before (annotated), but SHARD_FORMAT in ")
+    assert printed.count("\n") == 1
     assert json.loads(golden.read_text()) == before
     raised = deepcopy(now)
     raised["shards"]["format"] = format_versions.SHARD_FORMAT + 1
@@ -121,4 +121,4 @@ def test_renewal_needs_a_raised_number(
     assert renewal.main() == 0
     assert json.loads(golden.read_text()) == raised
     monkeypatch.setattr(renewal, "compute", lambda: now)
-    assert renewal.main() == 1  # a number never goes back
+    assert renewal.main() == 1  # a version never goes back

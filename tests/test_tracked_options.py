@@ -1,4 +1,4 @@
-"""Where Hydra and DVC meet: what DVC tracks is what decides the bytes, and the paths of both agree."""
+"""DVC tracks exactly the options that decide the bytes, and its paths are those that Hydra composes."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +19,7 @@ SPLITS = ("train", "val", "test")
 RUNTIME = {*(option.name for option in fields(EngineOptions)), "progress", "max_failures", "store_dir"}
 RUNTIME |= {"verify_file", "stats_file", "clean"}
 PER_STAGE = {"stage", "split", "importer", "encode", "annotations", "splits"}
-"""Keys of the configuration that DVC sees through the command, conf/dataset, conf/importer and params.yaml."""
+"""Keys that DVC tracks in the command, conf/dataset, conf/importer or params.yaml, not in conf/config.yaml."""
 
 
 def load(name: str) -> Any:
@@ -27,7 +27,7 @@ def load(name: str) -> Any:
 
 
 def composed(split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What Hydra composes for a split, resolved."""
+    """Return the resolved configuration of a split."""
     monkeypatch.chdir(ROOT)
     register_schema()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -35,7 +35,7 @@ def composed(split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def tracked(stage: str) -> dict[str, Any]:
-    """Parameters of a stage by file: a list of keys, or None for the whole file."""
+    """Return the parameters of a stage by file: a list of keys, or None for the whole file."""
     by_file: dict[str, Any] = {"params.yaml": []}
     for entry in load("dvc.yaml")["stages"][stage]["params"]:
         if isinstance(entry, str):
@@ -46,12 +46,12 @@ def tracked(stage: str) -> dict[str, Any]:
 
 
 def paths(stage: str, key: str, split: str) -> set[str]:
-    """Dependencies or outputs of a stage for one split."""
+    """Return the dependencies or outputs of a stage for one split."""
     return {path.replace("${item.split}", split) for path in load("dvc.yaml")["stages"][stage][key]}
 
 
-def test_identity_options_are_what_dvc_tracks() -> None:
-    """params.yaml holds every identity option and the formats, and the shards stage tracks each group whole."""
+def test_output_options_are_tracked() -> None:
+    """params.yaml has exactly the output options and formats; the shards stage tracks each group as a whole."""
     params = load("params.yaml")
     groups = {group.name: group.default_factory for group in fields(OutputOptions)}
     for name, options in groups.items():
@@ -62,20 +62,20 @@ def test_identity_options_are_what_dvc_tracks() -> None:
 
 
 def test_params_are_the_defaults() -> None:
-    """params.yaml repeats the defaults of the code, so that create() and a fresh clone give the same bytes."""
+    """params.yaml repeats the defaults of the code, so that `create` and a fresh clone give the same bytes."""
     schema = OmegaConf.to_container(OmegaConf.structured(OutputOptions), enum_to_str=True)
     assert {group: load("params.yaml")[group] for group in schema} == schema
 
 
 def test_no_runtime_option_is_tracked() -> None:
-    """Threads, engine, progress and the failures allowed re-run nothing."""
+    """Runtime options are in no file and under no key that DVC tracks."""
     for stage in ("manifest", "shards"):
         assert not RUNTIME & set(tracked(stage)["conf/config.yaml"])
     assert not RUNTIME & set(load("params.yaml"))
 
 
 def test_every_other_key_of_the_configuration_is_tracked() -> None:
-    """Whatever is neither a runtime option nor tracked elsewhere is tracked in conf/config.yaml."""
+    """Keys that are neither runtime options nor tracked elsewhere are tracked in conf/config.yaml."""
     keys = {option.name for option in fields(StageConfig)} - RUNTIME - PER_STAGE
     assert keys == {key for stage in ("manifest", "shards") for key in tracked(stage)["conf/config.yaml"]} - {
         "defaults"
@@ -83,7 +83,7 @@ def test_every_other_key_of_the_configuration_is_tracked() -> None:
 
 
 def test_params_are_plain_data() -> None:
-    """params.yaml has no interpolations and no number that YAML 1.1 and 1.2 read differently."""
+    """params.yaml has no interpolations, and whole numbers as numbers of shards."""
     text = (ROOT / "params.yaml").read_text().replace("no ${}", "")
     assert "${" not in text
     assert set(load("params.yaml")["splits"]) == set(SPLITS)
@@ -92,7 +92,7 @@ def test_params_are_plain_data() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_paths_agree(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Hydra composes is what dvc.yaml names as dependencies and outputs."""
+    """The paths that Hydra composes are the dependencies and outputs in dvc.yaml."""
     config = composed(split, monkeypatch)
     assert config["split"] == split
     assert config["num_shards"] == load("params.yaml")["splits"][split]["num_shards"]
@@ -109,14 +109,14 @@ def test_paths_agree(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_source_file_is_a_dependency() -> None:
-    """The program stands in dvc.yaml by the versions of what it writes: others have it installed, and no src/."""
+    """dvc.yaml depends on format versions instead of source files, which users of the installed package do not have."""
     stages = load("dvc.yaml")["stages"]
     named = {path for stage in stages.values() for path in stage["deps"] if not path.startswith("data/")}
     assert named == {"demo/draw.py"}
 
 
 def test_formats_are_tracked() -> None:
-    """params.yaml names the versions that the program makes, in groups that the stages track whole."""
+    """params.yaml has the versions that the program writes, in groups that the stages track as a whole."""
     params = load("params.yaml")
     assert (params["encode"]["format"], params["importer"]["format"]) == (SHARD_FORMAT, MANIFEST_FORMAT)
     assert "encode" in tracked("shards")["params.yaml"]
