@@ -11,6 +11,7 @@ from tests.verify.conftest import make_record, write_manifest
 from tests.verify.damage import edit_json, flip
 from tests.workspace import copy_conf, files_below, stage
 from tfrec_stage.cli import stages
+from tfrec_stage.cli.exit_codes import ExitCode
 from tfrec_stage.verify.leakage import Overlap
 
 
@@ -66,7 +67,7 @@ def test_a_damaged_split(workspace: Path) -> None:
     shard = shards / "train-00001-of-00003"
     flip(shard, 300)
     edit_json(shards / "stats.json", lambda stats: stats.update(failed=1))
-    done = stage("stage=verify", "progress=false", directory=workspace, expect=stages.EXIT_FINDINGS)
+    done = stage("stage=verify", "progress=false", directory=workspace, expect=ExitCode.FINDINGS)
     assert done.stdout.splitlines()[0].endswith(": 2 faults")
     told = [line for line in done.stderr.splitlines() if "warning" not in line]
     assert told[0].startswith(f"  {shard.name} record 0 at byte 0: payload_crc: the content of ")
@@ -106,7 +107,7 @@ def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:
             shard["fingerprint"] = entry["fingerprint"]
 
     edit_json(index, fingerprints_of_the_right_manifest)
-    done = stage("stage=verify", "progress=false", directory=workspace, expect=stages.EXIT_FINDINGS)
+    done = stage("stage=verify", "progress=false", directory=workspace, expect=ExitCode.FINDINGS)
     assert done.stdout.splitlines()[0].endswith(": 6 faults")
     assert "contents, pins, fingerprints" in done.stdout.splitlines()[1]
     told = [line for line in done.stderr.splitlines() if "warning" not in line]
@@ -178,8 +179,8 @@ def test_one_manifest_for_all_splits(
     """There is nothing to compare, which is said; many faults are counted."""
     for number in range(3):
         flip(workspace / "data" / "shards" / "train" / f"train-{number:05d}-of-00003", 300)
-    monkeypatch.setattr("tfrec_stage.cli.stages.FINDINGS", 2)
-    assert stages.run_verify(config_of(workspace, monkeypatch), {}) == stages.EXIT_FINDINGS
+    monkeypatch.setattr("tfrec_stage.cli.stages.MAX_FINDINGS", 2)
+    assert stages.run_verify(config_of(workspace, monkeypatch), {}) == ExitCode.FINDINGS
     told = capsys.readouterr()
     assert "  left out: splits: manifest is one file for all splits" in told.out.splitlines()
     assert told.err.splitlines()[-1] == "  … and 1 more"

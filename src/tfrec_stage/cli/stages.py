@@ -11,6 +11,7 @@ from typing import Final
 from tfrec_stage.build.build import BuildReport, BuildRequest, build
 from tfrec_stage.cache.clean import clean_cache
 from tfrec_stage.cli.config import ImporterConfig, StageConfig
+from tfrec_stage.cli.exit_codes import ExitCode
 from tfrec_stage.dataset_info import Label, read_labels
 from tfrec_stage.errors import ConfigError, ManifestError, TooManyFailuresError
 from tfrec_stage.importers import SplitOptions, find_importer
@@ -23,41 +24,38 @@ from tfrec_stage.records import ImageRecord
 from tfrec_stage.shards.metadata_files import FAILURES_NAME
 from tfrec_stage.verify.leakage import check_splits
 
-EXIT_DONE: Final = 0
-EXIT_FAILURES: Final = 3
-EXIT_FINDINGS: Final = 4
-PROBLEMS: Final = 20
-"""How many problems of an import are printed."""
-FINDINGS: Final = 20
+MAX_PROBLEMS: Final = 20
+"""How many problems of an import are printed, and how many warnings."""
+MAX_FINDINGS: Final = 20
 """How many findings of verify are printed, and how many warnings."""
-OVERLAPS_KEPT: Final = 1000
+MAX_OVERLAPS: Final = 1000
 """How many ids and images that two splits share are listed in `verify.json`."""
 
 
 def run_manifest(config: StageConfig) -> int:
-    """Annotations → manifest and labels."""
+    """Run `stage=manifest`: annotations → manifest and labels."""
     importer, manifest = config.importer, Path(config.manifest)
     config.allowed_failures(0)  # reports a bad value before the work, not after
     refuse_unwritable_file("manifest", manifest)
     refuse_unwritable_file("manifest", manifest.with_name(LABELS_NAME))
     for path in (manifest, manifest.with_name(LABELS_NAME)):
         refuse_same("manifest", path, {f"read as {name}": Path(name) for name in importer.annotations})
-    read = find_importer(importer.name, importer.options, keep=_keep(importer, config.split))
+    read = find_importer(importer.name, importer.options, keep=_belongs_to_split(importer, config.split))
     dataset = read(tuple(map(Path, importer.annotations)), Path(importer.images), Path(config.images_root))
     report = import_dataset(dataset, manifest)
     _print(f"{config.split}: {report.records:,} image records with {len(report.labels):,} labels in {manifest}")
     for what, count in sorted(report.notes.counts.items()):
         _print(f"  {count:,} {what}")
-    _show_first([f"warning: {warning}" for warning in report.notes.warnings[:PROBLEMS]], len(report.notes.warnings))
+    _show_first([f"warning: {warning}" for warning in report.notes.warnings[:MAX_PROBLEMS]], len(report.notes.warnings))
     records, problems = report.records, report.problems
     code = _check_limit(config, len(problems), records + len(problems), f"problems beside {records:,} image records")
-    _show_first(problems[:PROBLEMS], len(problems))
+    _show_first(problems[:MAX_PROBLEMS], len(problems))
     return code
 
 
 def run_shards(config: StageConfig) -> int:
-    """Manifest → shards."""
-    begin_s = monotonic()
+    """Run `stage=shards`: manifest → shards."""
+    start_s = monotonic()
     request = BuildRequest(
         name=config.split,
         output_directory=Path(config.output_dir),
@@ -76,11 +74,11 @@ def run_shards(config: StageConfig) -> int:
     try:
         with _listener(config.progress) as listener:
             report = build(_open(manifest), request, listener)
-    except TooManyFailuresError as refused:
-        _warn(str(refused))
-        _show_failures(refused.by_reason, refused.examples)
-        return EXIT_FAILURES
-    _print(_summary(config, report, monotonic() - begin_s))
+    except TooManyFailuresError as error:
+        _warn(str(error))
+        _show_failures(error.by_reason, error.examples)
+        return ExitCode.FAILURES
+    _print(_summary(config, report, monotonic() - start_s))
     if duplicates := report.statistics.duplicate_boxes:
         _warn(
             f"  warning: {duplicates:,} boxes repeat a box of their image (same label and edges) and are stored; "
@@ -89,11 +87,11 @@ def run_shards(config: StageConfig) -> int:
     failed, total = len(report.failures), report.statistics.images + len(report.failures)
     _check_limit(config, failed, total, f"of {total:,} images failed")
     _show_failures(report.failures.by_reason, report.failures.examples)
-    return EXIT_DONE
+    return ExitCode.DONE
 
 
 def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
-    """Shards and the manifests of all splits → findings."""
+    """Run `stage=verify`: shards and the manifests of all splits → findings."""
     from tfrec_stage.verify.report import write_json  # noqa: PLC0415 - NumPy takes 0.1 s to import
     from tfrec_stage.verify.verify import VerifyRequest, verify_shards  # noqa: PLC0415 - as above
 
@@ -116,13 +114,13 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
     for line in report.summary():
         _print(line)
     _print(f"  report: {config.verify_file}")
-    _show_first(report.log.kept[:FINDINGS], report.log.total)
-    _show_first([f"warning: {warning}" for warning in report.warnings[:FINDINGS]], len(report.warnings))
-    return EXIT_DONE if report.is_sound else EXIT_FINDINGS
+    _show_first(report.log.kept[:MAX_FINDINGS], report.log.total)
+    _show_first([f"warning: {warning}" for warning in report.warnings[:MAX_FINDINGS]], len(report.warnings))
+    return ExitCode.DONE if report.is_sound else ExitCode.FINDINGS
 
 
 def run_stats(config: StageConfig) -> int:
-    """Shards → statistics."""
+    """Run `stage=stats`: shards → statistics."""
     from tfrec_stage.stats.count import count_shards, print_statistics  # noqa: PLC0415 - rich takes 0.1 s to import
     from tfrec_stage.verify.report import write_json  # noqa: PLC0415 - as above
 
@@ -131,23 +129,25 @@ def run_stats(config: StageConfig) -> int:
     write_json(stats_file, statistics)
     print_statistics(config.split, statistics, sys.stdout)
     _print(f"stored in {config.stats_file}")
-    return EXIT_DONE
+    return ExitCode.DONE
 
 
 def run_clean(config: StageConfig) -> int:
-    """Shard cache → the same without what belongs to output directories that no longer exist."""
+    """Run `stage=clean`: remove from the shard cache what belongs to output directories that no longer exist."""
     if config.store_dir is None:
         raise ConfigError("store_dir: expected the directory of the shard cache to clean, but got null")
     cleaning = clean_cache(Path(config.store_dir), dry_run=config.clean.dry_run)
     for line in cleaning.summary():
         _print(line)
-    return EXIT_DONE
+    return ExitCode.DONE
 
 
 def _output_file(config: StageConfig, option: str, value: str) -> Path:
     """Return the path of a file that a stage writes; refuse a bad one before the work, not after."""
     path = Path(value)
-    if not is_or_holds(Path(config.output_dir), Path()):  # where nothing could be built
+    # A build refuses an output directory that is or contains the working directory. Shards there are never replaced,
+    # so files may be written beside them.
+    if not is_or_holds(Path(config.output_dir), Path()):
         refuse_inside(option, path, {"output_dir, which a build replaces as a whole": Path(config.output_dir)})
     refuse_same(option, path, {"the manifest": Path(config.manifest), "the file of labels": Path(config.labels)})
     refuse_unwritable_file(option, path)
@@ -157,7 +157,7 @@ def _output_file(config: StageConfig, option: str, value: str) -> Path:
 def _compare_splits(manifests: Mapping[str, Path]) -> list[str]:
     """Return warnings about what splits share, and about splits that cannot be compared."""
     found = {split: open_manifest(path) for split, path in manifests.items() if path.exists()}
-    check = check_splits(found, OVERLAPS_KEPT)
+    check = check_splits(found, MAX_OVERLAPS)
     warnings = [f"{split} has no manifest, so it is not compared" for split in manifests if split not in found]
     if check.unpinned:
         warnings.append(f"{check.unpinned:,} of {check.records:,} records have no sha256: compared by their ids alone")
@@ -180,7 +180,8 @@ def _labels(path: Path) -> tuple[Label, ...]:
     return read_labels(path) if path.exists() else ()
 
 
-def _keep(importer: ImporterConfig, split: str) -> Callable[[ImageRecord], bool] | None:
+def _belongs_to_split(importer: ImporterConfig, split: str) -> Callable[[ImageRecord], bool] | None:
+    """Return a filter for the records of a split; None if the annotations are not divided."""
     if not importer.fractions:
         return None
     return partial(SplitOptions(importer.fractions, importer.group_by, importer.split_seed).belongs_to, split)
@@ -202,14 +203,14 @@ def _show_failures(by_reason: Mapping[str, int], examples: Mapping[str, Sequence
             _warn(f"    {example}")
 
 
-def _check_limit(config: StageConfig, failed: int, total: int, what: str) -> int:
+def _check_limit(config: StageConfig, failed: int, total: int, what: str) -> ExitCode:
     """Print how many failed and whether that is allowed; return the exit code."""
     if not failed:
-        return EXIT_DONE
+        return ExitCode.DONE
     is_allowed = failed <= config.allowed_failures(total)
     verdict = "as max_failures allows" if is_allowed else f"more than max_failures={config.max_failures} allows"
     _warn(f"{config.split}: {failed:,} {what}, {verdict}")
-    return EXIT_DONE if is_allowed else EXIT_FAILURES
+    return ExitCode.DONE if is_allowed else ExitCode.FAILURES
 
 
 def _show_first(shown: Sequence[object], count: int) -> None:
