@@ -13,7 +13,7 @@ def test_the_format_that_is_written() -> None:
 
 @pytest.mark.parametrize("wanted", [2, 4, True, 1.0, "1", None])
 def test_another_format(wanted: object) -> None:
-    """Any other value is refused in one line, also an equal one of another type, since DVC would see a change."""
+    """Any other value is refused in one line, also an equal one of another type: DVC tells them apart."""
     written = 1 if wanted in (True, 1.0, "1") else 3
     with pytest.raises(ConfigError) as caught:
         check_format("encode.format", wanted, written)

@@ -25,17 +25,18 @@ MANIFEST_FORMAT: Final = 1
 """Version of the bytes of manifests and of `labels.json`."""
 
 
-def check_format(name: str, wanted: object, made: int) -> None:
+def check_format(name: str, wanted: object, current: int) -> None:
     """Refuse a format that this program does not write.
 
     Args:
-        name: of the option.
-        wanted: its value.
-        made: the version that this program writes.
+        name: name of the option.
+        wanted: value of the option.
+        current: the version that this program writes.
     """
-    if type(wanted) is int and wanted == made:
+    # `1.0` and `true` equal 1, but DVC's run cache has them as other values.
+    if type(wanted) is int and wanted == current:
         return
     raise ConfigError(
-        f"{name}: expected {made}, the format that the installed tfrec-stage writes, but got {show(wanted)}; install "
-        f"a version that writes it, or set {name} to {made} in params.yaml and build again"
+        f"{name}: expected {current}, the format that the installed tfrec-stage writes, but got {show(wanted)}; "
+        f"install a version that writes it, or set {name} to {current} in params.yaml and build again"
     )

@@ -20,11 +20,11 @@ MAX_NESTING: Final = 100
 record would be stored by one thread and fail in another."""
 
 
-class _Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class _StrictStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of all parts of a record. Unknown keys are errors: a misspelt key must not silently drop annotations."""
 
 
-class ImageClass(_Shape, frozen=True):
+class ImageClass(_StrictStruct, frozen=True):
     """The class of the whole image."""
 
     label: Int64 | str = 0
@@ -39,7 +39,7 @@ class ImageClass(_Shape, frozen=True):
             msgspec.structs.force_setattr(self, "label", _parse_label(self.label))
 
 
-class Boxes(_Shape, frozen=True):
+class Boxes(_StrictStruct, frozen=True):
     """Bounding boxes: lists with one entry per object."""
 
     xmin: list[float] = []
@@ -64,7 +64,7 @@ class Boxes(_Shape, frozen=True):
             msgspec.structs.force_setattr(self, "label", [_parse_label(label) for label in self.label])
 
 
-class Parts(_Shape, frozen=True):
+class Parts(_StrictStruct, frozen=True):
     """Parts (keypoints) of all objects: those of the first object, then of the second, and so on."""
 
     x: list[float] = []
@@ -77,7 +77,7 @@ class Parts(_Shape, frozen=True):
     """Score of each part, for example a keypoint detector's."""
 
 
-class Objects(_Shape, frozen=True):
+class Objects(_StrictStruct, frozen=True):
     """The objects in one image."""
 
     count: Int64 | None = None
@@ -103,7 +103,7 @@ class Objects(_Shape, frozen=True):
         return len(self.bbox.xmin) if self.count is None else self.count
 
 
-class ImageRecord(_Shape, frozen=True):
+class ImageRecord(_StrictStruct, frozen=True):
     """One image and its annotations."""
 
     filename: str
@@ -136,6 +136,7 @@ class ImageRecord(_Shape, frozen=True):
     """Accepted and ignored, as `error_msg`."""
 
     def __post_init__(self) -> None:
+        # force_setattr, since the record is frozen: here, in `__post_init__`, nobody else has it yet.
         if type(self.id) is not str:
             msgspec.structs.force_setattr(self, "id", str(self.id))
         if type(self.extra) is not str and is_nested_too_deep(self.extra):
