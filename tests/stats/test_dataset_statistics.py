@@ -112,10 +112,10 @@ def test_batches_do_not_matter() -> None:
 
 
 def test_a_record_of_another_schema() -> None:
-    """What is absent is named, and who tells the rest."""
+    """The error names the first missing key, and refers to verify for the others."""
     record = features_of(Objects())
     del record["image/height"]
-    with pytest.raises(ShardError, match=r"^image/height: expected one value of kind int64, .* stage=verify tells"):
+    with pytest.raises(ShardError, match=r"^image/height: expected one value of kind int64, .* stage=verify lists"):
         columns_of([record])
 
 

@@ -1,1 +1,1 @@
-"""Shards → statistics of a dataset."""
+"""Statistics of a dataset: counts over the records of its shards."""

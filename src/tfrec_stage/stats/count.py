@@ -1,4 +1,4 @@
-"""Count the statistics of shards, without TensorFlow."""
+"""Count the statistics of shards without TensorFlow, and print them as tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -16,27 +16,37 @@ from tfrec_stage.stats.dataset_statistics import DatasetStatistics
 from tfrec_stage.tfrecord.example import Feature
 
 _BATCH: Final = 256
+"""Records per batch."""
+_SHAPES: Final = {
+    "width_px": "width, px",
+    "height_px": "height, px",
+    "area_px": "area, px²",
+    "aspect_ratio": "width : height",
+}
+"""Titles of the rows about boxes, by key of the statistics."""
+_MISSING_SHOWN: Final = 20
+"""How many labels without boxes are listed."""
 
 
 def count_shards(directory_or_glob: str, labels: Sequence[Label] = ()) -> dict[str, Any]:
     """Return the statistics of a split as plain values; see `DatasetStatistics`.
 
     Args:
-        directory_or_glob: as `find_shards` takes it.
+        directory_or_glob: directory of the shards, one shard, or a pattern, as for `find_shards`.
         labels: classes, for names that are not in the records.
 
     Raises:
         ShardError: there is no shard, or one is damaged.
     """
-    dataset_statistics = DatasetStatistics(labels)
+    statistics = DatasetStatistics(labels)
     for path in find_shards(directory_or_glob):
         for batch in _batches(record.features for record in read_features(path)):
             try:
                 columns = columns_of(batch)
             except ShardError as error:
                 raise ShardError(f"{path}: {error}") from None
-            dataset_statistics.add(columns)
-    return dataset_statistics.as_dict()
+            statistics.add(columns)
+    return statistics.as_dict()
 
 
 def _batches(features: Iterator[dict[str, Feature]]) -> Iterator[list[dict[str, Feature]]]:
@@ -44,12 +54,9 @@ def _batches(features: Iterator[dict[str, Feature]]) -> Iterator[list[dict[str, 
         yield batch
 
 
-_SHAPES = {"width_px": "width, px", "height_px": "height, px", "area_px": "area, px²", "aspect_ratio": "width : height"}
-_MISSING_SHOWN = 20
-
-
 def print_statistics(name: str, statistics: Mapping[str, Any], stream: TextIO) -> None:
-    """Print what `DatasetStatistics` counted."""
+    """Print the statistics of a split as tables; `statistics` is what `count_shards` returns."""
+    # A file or a pipe has no width, so that of the tables is fixed.
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 100)
     boxes, parts = statistics["boxes"], statistics["parts"]
     console.print(

@@ -9,32 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrec_stage.dataset_info import Label
-from tfrec_stage.reading.columns import Columns
+from tfrec_stage.reading.columns import Columns, mismatched_rows
 from tfrec_stage.stats.distribution import Distribution, Histogram
-from tfrec_stage.verify.annotations import mismatched_rows
 
 SMALL_PX: Final = 32**2
-"""Boxes of fewer square pixels are small, as COCO's evaluation says; it goes by the area of outlines where it can."""
+"""Boxes with fewer square pixels are small, as in COCO's evaluation, which prefers the area of outlines."""
 LARGE_PX: Final = 96**2
-"""Boxes of more are large; those between are medium."""
+"""Boxes with more square pixels are large; those between are medium."""
 _NAMES_KEPT: Final = 5
+"""How many names of one label are kept."""
 _MISSING_KEPT: Final = 1000
+"""How many labels without boxes are listed: a single box with label 1,000,000 may leave that many below it."""
 _VISIBILITY: Final = ("not_in_image", "occluded", "visible")
+"""Names of the values of `object.parts.v`: 0, 1, 2."""
 _SHAPES: Final = ("width_px", "height_px", "area_px", "aspect_ratio")
 
 
 class DatasetStatistics:
-    """Counts over all records of a split; memory grows only with the number of classes."""
+    """Counts over all records of a split. Memory grows with the number of classes, not with that of records."""
 
     def __init__(self, labels: Sequence[Label] = ()) -> None:
         self._labels = labels
         self._counts: Counter[str] = Counter()
         self._sizes = {"width": Histogram(), "height": Histogram()}
-        self._boxes_an_image = Histogram()
+        self._boxes_per_image = Histogram()
         self._shapes = {name: Distribution() for name in _SHAPES}
         self._visibility: Counter[str] = Counter()
-        self._image_classes = _Classes()
-        self._box_classes = _Classes()
+        self._image_classes = _ClassCounts()
+        self._box_classes = _ClassCounts()
 
     def add(self, columns: Columns) -> None:
         """Count a batch."""
@@ -48,13 +50,13 @@ class DatasetStatistics:
         self._counts["boxes"] += int(boxes.sum())
         for name, sizes in self._sizes.items():
             sizes.add(scalars[f"image/{name}"])
-        self._boxes_an_image.add(boxes)
+        self._boxes_per_image.add(boxes)
         self._add_classes(columns)
         self._add_shapes(columns)
         self._add_parts(columns)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return plain values for JSON, in the form of `data/stats/<split>.json`."""
         count = self._counts
         return {
             "images": count["images"],
@@ -78,7 +80,7 @@ class DatasetStatistics:
             "missing_labels": self._box_classes.missing(self._labels),
             "boxes": {
                 "count": count["boxes"],
-                "an_image": self._boxes_an_image.as_dict(),
+                "an_image": self._boxes_per_image.as_dict(),
                 **{name: count[name] for name in ("small", "medium", "large", "no_area", "reversed")},
                 **{name: shapes.as_dict() for name, shapes in self._shapes.items()},
             },
@@ -86,30 +88,33 @@ class DatasetStatistics:
         }
 
     def warnings(self) -> list[str]:
-        """Return what is valid but rarely intended."""
+        """Return warnings about what is valid but rarely intended: labels with several names."""
         return [*self._image_classes.warnings("images"), *self._box_classes.warnings("boxes")]
 
     def _add_classes(self, columns: Columns) -> None:
         label, text, conf = (columns.scalars[f"image/class/{name}"] for name in ("label", "text", "conf"))
-        stated = (label != 0) | (text != b"") | (conf != 1)  # a record without a class has that of the defaults
-        self._image_classes.add(label[stated], np.flatnonzero(stated), text[stated])
+        # Every record has these keys. With the defaults it states no class, so label 0 is not counted for it.
+        has_class = (label != 0) | (text != b"") | (conf != 1)
+        self._image_classes.add(label[has_class], np.flatnonzero(has_class), text[has_class])
         labels, texts = columns.lists["image/object/bbox/label"], columns.lists["image/object/bbox/text"]
-        named = labels.lengths == texts.lengths
-        for rows, names in ((named, texts.of_rows(named)), (~named, ())):
+        # Names can be assigned to labels only in records with as many of one as of the other.
+        has_names = labels.lengths == texts.lengths
+        for rows, names in ((has_names, texts.of_rows(has_names)), (~has_names, ())):
             self._box_classes.add(labels.of_rows(rows), labels.owners[np.repeat(rows, labels.lengths)], names)
 
     def _add_shapes(self, columns: Columns) -> None:
         edges = [columns.lists[f"image/object/bbox/{edge}"] for edge in ("xmin", "xmax", "ymin", "ymax")]
-        whole = np.logical_and.reduce([edge.lengths == edges[0].lengths for edge in edges])
-        xmin, xmax, ymin, ymax = (edge.of_rows(whole).astype(np.float64) for edge in edges)
-        owners = edges[0].owners[np.repeat(whole, edges[0].lengths)]
+        # If the four lists of a record have different lengths, nobody knows which edges belong together.
+        has_boxes = np.logical_and.reduce([edge.lengths == edges[0].lengths for edge in edges])
+        xmin, xmax, ymin, ymax = (edge.of_rows(has_boxes).astype(np.float64) for edge in edges)
+        owners = edges[0].owners[np.repeat(has_boxes, edges[0].lengths)]
         width = (xmax - xmin) * columns.scalars["image/width"][owners]
         height = (ymax - ymin) * columns.scalars["image/height"][owners]
         is_reversed = (width < 0) | (height < 0)
-        is_proper = (width > 0) & (height > 0)
+        has_area = (width > 0) & (height > 0)
         self._counts["reversed"] += int(is_reversed.sum())
-        self._counts["no_area"] += int((~is_reversed & ~is_proper).sum())
-        width, height = _in_hundredths(width[is_proper]), _in_hundredths(height[is_proper])
+        self._counts["no_area"] += int((~is_reversed & ~has_area).sum())
+        width, height = _in_hundredths(width[has_area]), _in_hundredths(height[has_area])
         area = width * height
         self._counts["small"] += int((area < SMALL_PX).sum())
         self._counts["large"] += int((area > LARGE_PX).sum())
@@ -118,28 +123,37 @@ class DatasetStatistics:
             self._shapes[name].add(values)
 
     def _add_parts(self, columns: Columns) -> None:
-        places, visible = columns.lists["image/object/parts/x"], columns.lists["image/object/parts/v"]
+        x, visibility = columns.lists["image/object/parts/x"], columns.lists["image/object/parts/v"]
         for number, name in enumerate(_VISIBILITY):
-            self._visibility[name] += int((visible.values == number).sum())
-        self._visibility["without_visibility"] += int(places.lengths[visible.lengths == 0].sum())
+            self._visibility[name] += int((visibility.values == number).sum())
+        self._visibility["without_visibility"] += int(x.lengths[visibility.lengths == 0].sum())
 
 
 def _in_hundredths(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round to hundredths: edges are 32-bit floats, so 32 pixels would come back as 31.99999, which counts as small."""
+    """Round to hundredths of a pixel; what would become 0 stays as it is."""
+    # Edges are stored as 32-bit floats. Without rounding, 32 pixels may come back as 31.99999, and count as small.
     rounded = np.round(pixels, 2)
     return np.where(rounded > 0, rounded, pixels)
 
 
-class _Classes:
-    """Images and values by label."""
+class _ClassCounts:
+    """Counts by label, and the names that records give to labels."""
 
     def __init__(self) -> None:
         self.images: Counter[int] = Counter()
+        """Number of images that have the label, each counted once."""
         self.values: Counter[int] = Counter()
+        """Number of times that the label occurs."""
         self._texts: dict[int, set[str]] = {}
 
     def add(self, labels: NDArray[Any], owners: NDArray[Any], texts: Iterable[bytes] = ()) -> None:
-        """Count labels of some records, each given by its number in the batch, and note their names."""
+        """Count the labels of a batch.
+
+        Args:
+            labels: all labels of the batch.
+            owners: for each label, the row of the record that has it.
+            texts: for each label, its name; none if the records do not name them.
+        """
         self.values.update(labels.tolist())
         self.images.update(label for label, _ in {*zip(labels.tolist(), owners.tolist(), strict=True)})
         for label, text in {*zip(labels.tolist(), texts, strict=False)}:
@@ -147,18 +161,18 @@ class _Classes:
                 names.add(text.decode(errors="backslashreplace"))
 
     def name(self, label: int, labels: Sequence[Label]) -> str:
-        """Return the name in the records, all names if they disagree, or that of `labels.json`."""
-        known = next((known.text for known in labels if known.label == label), "")
-        return " | ".join(sorted(self._texts.get(label, ()))) or known
+        """Return the name in the records, all names if they disagree, or else that of `labels.json`."""
+        from_labels = next((known.text for known in labels if known.label == label), "")
+        return " | ".join(sorted(self._texts.get(label, ()))) or from_labels
 
     def missing(self, labels: Sequence[Label]) -> list[int]:
-        """Return the first numbers from 0 to the highest label in use, or in `labels.json`, that nothing has."""
+        """Return the first labels that no record has, from 0 to the highest one in the records or in `labels.json`."""
         highest = max((*self.values, *(label.label for label in labels)), default=-1)
-        absent = (label for label in range(highest + 1) if label not in self.values)
-        return list(islice(absent, _MISSING_KEPT))
+        missing = (label for label in range(highest + 1) if label not in self.values)
+        return list(islice(missing, _MISSING_KEPT))
 
     def warnings(self, what: str) -> Iterator[str]:
-        """Labels that have several names."""
+        """Iterate over warnings about labels that have several names."""
         for label, texts in sorted(self._texts.items()):
             if len(texts) > 1:
                 yield f"{what} with label {label} have several names: {', '.join(map(repr, sorted(texts)))}"
