@@ -48,7 +48,7 @@ def verify(shards: Path, photos: PhotoSet | None) -> int:
     """Every check there is; without the manifest those of the shards alone."""
     manifest = open_manifest(photos.manifest) if photos else None
     report = verify_shards(VerifyRequest("bench", str(shards), manifest, num_threads=THREADS))
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     return report.counts["records"]
 
 

@@ -45,7 +45,7 @@ LABELS = (Label(0, "cat", keypoints=("nose", "tail")), Label(4, "bird", keypoint
 
 def mismatches(report: Report) -> list[Finding]:
     """The faults that this check tells."""
-    return [fault for fault in report.log.kept if fault.kind == KIND]
+    return [fault for fault in report.findings.kept if fault.kind == KIND]
 
 
 def turned() -> bytes:
@@ -168,7 +168,7 @@ def test_a_build_has_the_contents_of_its_manifest(tf, tmp_path: Path, options: d
     records = write_images(tmp_path / "images")
     made = build_with(tmp_path, records, **options)
     report = verify(made)
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     assert "contents" not in report.skipped
     assert report.counts["records"] == len(records) - len((made.directory / "failures.jsonl").read_text().splitlines())
     records[0]["object"]["bbox"]["label"] = [0, 9]
@@ -245,7 +245,7 @@ def test_any_other_value_is_told(copied: Build, key: str) -> None:
     shard, record = find(copied, EVERYTHING)
     offset = offsets_of(shard)[record]
     edit_record(shard, record, set_values(key, *values))
-    faults = [fault for fault in verify(copied).log.kept if fault.record is not None]
+    faults = [fault for fault in verify(copied).findings.kept if fault.record is not None]
     assert faults == [Finding(KIND, shard.name, record, offset, f"id '{EVERYTHING}': {key}: {told}")]
 
 
@@ -275,7 +275,7 @@ def test_what_follows_from_the_image_is_told_once(tf, tmp_path: Path, key: str, 
     made = make_build(tmp_path, records, tmp_path / "images", profiles=["od_api"])
     shard, record = find(made, "id 0")
     edit_record(shard, record, set_values(key, value))
-    assert [fault.kind for fault in made.verify().log.kept if fault.record is not None] == [kind]
+    assert [fault.kind for fault in made.verify().findings.kept if fault.record is not None] == [kind]
 
 
 def test_an_image_where_none_is_stored(tf, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_other_areas_come_from_the_stored_size(copied: Build) -> None:
     shard, record = find(copied, "png")
     edit_record(shard, record, set_values("image/height", 60))
     report = verify(copied)
-    assert report.log.by_kind["image_size"] == 1
+    assert report.findings.by_kind["image_size"] == 1
     assert [fault.message.split(":")[1] for fault in mismatches(report)] == [" objects/area"]
 
 
@@ -357,7 +357,7 @@ def test_what_cannot_be_compared_is_judged_by_the_rules(build: Build, tmp_path: 
     newer = Build(build.directory, tmp_path / "manifest.jsonl")
     write_manifest(newer.manifest, records)
     edit_record(*find(build, "id 0"), set_values("image/object/bbox/xmax", 0.5, 1.5))
-    kinds = newer.verify().log.by_kind
+    kinds = newer.verify().findings.by_kind
     assert (kinds[KIND], kinds["out_of_range"]) == (1, 1)
 
 
@@ -366,7 +366,7 @@ def test_a_record_in_another_shard(build: Build) -> None:
     first, second = frames_of(build.shard(0)), frames_of(build.shard(1))
     edit_frames(build.shard(0), lambda _: [*first[1:], *second[:1]])
     edit_frames(build.shard(1), lambda _: [*second[1:], *first[:1]])
-    assert {*build.verify().log.by_kind} == {"index_mismatch"}
+    assert {*build.verify().findings.by_kind} == {"index_mismatch"}
     last = len(first) - 1
     edit_record(build.shard(0), last, set_values("image/class/text", b"changed"))
     (fault,) = mismatches(build.verify())
@@ -377,7 +377,7 @@ def test_a_record_that_the_manifest_lacks_is_judged_by_the_rules(build: Build) -
     """There is nothing to compare it with, so its annotations have to be within their bounds, as those of others."""
     edit_record(build.shard(1), 2, set_values("image/id", b"stranger"))
     edit_record(build.shard(1), 2, set_values("image/object/bbox/xmax", 0.5, 1.5))
-    kinds = build.verify().log.by_kind
+    kinds = build.verify().findings.by_kind
     assert (kinds["record_surplus"], kinds["out_of_range"], kinds[KIND]) == (1, 1, 0)
 
 
@@ -402,9 +402,9 @@ def test_options_that_are_not_known(build: Build, edit: Callable[[Any], Any], re
     edit_json(build.index, edit)
     report = build.verify()
     assert report.skipped["contents"].startswith(reason)
-    assert {*report.log.by_kind} == {"index_invalid"}
+    assert {*report.findings.by_kind} == {"index_invalid"}
     edit_record(build.shard(1), 2, set_values("image/object/bbox/xmax", 0.5, 1.5))
-    assert build.verify().log.by_kind["out_of_range"] == 1
+    assert build.verify().findings.by_kind["out_of_range"] == 1
 
 
 def test_an_index_that_is_not_there(build: Build) -> None:
@@ -465,4 +465,4 @@ def test_finding_records_takes_few_bytes(tmp_path: Path) -> None:
     """What is held of a manifest are three numbers a record."""
     write_manifest(tmp_path / "manifest.jsonl", [{"filename": "a", "id": str(number)} for number in range(1000)])
     pins = read_pins(open_manifest(tmp_path / "manifest.jsonl"))
-    assert sum(column.nbytes for column in (pins.id_hashes, pins.digests, pins.positions)) == 24 * 1000
+    assert sum(column.nbytes for column in (pins.id_hashes, pins.image_hashes, pins.positions)) == 24 * 1000

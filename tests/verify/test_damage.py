@@ -58,7 +58,7 @@ def differs(build: Build, shard: int = 1) -> tuple[str, str, None, None]:
 def test_the_pristine_build_is_sound(build: Build) -> None:
     """Nothing is wrong with it, nothing is left out, and everything is counted."""
     report = build.verify()
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     assert report.skipped == {}
     assert (report.counts["records"], report.lost_ids, report.warnings) == (RECORDS, [], [])
     assert report.statistics["boxes"]["count"] == 24
@@ -108,10 +108,10 @@ def test_a_flipped_bit(build: Build, name: str) -> None:
     change, lost = FLIPS[name]
     expected = change(build)
     report = build.verify()
-    assert found(report.log.kept) == expected
+    assert found(report.findings.kept) == expected
     lost = behind if lost is None else lost
     assert (report.counts["records"], len(report.lost_ids)) == (RECORDS - lost, lost)
-    assert found(build.verify(with_manifest=False).log.kept) == expected
+    assert found(build.verify(with_manifest=False).findings.kept) == expected
 
 
 def cut(build: Build, at: int) -> None:
@@ -124,7 +124,7 @@ def test_a_cut_inside_a_record(build: Build, position: int) -> None:
     name, record, offset = place(build)
     cut(build, offset + (position if position > 0 else length_of_frame(build) + position))
     report = build.verify()
-    assert found(report.log.kept) == [("truncated", name, record, offset)]
+    assert found(report.findings.kept) == [("truncated", name, record, offset)]
     assert len(report.lost_ids) == RECORDS - report.counts["records"] > 0
 
 
@@ -134,7 +134,7 @@ def test_a_cut_between_records(build: Build) -> None:
     cut(build, place(build)[2])
     report = build.verify()
     missing = len(frames) - RECORD
-    assert found(report.log.kept) == [differs(build)]
+    assert found(report.findings.kept) == [differs(build)]
     assert (report.counts["records"], len(report.lost_ids)) == (RECORDS - missing, missing)
 
 
@@ -146,7 +146,7 @@ def test_trailing_garbage(build: Build, garbage: bytes) -> None:
     records = len(frames_of(shard))
     replace_file(shard, data + garbage)
     report = build.verify()
-    assert found(report.log.kept) == [("trailing_bytes", shard.name, records, len(data))]
+    assert found(report.findings.kept) == [("trailing_bytes", shard.name, records, len(data))]
     assert (report.counts["records"], report.lost_ids) == (RECORDS, [])
 
 
@@ -155,18 +155,18 @@ def test_a_doubled_record(build: Build) -> None:
     edit_frames(build.shard(1), lambda frames: [*frames, frames[RECORD]])
     report = build.verify()
     last = len(frames_of(build.shard(1))) - 1
-    assert found(report.log.kept) == [differs(build), ("duplicate_id", *place(build, last))]
-    assert f"is also that of record {RECORD} in {build.shard(1).name}" in report.log.kept[1].message
+    assert found(report.findings.kept) == [differs(build), ("duplicate_id", *place(build, last))]
+    assert f"is also that of record {RECORD} in {build.shard(1).name}" in report.findings.kept[1].message
 
 
 def test_a_record_of_another_shard(build: Build) -> None:
     """A copy in another shard is told there, without manifest and index too."""
     stolen = frames_of(build.shard(0))[0]
     edit_frames(build.shard(1), lambda frames: [stolen, *frames])
-    assert found(build.verify().log.kept) == [differs(build), ("duplicate_id", *place(build, 0))]
+    assert found(build.verify().findings.kept) == [differs(build), ("duplicate_id", *place(build, 0))]
     build.index.unlink()
     report = build.verify(with_manifest=False)
-    assert report.log.by_kind == {"duplicate_id": 1, "stats_mismatch": len(report.log.kept) - 1}
+    assert report.findings.by_kind == {"duplicate_id": 1, "stats_mismatch": len(report.findings.kept) - 1}
 
 
 def test_a_removed_record(build: Build) -> None:
@@ -174,7 +174,7 @@ def test_a_removed_record(build: Build) -> None:
     gone = features_of(build.shard(1), RECORD)["image/id"].values[0].decode()
     edit_frames(build.shard(1), lambda frames: frames[:RECORD] + frames[RECORD + 1 :])
     report = build.verify()
-    assert found(report.log.kept) == [differs(build)]
+    assert found(report.findings.kept) == [differs(build)]
     assert report.lost_ids == [gone]
 
 
@@ -183,7 +183,7 @@ def test_a_missing_shard(build: Build) -> None:
     records = len(frames_of(build.shard(1)))
     build.shard(1).unlink()
     report = build.verify()
-    assert found(report.log.kept) == [("shard_missing", build.shard(1).name, None, None)]
+    assert found(report.findings.kept) == [("shard_missing", build.shard(1).name, None, None)]
     assert (report.counts["records"], len(report.lost_ids)) == (RECORDS - records, records)
 
 
@@ -194,8 +194,8 @@ def test_two_swapped_shards(build: Build) -> None:
     second.rename(first)
     (build.directory / "aside").rename(second)
     report = build.verify()
-    assert found(report.log.kept) == [("shard_swapped", shard.name, None, None) for shard in (first, second)]
-    assert second.name in report.log.kept[0].message
+    assert found(report.findings.kept) == [("shard_swapped", shard.name, None, None) for shard in (first, second)]
+    assert second.name in report.findings.kept[0].message
 
 
 def test_surplus_shards(build: Build) -> None:
@@ -203,7 +203,7 @@ def test_surplus_shards(build: Build) -> None:
     for name in ("train-00003-of-00003", "train-00000-of-00007", "val-00000-of-00003"):
         shutil.copy(build.shard(0), build.directory / name)
     report = build.verify()
-    assert {(fault.kind, fault.file) for fault in report.log.kept} == {
+    assert {(fault.kind, fault.file) for fault in report.findings.kept} == {
         ("shard_surplus", name) for name in ("train-00003-of-00003", "train-00000-of-00007", "val-00000-of-00003")
     }
     assert report.counts["records"] == RECORDS
@@ -234,8 +234,10 @@ def test_an_edited_index(build: Build, edit: Callable, kind: str) -> None:
     """Each field that is edited is found; no record is blamed."""
     edit_json(build.index, edit)
     report = build.verify()
-    assert report.log.total
-    assert all(fault.kind.startswith(kind) and fault.record is None for fault in report.log.kept), report.log.kept
+    assert report.findings.total
+    assert all(fault.kind.startswith(kind) and fault.record is None for fault in report.findings.kept), (
+        report.findings.kept
+    )
     assert report.counts["records"] in {RECORDS, RECORDS - len(frames_of(build.shard(2)))}
 
 
@@ -243,7 +245,7 @@ def test_an_index_that_is_none(build: Build) -> None:
     """It is told, and the shards are verified without it."""
     replace_file(build.index, b"{")
     report = build.verify()
-    assert found(report.log.kept) == [("index_invalid", "index.json", None, None)]
+    assert found(report.findings.kept) == [("index_invalid", "index.json", None, None)]
     assert set(report.skipped) == {"index", "contents", "fingerprints"}
     assert report.counts["records"] == RECORDS
 
@@ -260,7 +262,7 @@ def test_an_index_that_is_none(build: Build) -> None:
 def test_edited_stats(build: Build, name: str) -> None:
     """Every count of the shards is compared."""
     edit_json(build.stats, lambda stats: stats.update({name: 7}))
-    (fault,) = build.verify().log.kept
+    (fault,) = build.verify().findings.kept
     assert (fault.kind, fault.file) == ("stats_mismatch", "stats.json")
     assert fault.message.startswith(f"{name}: the shards have ")
 
@@ -289,7 +291,7 @@ def test_edited_stats(build: Build, name: str) -> None:
 def test_edited_classes(build: Build, edit: Callable[[list], None], message: str) -> None:
     """Images and boxes of every class are compared."""
     edit_json(build.classes, edit)
-    (fault,) = build.verify().log.kept
+    (fault,) = build.verify().findings.kept
     assert (fault.kind, fault.file) == ("stats_mismatch", "classes.json")
     assert re.match(message, fault.message)
 
@@ -314,14 +316,14 @@ def test_an_output_of_an_earlier_version(build: Build) -> None:
 def test_edited_counts_of_failures(build: Build, edit: dict) -> None:
     """What failed is compared with `failures.jsonl`."""
     edit_json(build.stats, lambda stats: stats.update(edit))
-    assert found(build.verify().log.kept) == [("failures_mismatch", "failures.jsonl", None, None)]
+    assert found(build.verify().findings.kept) == [("failures_mismatch", "failures.jsonl", None, None)]
 
 
 def test_an_emptied_list_of_failures(build: Build) -> None:
     """Its record is then missing from the shards."""
     replace_file(build.directory / "failures.jsonl", b"")
     report = build.verify()
-    assert report.log.by_kind == {"failures_mismatch": 1, "record_missing": 1, "fingerprint_mismatch": 1}
+    assert report.findings.by_kind == {"failures_mismatch": 1, "record_missing": 1, "fingerprint_mismatch": 1}
 
 
 def test_a_failure_that_is_in_the_shards(build: Build) -> None:
@@ -331,15 +333,15 @@ def test_a_failure_that_is_in_the_shards(build: Build) -> None:
     line = {"filename": "x", "id": image_id, "reason": "image_corrupt", "error_msg": ""}
     replace_file(path, path.read_bytes() + json.dumps(line).encode() + b"\n")
     report = build.verify()
-    assert ("record_surplus", *place(build)) in found(report.log.kept)
-    assert report.log.by_kind["failures_mismatch"] == 1
+    assert ("record_surplus", *place(build)) in found(report.findings.kept)
+    assert report.findings.by_kind["failures_mismatch"] == 1
 
 
 def test_failures_that_are_none(build: Build) -> None:
     """Lines that are no records are told, and what needs them is left out."""
     replace_file(build.directory / "failures.jsonl", b"[]\n")
     report = build.verify()
-    assert report.log.by_kind == {"failures_mismatch": 1, "record_missing": 1}
+    assert report.findings.by_kind == {"failures_mismatch": 1, "record_missing": 1}
     assert set(report.skipped) == {"failures", "fingerprints"}
 
 
@@ -411,7 +413,7 @@ def test_wrong_content_in_a_right_frame(build: Build, name: str) -> None:
     build.stats.unlink()
     build.classes.unlink()
     report = build.verify()
-    assert found(report.log.kept) == [(kind, *place(build))], report.log.kept
+    assert found(report.findings.kept) == [(kind, *place(build))], report.findings.kept
     assert report.counts["records"] == RECORDS
     assert report.lost_ids == []
 
@@ -419,7 +421,7 @@ def test_wrong_content_in_a_right_frame(build: Build, name: str) -> None:
 def test_a_changed_record_is_not_the_one_in_the_index(build: Build) -> None:
     """With the index the file is told as well, as it is not the one that was built."""
     edit_record(build.shard(1), RECORD, set_values("image/height", 31))
-    assert found(build.verify().log.kept) == [differs(build), ("image_size", *place(build))]
+    assert found(build.verify().findings.kept) == [differs(build), ("image_size", *place(build))]
 
 
 def test_a_duplicate_id(build: Build) -> None:
@@ -429,17 +431,17 @@ def test_a_duplicate_id(build: Build) -> None:
     edit_record(build.shard(1), RECORD, set_values("image/id", other))
     report = build.verify()
     kinds = {"index_mismatch": 1, "duplicate_id": 1, "record_missing": 1, "image_changed": 1, "manifest_mismatch": 1}
-    assert report.log.by_kind == kinds
-    assert ("duplicate_id", *place(build)) in found(report.log.kept)
-    assert any(repr(own) in fault.message for fault in report.log.kept if fault.kind == "record_missing")
+    assert report.findings.by_kind == kinds
+    assert ("duplicate_id", *place(build)) in found(report.findings.kept)
+    assert any(repr(own) in fault.message for fault in report.findings.kept if fault.kind == "record_missing")
 
 
 def test_a_foreign_id(build: Build) -> None:
     """An id that the manifest does not have is told."""
     edit_record(build.shard(1), RECORD, set_values("image/id", b"stranger"))
     report = build.verify()
-    assert report.log.by_kind == {"index_mismatch": 1, "record_surplus": 1, "record_missing": 1}
-    assert ("record_surplus", *place(build)) in found(report.log.kept)
+    assert report.findings.by_kind == {"index_mismatch": 1, "record_surplus": 1, "record_missing": 1}
+    assert ("record_surplus", *place(build)) in found(report.findings.kept)
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
@@ -448,13 +450,13 @@ def test_a_truncated_jpeg(build: Build, kept: float) -> None:
     image = image_of(build)
     edit_record(build.shard(1), RECORD, set_values("image/encoded", image[: int(len(image) * kept)]))
     expected = [differs(build), ("image_changed", *place(build)), ("image_undecodable", *place(build))]
-    assert sorted(found(build.verify().log.kept), key=str) == sorted(expected, key=str)
+    assert sorted(found(build.verify().findings.kept), key=str) == sorted(expected, key=str)
 
 
 def test_another_image(build: Build) -> None:
     """A sound image that is not the pinned one is told by its digest."""
     edit_record(build.shard(1), RECORD, set_values("image/encoded", encode_noise(99)))
-    assert found(build.verify().log.kept) == [differs(build), ("image_changed", *place(build))]
+    assert found(build.verify().findings.kept) == [differs(build), ("image_changed", *place(build))]
 
 
 def test_a_payload_that_is_no_example(build: Build) -> None:
@@ -464,7 +466,7 @@ def test_a_payload_that_is_no_example(build: Build) -> None:
         lambda frames: [*frames[:RECORD], b"".join(encode_frame(b"no Example")), *frames[RECORD + 1 :]],
     )
     report = build.verify()
-    assert found(report.log.kept) == [differs(build), ("not_an_example", *place(build))]
+    assert found(report.findings.kept) == [differs(build), ("not_an_example", *place(build))]
     assert (report.counts["records"], len(report.lost_ids)) == (RECORDS, 1)
 
 
@@ -473,14 +475,14 @@ def test_an_empty_file(build: Build) -> None:
     records = len(frames_of(build.shard(1)))
     replace_file(build.shard(1), b"")
     report = build.verify()
-    assert found(report.log.kept) == [differs(build)]
+    assert found(report.findings.kept) == [differs(build)]
     assert len(report.lost_ids) == records
 
 
 def test_a_file_that_is_no_tfrecord(build: Build) -> None:
     """Told at its first byte, in words that say so."""
     replace_file(build.shard(1), b"<html>404 Not Found</html>")
-    (fault,) = build.verify().log.kept
+    (fault,) = build.verify().findings.kept
     assert (fault.kind, fault.file, fault.record, fault.offset) == ("length_crc", build.shard(1).name, 0, 0)
     assert "is no TFRecord file" in fault.message
 
@@ -490,7 +492,7 @@ def test_a_shard_that_is_a_directory(build: Build) -> None:
     build.shard(1).unlink()
     build.shard(1).mkdir()
     report = build.verify()
-    assert found(report.log.kept) == [("unreadable", build.shard(1).name, None, None)]
+    assert found(report.findings.kept) == [("unreadable", build.shard(1).name, None, None)]
     assert report.counts["records"] == RECORDS - len(report.lost_ids)
 
 
@@ -501,8 +503,8 @@ def test_many_faults_are_counted(build: Build, monkeypatch: pytest.MonkeyPatch) 
         for record in range(len(frames_of(build.shard(number)))):
             edit_record(build.shard(number), record, set_values("image/channels", 4))
     report = build.verify()
-    assert (len(report.log.kept), report.log.total) == (3, 15)
-    assert report.log.by_kind == {"image_format": 12, "index_mismatch": 3}
+    assert (len(report.findings.kept), report.findings.total) == (3, 15)
+    assert report.findings.by_kind == {"image_format": 12, "index_mismatch": 3}
 
 
 def test_nothing_to_verify(tf, tmp_path) -> None:
@@ -521,7 +523,7 @@ def test_any_flipped_bit_is_found(tf, pristine: Build, tmp_path_factory: pytest.
     copy.write_bytes(shard.read_bytes())
     flip(copy, position, data.draw(st.integers(0, 7)))
     report = verify_shards(VerifyRequest("train", str(copy), num_threads=2))
-    (fault,) = report.log.kept
+    (fault,) = report.findings.kept
     offset = max(offset for offset in offsets_of(shard) if offset <= position)
     assert (fault.record, fault.offset) == (offsets_of(shard).index(offset), offset)
     in_length = position - offset < HEADER.size

@@ -38,7 +38,7 @@ def test_shards_of_tensorflows_own_writer(tf, pristine: Build, tmp_path: Path) -
     for number in range(2):
         write_by_tensorflow(tf, tmp_path / f"own.tfrecord-{number:05d}-of-00002", payloads(pristine.shard(number)))
     report = verify(tmp_path)
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     assert report.skipped == {
         "index": "there is no index.json",
         "stats": "there is no stats.json",
@@ -71,7 +71,7 @@ def test_files_of_several_directories(tf, pristine: Build, tmp_path: Path) -> No
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(pristine.shard(0), tmp_path / folder / "x.tfrecord")
-    faults = verify(tmp_path / "*" / "x.tfrecord").log.kept
+    faults = verify(tmp_path / "*" / "x.tfrecord").findings.kept
     assert {(fault.kind, fault.file) for fault in faults} == {("duplicate_id", "b/x.tfrecord")}
 
 
@@ -79,7 +79,9 @@ def test_a_missing_number_needs_no_index(build: Build) -> None:
     """The names tell how many there should be."""
     build.index.unlink()
     build.shard(2).unlink()
-    assert [(fault.kind, fault.file) for fault in build.verify().log.kept] == [("shard_missing", build.shard(2).name)]
+    assert [(fault.kind, fault.file) for fault in build.verify().findings.kept] == [
+        ("shard_missing", build.shard(2).name)
+    ]
 
 
 def make_od_api_build(tmp_path: Path) -> Build:
@@ -100,7 +102,7 @@ def test_keys_of_the_object_detection_api(tf, tmp_path: Path, with_index: bool) 
     edit_record(shard, record, set_values("image/source_id", b"another"))
     edit_record(shard, record, set_values("image/object/class/text", b"a", b"b"))
     edit_record(shard, record, set_values("image/object/class/label", 9, 9))
-    faults = [fault for fault in build.verify().log.kept if fault.record is not None]
+    faults = [fault for fault in build.verify().findings.kept if fault.record is not None]
     by_kind = ["image_digest", "manifest_mismatch"] if with_index else ["copy_differs"] * 3 + ["image_digest"]
     assert sorted(fault.kind for fault in faults) == by_kind
     assert {(fault.record, fault.offset) for fault in faults} == {(record, offsets_of(shard)[record])}
@@ -113,11 +115,11 @@ def test_images_that_are_not_stored(tf, tmp_path: Path, with_index: bool) -> Non
     if not with_index:
         build.index.unlink()
     report = build.verify()
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     assert report.skipped["images"] == report.skipped["pins"] == "images are not stored"
     shard = next(build.shard(number) for number in range(3) if frames_of(build.shard(number)))
     edit_record(shard, 0, set_values("image/height", 0))
-    assert build.verify().log.by_kind["image_size"] == 1
+    assert build.verify().findings.by_kind["image_size"] == 1
 
 
 def degenerate(folder: Path, keep: bool) -> Build:
@@ -132,7 +134,7 @@ def test_degenerate_boxes_that_were_kept(tf, tmp_path: Path) -> None:
     assert build.verify().is_sound
     assert build.verify().statistics["boxes"]["reversed"] == 1
     build.index.unlink()
-    assert build.verify().log.by_kind == {"box_reversed": 1}
+    assert build.verify().findings.by_kind == {"box_reversed": 1}
     (tmp_path / "other").mkdir()
     assert degenerate(tmp_path / "other", keep=False).verify().is_sound
 
@@ -164,7 +166,7 @@ def test_images_that_were_altered_may_differ(tf, tmp_path: Path) -> None:
     assert build.verify().is_sound
     place = find(build, b"id 0")
     edit_record(*place, set_values("image/encoded", encode_noise(77)))
-    (fault,) = [fault for fault in build.verify().log.kept if fault.kind != "index_mismatch"]
+    (fault,) = [fault for fault in build.verify().findings.kept if fault.kind != "index_mismatch"]
     assert (fault.kind, fault.file) == ("image_changed", "stats.json")
     assert "expected 2 stored images to differ" in fault.message
     assert f"record {place[1]} of {place[0].name}" in fault.message
@@ -188,7 +190,7 @@ def test_trimmed_images_may_differ(tf, tmp_path: Path) -> None:
 def test_fewer_altered_images_than_counted(build: Build) -> None:
     """Notes that count images which are as they were: something was changed."""
     edit_json(build.stats, lambda stats: stats["notes"].update(reencoded=1))
-    (fault,) = build.verify().log.kept
+    (fault,) = build.verify().findings.kept
     assert (fault.kind, fault.file) == ("image_changed", "stats.json")
 
 
@@ -201,7 +203,9 @@ def test_the_index_tells_what_encoded_images(tf, tmp_path: Path) -> None:
     edit_json(
         build.index, lambda index: [one.update(made_by=["pillow 0.1"]) for one in index["shards"] if one["made_by"]]
     )
-    assert [(fault.kind, fault.file) for fault in build.verify().log.kept] == [("fingerprint_mismatch", entry["name"])]
+    assert [(fault.kind, fault.file) for fault in build.verify().findings.kept] == [
+        ("fingerprint_mismatch", entry["name"])
+    ]
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"store_images": False}], ids=str)
@@ -215,7 +219,7 @@ def test_annotations_that_changed_after_the_build(tf, tmp_path: Path, options: d
     assert build.verify().is_sound
     records[0]["class"]["label"] = 9
     write_manifest(build.manifest, records)
-    assert build.verify().log.by_kind == {"manifest_mismatch": 1, "fingerprint_mismatch": 1}
+    assert build.verify().findings.by_kind == {"manifest_mismatch": 1, "fingerprint_mismatch": 1}
 
 
 def test_unpinned_manifests(tf, tmp_path: Path) -> None:
@@ -238,7 +242,7 @@ def test_a_manifest_that_is_newer_than_the_shards(pristine: Build, tf, tmp_path:
     newer.write_text("\n".join([json.dumps(first), *lines[1:], json.dumps({"filename": "new.jpg", "id": "new"})]))
     request = VerifyRequest("train", str(pristine.directory), open_manifest(newer), num_threads=2)
     report = verify_shards(request)
-    assert report.log.by_kind == {"image_changed": 1, "record_missing": 1}
+    assert report.findings.by_kind == {"image_changed": 1, "record_missing": 1}
     assert report.skipped == {"fingerprints": "1 records of the manifest do not pin their image"}
 
 
@@ -265,7 +269,7 @@ def test_a_manifest_of_other_shards_is_not_compared(tf, tmp_path: Path) -> None:
     build.index.unlink()
     write_manifest(build.manifest, [{"filename": "a.jpg", "id": "another"}])
     report = build.verify()
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     assert report.skipped["manifest"] == "there is no index.json, and the manifest has none of these ids"
 
 
@@ -274,7 +278,7 @@ def test_records_that_are_no_examples(tf, tmp_path: Path, payload: bytes) -> Non
     """Whatever stands in a sound frame is judged, in words; TensorFlow never sees what could end the process."""
     with tf.io.TFRecordWriter(str(tmp_path / "other.tfrecord")) as writer:
         writer.write(payload)
-    kinds = {fault.kind for fault in verify(tmp_path / "other.tfrecord").log.kept}
+    kinds = {fault.kind for fault in verify(tmp_path / "other.tfrecord").findings.kept}
     assert kinds <= {"not_an_example", "key_missing"}
     assert kinds
 
@@ -288,7 +292,7 @@ def test_an_example_that_ends_tensorflow(tf, pristine: Build, tmp_path: Path) ->
         writer.write(bytes(broken))
         writer.write(first)
     report = verify(tmp_path / "other.tfrecord")
-    assert [(fault.kind, fault.record) for fault in report.log.kept] == [("not_an_example", 0)]
+    assert [(fault.kind, fault.record) for fault in report.findings.kept] == [("not_an_example", 0)]
     assert report.counts["records"] == 2
 
 

@@ -40,7 +40,7 @@ def test_what_was_built_is_sound(tf, tmp_path: Path, options: dict[str, Any], wi
     if not with_index:
         build.index.unlink()
     report = build.verify()
-    assert report.is_sound, report.log.kept
+    assert report.is_sound, report.findings.kept
     assert ("fingerprints" in report.skipped) is not with_index
 
 
@@ -65,7 +65,7 @@ def test_a_changed_copy_is_found(tf, tmp_path: Path, key: str, values: list[Any]
     """Without a manifest a key of a profile that does not say what its core key says is told, and nothing else."""
     build = build_with(tmp_path, profiles=PROFILES)
     edit_record(a_shard(build), 0, set_values(key, *values))
-    faults = [fault for fault in build.verify(with_manifest=False).log.kept if fault.record is not None]
+    faults = [fault for fault in build.verify(with_manifest=False).findings.kept if fault.record is not None]
     assert [(fault.kind, fault.record) for fault in faults] == [("copy_differs", 0)]
     assert faults[0].message.startswith(key)
 
@@ -74,7 +74,7 @@ def test_lists_that_disagree_are_told_once(tf, tmp_path: Path) -> None:
     """Where core lists disagree in length, what profiles made of them is not told as well."""
     build = build_with(tmp_path, profiles=PROFILES)
     edit_record(a_shard(build), 0, set_values("image/object/bbox/label", 1, 2, 3))
-    faults = [fault for fault in build.verify(with_manifest=False).log.kept if fault.record is not None]
+    faults = [fault for fault in build.verify(with_manifest=False).findings.kept if fault.record is not None]
     assert [fault.kind for fault in faults] == ["lists_disagree"]
 
 
@@ -83,7 +83,7 @@ def test_areas_in_pixels_have_a_range(tf, tmp_path: Path, area: float, is_sound:
     """An area in pixels may be all of the image and no more."""
     build = build_with(tmp_path, area="pixels")
     edit_record(a_shard(build), 0, set_values(AREAS, area, area))
-    kinds = {fault.kind for fault in build.verify(with_manifest=False).log.kept if fault.record is not None}
+    kinds = {fault.kind for fault in build.verify(with_manifest=False).findings.kept if fault.record is not None}
     assert kinds == (set() if is_sound else {"value_invalid"} if area < 0 else {"out_of_range"})
 
 
@@ -97,4 +97,4 @@ def test_a_flipped_bit_in_a_compressed_shard_is_found(tf, tmp_path: Path) -> Non
     shard.write_bytes(data)
     report = build.verify()
     assert not report.is_sound
-    assert {fault.file for fault in report.log.kept} == {shard.name}
+    assert {fault.file for fault in report.findings.kept} == {shard.name}

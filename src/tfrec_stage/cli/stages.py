@@ -114,7 +114,7 @@ def run_verify(config: StageConfig, manifests: Mapping[str, Path]) -> int:
     for line in report.summary():
         _print(line)
     _print(f"  report: {config.verify_file}")
-    _show_first(report.log.kept[:MAX_FINDINGS], report.log.total)
+    _show_first(report.findings.kept[:MAX_FINDINGS], report.findings.total)
     _show_first([f"warning: {warning}" for warning in report.warnings[:MAX_FINDINGS]], len(report.warnings))
     return ExitCode.DONE if report.is_sound else ExitCode.FINDINGS
 

@@ -1,9 +1,11 @@
-"""Check the annotations of stored records: all records at once with arrays, then the few suspicious ones by the rules.
+"""Check the annotations of stored records by the rules of a build, where no manifest is there to compare them with.
 
-The rules are those of a build, `annotations.rules`.
+All records of a batch are screened with arrays. The few that may be invalid are turned back into records, and the rules
+in `annotations.rules` say what is wrong. The keys that profiles add are compared with the core keys they repeat.
 """
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import and_, or_
@@ -14,106 +16,88 @@ from numpy.typing import NDArray
 
 from tfrec_stage.annotations.policy import AnnotationPolicy, DegenerateBoxes
 from tfrec_stage.annotations.rules import length_problems, range_problems, value_problems
-from tfrec_stage.reading.columns import Columns, Ragged, Rows
+from tfrec_stage.reading.columns import Columns, Ragged, Rows, mismatched_rows
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 from tfrec_stage.schema.fields import AREA_KEY
+from tfrec_stage.schema.od_api import FIRST_ID
 from tfrec_stage.schema.options import AreaUnit
-from tfrec_stage.verify.derived_keys import check_derived_keys
 from tfrec_stage.verify.findings import Findings, Location
-from tfrec_stage.verify.parsing import Parsed
+from tfrec_stage.verify.parsing import ParsedBatch
 
 _BBOX, _PARTS = "image/object/bbox/", "image/object/parts/"
 _EDGES: Final = tuple(f"{_BBOX}{edge}" for edge in ("xmin", "xmax", "ymin", "ymax"))
-_ONE_AN_OBJECT: Final = (
-    *(f"{_BBOX}{name}" for name in ("label", "text", "score", "conf")),
-    "image/object/area",
-    "image/object/id",
-    "image/object/is_crowd",
-)
-_WITHIN: Final = (*_EDGES, "image/object/area", f"{_PARTS}x", f"{_PARTS}y")
-"""Lists of numbers in [0, 1]; a part that is not in the image may be anywhere, which is seen when it is walked."""
-_ROUNDING: Final = 1e-6
+_NORMALIZED: Final = (*_EDGES, "image/object/area", f"{_PARTS}x", f"{_PARTS}y")
+"""Lists of numbers in [0, 1]. Parts that are not in the image (v = 0) may be anywhere; the rules know that."""
+_AREA_TOLERANCE: Final = 1e-6
 _FINITE: Final = (f"{_BBOX}score", f"{_BBOX}conf", f"{_PARTS}score")
 _TEXTS: Final = ("image/object/id", f"{_BBOX}text")
 
 
-def check_values(parsed: Parsed, policy: AnnotationPolicy, area: AreaUnit, log: Findings) -> None:
-    """Report the problems of all annotations of a batch."""
+def check_annotations(parsed: ParsedBatch, policy: AnnotationPolicy, area: AreaUnit, findings: Findings) -> None:
+    """Report all invalid annotations of a batch, and derived keys that differ from their core keys."""
     if not parsed.columns.size:
         return
     columns = parsed.columns if area is AreaUnit.normalized else _normalize_areas(parsed.columns)
     mismatched = mismatched_rows(columns)
-    screens = (_rows_out_of_bounds, reversed_rows, _rows_not_utf8)
+    screens = (_rows_out_of_bounds, _reversed_rows, _rows_not_utf8)
     suspects = reduce(or_, (screen(columns) for screen in screens), mismatched)
     for row in np.flatnonzero(suspects).tolist():
-        _tell(_record(columns, row), parsed.places[row], policy, log)
-    check_derived_keys(parsed, mismatched, log)
+        _check_record(_record_at(columns, row), parsed.locations[row], policy, findings)
+    _check_derived_keys(parsed, mismatched, findings)
 
 
-def mismatched_rows(columns: Columns) -> Rows:
-    """Find records whose lists have different lengths, or lengths that differ from their count."""
-    count = columns.scalars["image/object/count"]
-    lists, none = columns.lists, np.zeros(columns.size, np.int64)
-    edges, places = lists[_EDGES[0]].lengths, lists[f"{_PARTS}x"].lengths
-    wrong = [(count < 0) | ((edges != 0) & (edges != count))]
-    wrong += [lists[edge].lengths != edges for edge in _EDGES[1:]]
-    for key in _ONE_AN_OBJECT:
-        lengths = lists[key].lengths if key in lists else none
-        wrong.append((lengths != 0) & (lengths != count))
-    wrong += [lists[f"{_PARTS}y"].lengths != places]
-    for name in ("v", "score"):
-        lengths = lists[_PARTS + name].lengths
-        wrong.append((lengths != 0) & (lengths != places))
-    wrong.append((places != 0) & ((count < 1) | (places % np.maximum(count, 1) != 0)))
-    return reduce(or_, wrong)
-
-
-def reversed_rows(columns: Columns) -> Rows:
-    """Find records with a box whose xmin > xmax or ymin > ymax; records with mismatched lists are skipped."""
-    xmin, xmax, ymin, ymax = (columns.lists[edge] for edge in _EDGES)
-    whole = reduce(and_, (edge.lengths == xmin.lengths for edge in (xmax, ymin, ymax)))
-    values = [edge.of_rows(whole) for edge in (xmin, xmax, ymin, ymax)]
-    is_reversed = (values[0] > values[1]) | (values[2] > values[3])
-    rows = np.zeros(columns.size, np.bool_)
-    rows[xmin.owners[np.repeat(whole, xmin.lengths)][is_reversed]] = True
-    return rows
+# --- screen all records ---------------------------------------------------------------------------------------------
 
 
 def _normalize_areas(columns: Columns) -> Columns:
-    """Convert areas from pixels to fractions of the image; rounding to 32 bits may leave slightly more than 1."""
+    """Convert areas from square pixels to fractions of the image."""
     areas = columns.lists[AREA_KEY]
     pixels = columns.scalars["image/width"] * columns.scalars["image/height"]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a size of 0 is reported elsewhere
         values = areas.values / pixels[areas.owners]
-    values[(values > 1) & (values < 1 + _ROUNDING)] = 1
+    # Areas are stored as 32-bit floats, so the area of a whole image may come back slightly above 1.
+    values[(values > 1) & (values < 1 + _AREA_TOLERANCE)] = 1
     return replace(columns, lists={**columns.lists, AREA_KEY: Ragged(values, areas.lengths)})
+
+
+def _reversed_rows(columns: Columns) -> Rows:
+    """Return the records with a box whose xmin > xmax or ymin > ymax."""
+    xmin, xmax, ymin, ymax = (columns.lists[edge] for edge in _EDGES)
+    # If the four lists have different lengths, nobody knows which edges belong together.
+    has_boxes = reduce(and_, (edge.lengths == xmin.lengths for edge in (xmax, ymin, ymax)))
+    values = [edge.of_rows(has_boxes) for edge in (xmin, xmax, ymin, ymax)]
+    is_reversed = (values[0] > values[1]) | (values[2] > values[3])
+    rows = np.zeros(columns.size, np.bool_)
+    rows[xmin.owners[np.repeat(has_boxes, xmin.lengths)][is_reversed]] = True
+    return rows
 
 
 def _rows_out_of_bounds(columns: Columns) -> Rows:
     conf, label = columns.scalars["image/class/conf"], columns.scalars["image/class/label"]
-    wrong: list[Rows] = [~np.isfinite(conf) | (label < 0)]
+    rows: list[Rows] = [~np.isfinite(conf) | (label < 0)]
     lists = columns.lists
-    # Both comparisons are false for NaN, hence the negation.
-    wrong += [lists[key].rows_with(~((lists[key].values >= 0) & (lists[key].values <= 1))) for key in _WITHIN]
-    wrong += [lists[key].rows_with(~np.isfinite(lists[key].values)) for key in _FINITE]
-    wrong.append(_rows_beyond(lists[f"{_BBOX}label"], np.iinfo(np.int64).max))
-    wrong.append(_rows_beyond(lists[f"{_PARTS}v"], 2))
+    # Both comparisons are false for NaN, so the negation finds NaN as well.
+    rows += [lists[key].rows_with(~((lists[key].values >= 0) & (lists[key].values <= 1))) for key in _NORMALIZED]
+    rows += [lists[key].rows_with(~np.isfinite(lists[key].values)) for key in _FINITE]
+    rows.append(_rows_outside(lists[f"{_BBOX}label"], np.iinfo(np.int64).max))
+    rows.append(_rows_outside(lists[f"{_PARTS}v"], 2))
     if "image/object/is_crowd" in lists:
-        wrong.append(_rows_beyond(lists["image/object/is_crowd"], 1))
-    return reduce(or_, wrong)
+        rows.append(_rows_outside(lists["image/object/is_crowd"], 1))
+    return reduce(or_, rows)
 
 
-def _rows_beyond(column: Ragged, most: int) -> Rows:
-    return column.rows_with((column.values < 0) | (column.values > most))
+def _rows_outside(column: Ragged, highest: int) -> Rows:
+    return column.rows_with((column.values < 0) | (column.values > highest))
 
 
 def _rows_not_utf8(columns: Columns) -> Rows:
-    wrong = [_is_not_utf8(columns.scalars[key]) for key in ("image/id", "image/class/text")]
-    wrong += [columns.lists[key].rows_with(_is_not_utf8(columns.lists[key].values)) for key in _TEXTS]
-    return reduce(or_, wrong)
+    rows = [_is_not_utf8(columns.scalars[key]) for key in ("image/id", "image/class/text")]
+    rows += [columns.lists[key].rows_with(_is_not_utf8(columns.lists[key].values)) for key in _TEXTS]
+    return reduce(or_, rows)
 
 
 def _is_not_utf8(values: NDArray[Any]) -> NDArray[np.bool_]:
+    # Decoding all texts as one is fast. A newline between them keeps two broken halves from making a valid character.
     try:
         b"\n".join(values.tolist()).decode()
     except UnicodeDecodeError:
@@ -129,18 +113,23 @@ def _decodes(value: bytes) -> bool:
     return True
 
 
-def _tell(record: ImageRecord, place: Location, policy: AnnotationPolicy, log: Findings) -> None:
+# --- check one record by the rules ----------------------------------------------------------------------------------
+
+
+def _check_record(record: ImageRecord, location: Location, policy: AnnotationPolicy, findings: Findings) -> None:
     lengths = list(length_problems(record.object))
-    others = [text for text in value_problems(record, 0, 0) if text not in lengths]
-    faults = [("lists_disagree", lengths), ("value_invalid", others), ("out_of_range", range_problems(record.object))]
+    # `value_problems` includes the lengths, which are a kind of their own. The size of the image is checked elsewhere.
+    values = [text for text in value_problems(record, 0, 0) if text not in lengths]
+    problems = [("lists_disagree", lengths), ("value_invalid", values), ("out_of_range", range_problems(record.object))]
     if policy.degenerate_boxes is not DegenerateBoxes.keep:
-        faults.append(("box_reversed", _reversed(record.object.bbox)))
-    for kind, texts in faults:
+        problems.append(("box_reversed", _reversed_boxes(record.object.bbox)))
+    for kind, texts in problems:
         if texts:
-            log.add(kind, place, _in_keys("; ".join(texts)))
+            findings.add(kind, location, _with_keys("; ".join(texts)))
 
 
-def _reversed(boxes: Boxes) -> list[str]:
+def _reversed_boxes(boxes: Boxes) -> list[str]:
+    # Boxes without area pass, unlike in a build: edges that differ in the manifest may be equal as 32-bit floats.
     edges = zip(boxes.xmin, boxes.xmax, boxes.ymin, boxes.ymax, strict=False)
     return [
         f"$.object.bbox.{low}[{index}]: expected at most {high}, but got {box[first]} and {box[first + 1]}"
@@ -150,17 +139,18 @@ def _reversed(boxes: Boxes) -> list[str]:
     ]
 
 
-def _in_keys(text: str) -> str:
+def _with_keys(text: str) -> str:
     """Translate paths of manifests to keys of records: `$.object.bbox.xmin[0]` → `image/object/bbox/xmin[0]`."""
     return re.sub(r"\$\.[a-z_.]+", lambda path: f"image/{path[0][2:].replace('.', '/')}", text)
 
 
-def _record(columns: Columns, row: int) -> ImageRecord:
-    """Return the stored record in the form of a manifest."""
+def _record_at(columns: Columns, row: int) -> ImageRecord:
+    """Return the annotations of a stored record in the form that a manifest has."""
 
     def values(key: str) -> list[Any]:
         return columns.lists[key].row(row) if key in columns.lists else []
 
+    # Text that is not UTF-8 becomes surrogates, which the rules report.
     def texts(key: str) -> list[Any]:
         return [value.decode(errors="surrogateescape") for value in values(key)]
 
@@ -187,3 +177,84 @@ def _record(columns: Columns, row: int) -> ImageRecord:
             parts=Parts(**{name: values(_PARTS + name) for name in Parts.__struct_fields__}),
         ),
     )
+
+
+# --- compare derived keys with core keys ----------------------------------------------------------------------------
+
+
+def _check_derived_keys(parsed: ParsedBatch, ignored: Rows, findings: Findings) -> None:
+    """Report records in which a key of a profile has other values than the core keys it is derived from.
+
+    Args:
+        parsed: a batch.
+        ignored: records with mismatched lists: these are reported already, and what follows from them is undefined.
+        findings: collects findings.
+    """
+    columns = parsed.columns
+    for key, (original, derive) in _DERIVED_LISTS.items():
+        if key in columns.lists and original in columns.lists:
+            for row in _differing_rows(columns.lists[key], derive(columns)):
+                if not ignored[row]:
+                    message = f"{key}: expected what follows from {original}"
+                    findings.add("copy_differs", parsed.locations[row], message)
+    source_ids = columns.scalars.get("image/source_id")
+    if source_ids is not None:
+        for row in np.flatnonzero(source_ids != columns.scalars["image/id"]).tolist():
+            findings.add("copy_differs", parsed.locations[row], "image/source_id: expected the same as image/id")
+
+
+def _same(key: str) -> tuple[str, Callable[[Columns], Ragged]]:
+    return key, lambda columns: columns.lists[key]
+
+
+def _one_per_box(columns: Columns, key: str, default: Any) -> Ragged:
+    """Return a list with one value per box: the stored one, or defaults if it has another length.
+
+    This is `schema.tfds.one_per_box` for a whole batch.
+    """
+    boxes, values = columns.lists[f"{_BBOX}xmin"].lengths, columns.lists[key]
+    if np.array_equal(values.lengths, boxes):
+        return values
+    rows = [
+        values.row(row) if values.lengths[row] == count else [default] * int(count) for row, count in enumerate(boxes)
+    ]
+    flat: NDArray[Any] = np.empty(int(boxes.sum()), values.values.dtype)
+    flat[:] = [value for row in rows for value in row]
+    return Ragged(flat, boxes)
+
+
+def _class_ids(columns: Columns) -> Ragged:
+    """Return the ids that the Object Detection API has for the labels; boxes without labels have the first class."""
+    labels, boxes = columns.lists[f"{_BBOX}label"], columns.lists[f"{_BBOX}xmin"].lengths
+    lengths = np.where(labels.lengths == 0, boxes, labels.lengths)
+    ids = np.full(int(lengths.sum()), FIRST_ID, np.int64)
+    ids[np.repeat(labels.lengths != 0, lengths)] += labels.values
+    return Ragged(ids, lengths)
+
+
+def _corners(columns: Columns) -> Ragged:
+    """Return ymin, xmin, ymax, xmax of every box, four numbers per box."""
+    edges = [columns.lists[_BBOX + edge] for edge in ("ymin", "xmin", "ymax", "xmax")]
+    if any(not np.array_equal(edge.lengths, edges[0].lengths) for edge in edges):
+        return Ragged(edges[0].values[:0], np.zeros(columns.size, np.int64))  # mismatched lists are reported already
+    return Ragged(np.stack([edge.values for edge in edges], axis=1).ravel(), edges[0].lengths * len(edges))
+
+
+_DERIVED_LISTS: Final[Mapping[str, tuple[str, Callable[[Columns], Ragged]]]] = {
+    "image/object/class/label": (f"{_BBOX}label", _class_ids),
+    "image/object/class/text": _same(f"{_BBOX}text"),
+    "image/object/group_of": _same("image/object/is_crowd"),
+    "image/object/keypoint/x": _same(f"{_PARTS}x"),
+    "image/object/keypoint/y": _same(f"{_PARTS}y"),
+    "image/object/keypoint/visibility": _same(f"{_PARTS}v"),
+    "objects/bbox": (f"{_BBOX}xmin", _corners),
+    "objects/label": (f"{_BBOX}label", lambda columns: _one_per_box(columns, f"{_BBOX}label", -1)),
+    "objects/id": ("image/object/id", lambda columns: _one_per_box(columns, "image/object/id", b"")),
+}
+"""For each derived key, the core key that it is derived from and the function that derives it."""
+
+
+def _differing_rows(derived: Ragged, expected: Ragged) -> Sequence[int]:
+    if np.array_equal(derived.lengths, expected.lengths) and np.array_equal(derived.values, expected.values):
+        return []
+    return [row for row in range(len(derived.lengths)) if derived.row(row) != expected.row(row)]

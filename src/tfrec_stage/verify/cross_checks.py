@@ -1,6 +1,10 @@
-"""Compare what was read back with the metadata files and the manifest; skip what cannot be checked, with the reason."""
+"""Decide which comparisons with the metadata files and the manifest are possible; make them, and skip the others.
 
-from collections.abc import Sequence
+The comparisons themselves are in `metadata_files` and `manifest`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -22,141 +26,146 @@ from tfrec_stage.verify.metadata_files import (
 )
 from tfrec_stage.verify.read_back import ReadBack
 from tfrec_stage.verify.report import Report
-from tfrec_stage.verify.shards import MAY_BE_SOME, ShardSet
+from tfrec_stage.verify.shards import NEEDS_DIRECTORY, ShardSet
+
+_METADATA_CHECKS: Final = ("index", "stats", "classes", "failures")
+_MANIFEST_CHECKS: Final = ("manifest", "pins", "fingerprints")
 
 
 class CrossChecks:
-    """Compares what was read back with each metadata file and the manifest."""
+    """Compares what was read back with each metadata file and with the manifest."""
 
-    def __init__(self, found: ShardSet, read: ReadBack, report: Report, labels: tuple[Label, ...]) -> None:
-        self._found = found
+    def __init__(self, shard_set: ShardSet, read: ReadBack, report: Report, labels: tuple[Label, ...]) -> None:
+        self._shard_set = shard_set
         self._read = read
         self._report = report
         self._labels = labels
-        self._log = report.log
-        directory = found.directory
-        self._stats = read_stats(directory, self._log) if directory else None
-        self._classes = read_classes(directory, self._log) if directory else None
-        self._failures = read_failures(directory, self._log) if directory else None
+        self._findings = report.findings
+        directory = shard_set.directory
+        self._stats = read_stats(directory, self._findings) if directory else None
+        self._classes = read_classes(directory, self._findings) if directory else None
+        self._failures = read_failures(directory, self._findings) if directory else None
 
-    def check(self, manifest: RecordSource | None, pins: Pins | None, *, are_stored: bool) -> None:
+    def check(self, manifest: RecordSource | None, pins: Pins | None, *, stores_images: bool) -> None:
         """Make all checks that are possible, and record why the others are skipped.
 
         Args:
             manifest: what the shards were built from, if it exists.
-            pins: its ids and pinned hashes.
-            are_stored: whether the records contain their images.
+            pins: its ids and pins.
+            stores_images: whether the records contain their images.
 
         Raises:
             ManifestError: the manifest changed in the meantime.
         """
-        if self._found.directory is None:
-            for name in ("index", "stats", "classes", "failures", "manifest", "pins", "fingerprints"):
-                self._report.skipped[name] = MAY_BE_SOME
+        if self._shard_set.directory is None:
+            self._skip((*_METADATA_CHECKS, *_MANIFEST_CHECKS), NEEDS_DIRECTORY)
             return
-        is_as_built = self._check_index()
-        self._check_counts(is_as_built)
+        matches_index = self._check_index()
+        self._check_counts(matches_index=matches_index)
         self._check_failures()
         if manifest is None or pins is None:
-            for name in ("manifest", "pins", "fingerprints"):
-                self._report.skipped[name] = "there is no manifest"
+            self._skip(_MANIFEST_CHECKS, "there is no manifest")
             return
-        if self._is_foreign(pins):
-            for name in ("manifest", "pins", "fingerprints"):
-                self._leave_out(name, f"there is no {INDEX_NAME}, and the manifest has none of these ids")
+        if self._is_of_other_shards(pins):
+            self._skip(_MANIFEST_CHECKS, f"there is no {INDEX_NAME}, and the manifest has none of these ids")
             return
-        lost = None if self._log.by_kind["shard_missing"] else self._read.lost
+        # Records of missing shards are not counted, so they may explain any number of missing ids.
+        lost = None if self._findings.by_kind["shard_missing"] else self._read.lost
         self._report.lost_ids = check_ids(
-            manifest, pins, self._read.index_of_records, self._failures, lost=lost, log=self._log
+            manifest, pins, self._read.record_index, self._failures, lost=lost, findings=self._findings
         )
-        self._check_pins(pins, are_stored=are_stored)
+        self._check_pins(pins, stores_images=stores_images)
         self._check_fingerprints(manifest)
 
-    def _is_foreign(self, pins: Pins) -> bool:
-        """Return whether the manifest belongs to other shards: it has none of their ids."""
-        ids = self._read.index_of_records.ids()
-        return self._found.index is None and bool(len(ids)) and not np.isin(ids, pins.id_hashes).any()
+    def _skip(self, checks: Iterable[str], reason: str) -> None:
+        self._report.skipped |= dict.fromkeys(checks, reason)
 
-    def _leave_out(self, check: str, reason: str) -> None:
-        self._report.skipped[check] = reason
+    def _is_of_other_shards(self, pins: Pins) -> bool:
+        """Return whether the manifest has none of the ids, and no index shows that it should have them."""
+        ids = self._read.record_index.ids()
+        return self._shard_set.index is None and bool(len(ids)) and not np.isin(ids, pins.id_hashes).any()
 
     def _check_index(self) -> bool:
-        if self._found.index is None:
-            is_there = self._log.by_kind["index_invalid"]
-            self._leave_out("index", f"{INDEX_NAME} is damaged" if is_there else f"there is no {INDEX_NAME}")
+        """Return whether the shards are those that the index describes; also if there is no index."""
+        if self._shard_set.index is None:
+            is_damaged = self._findings.by_kind["index_invalid"]
+            self._skip(["index"], f"{INDEX_NAME} is damaged" if is_damaged else f"there is no {INDEX_NAME}")
             return True
-        return check_against_index(self._read.counts, self._log)
+        return check_against_index(self._read.counts, self._findings)
 
-    def _check_counts(self, is_as_built: bool) -> None:
+    def _check_counts(self, *, matches_index: bool) -> None:
+        # Counts of other or unreadable records differ as well, but that says nothing about stats.json.
         reason = None
-        if not self._is_whole:
+        if not self._is_complete:
             reason = "some records cannot be read, so that they cannot be counted"
-        elif not is_as_built:
+        elif not matches_index:
             reason = f"the shards are not those that {INDEX_NAME} describes"
         if self._stats is None:
-            self._leave_out("stats", self._absence_of(STATS_NAME))
+            self._skip(["stats"], self._why_unusable(STATS_NAME))
         elif reason:
-            self._leave_out("stats", reason)
+            self._skip(["stats"], reason)
         else:
-            check_stats(self._stats, self._read.totals, self._log)
+            check_stats(self._stats, self._read.totals, self._findings)
         if self._classes is None:
-            self._leave_out("classes", self._absence_of(CLASSES_NAME))
+            self._skip(["classes"], self._why_unusable(CLASSES_NAME))
         elif reason:
-            self._leave_out("classes", reason)
+            self._skip(["classes"], reason)
         else:
-            check_classes(self._classes, self._read.totals, self._log)
+            check_classes(self._classes, self._read.totals, self._findings)
 
     def _check_failures(self) -> None:
         if self._failures is None:
-            self._leave_out("failures", self._absence_of(FAILURES_NAME))
+            self._skip(["failures"], self._why_unusable(FAILURES_NAME))
         elif self._stats is None:
-            self._leave_out("failures", f"there is no {STATS_NAME} to compare them with")
+            self._skip(["failures"], f"there is no {STATS_NAME} to compare them with")
         else:
-            check_failures(self._stats, self._failures, self._log)
+            check_failures(self._stats, self._failures, self._findings)
 
-    def _check_pins(self, pins: Pins, *, are_stored: bool) -> None:
-        notes = self._stats.get("notes") if self._stats else None
-        if not are_stored:
-            self._leave_out("pins", "images are not stored")
+    def _check_pins(self, pins: Pins, *, stores_images: bool) -> None:
+        transforms = self._stats.get("notes") if self._stats else None  # `notes`: the key of transforms on disk
+        if not stores_images:
+            self._skip(["pins"], "images are not stored")
         elif not pins.count:
-            self._leave_out("pins", "the manifest pins no image by its sha256")
-        elif not isinstance(notes, dict):
-            self._leave_out("pins", f"no {STATS_NAME} tells how many images were altered")
+            self._skip(["pins"], "the manifest pins no image by its sha256")
+        elif not isinstance(transforms, dict):
+            self._skip(["pins"], f"no {STATS_NAME} tells how many images were altered")
         else:
-            check_pins(pins, self._read.index_of_records, notes, self._log, is_whole=self._is_whole)
+            check_pins(pins, self._read.record_index, transforms, self._findings, is_complete=self._is_complete)
 
     def _check_fingerprints(self, manifest: RecordSource) -> None:
-        index, output_options = self._found.index, self._found.output_options
-        if index is None or output_options is None or self._log.by_kind["index_invalid"]:
-            self._leave_out("fingerprints", f"there is no sound {INDEX_NAME}")
+        index, output_options = self._shard_set.index, self._shard_set.output_options
+        if index is None or output_options is None or self._findings.by_kind["index_invalid"]:
+            self._skip(["fingerprints"], f"there is no sound {INDEX_NAME}")
             return
+        # A failed record has another key in the fingerprint of its shard, so the failures have to be known.
         if self._failures is None:
-            self._leave_out("fingerprints", f"there is no sound {FAILURES_NAME}")
+            self._skip(["fingerprints"], f"there is no sound {FAILURES_NAME}")
             return
         try:
             manifest_index = read_manifest_index(
                 manifest, output_options, keypoint_names_by_label(self._labels, output_options.encode)
             )
         except ManifestError as error:
-            self._leave_out("fingerprints", str(error).partition("\n")[0])
+            self._skip(["fingerprints"], str(error).partition("\n")[0])
             return
+        # The key of an unpinned record needs the hash of its image file, and no image file is read here.
         if unpinned := len(manifest_index.unpinned):
-            self._leave_out("fingerprints", f"{unpinned:,} records of the manifest do not pin their image")
+            self._skip(["fingerprints"], f"{unpinned:,} records of the manifest do not pin their image")
             return
-        self._tell_fingerprints(differing_fingerprints(manifest_index, output_options, index.shards, self._failures))
+        self._report_fingerprints(differing_fingerprints(manifest_index, output_options, index.shards, self._failures))
 
-    def _tell_fingerprints(self, differing: Sequence[ShardEntry]) -> None:
+    def _report_fingerprints(self, differing: Sequence[ShardEntry]) -> None:
         for entry in differing:
             message = (
                 f"{INDEX_NAME} has the fingerprint {entry.fingerprint[:12]}…, which is not that of the manifest and "
                 "the options in it: one of them was changed after the build; build again"
             )
-            self._log.add("fingerprint_mismatch", entry.name, message)
+            self._findings.add("fingerprint_mismatch", entry.name, message)
 
     @property
-    def _is_whole(self) -> bool:
-        return self._read.is_whole and not self._log.by_kind["shard_missing"]
+    def _is_complete(self) -> bool:
+        return self._read.is_complete and not self._findings.by_kind["shard_missing"]
 
-    def _absence_of(self, name: str) -> str:
-        is_there = self._found.directory is not None and (self._found.directory / name).exists()
-        return f"{name} is damaged" if is_there else f"there is no {name}"
+    def _why_unusable(self, name: str) -> str:
+        exists = self._shard_set.directory is not None and (self._shard_set.directory / name).exists()
+        return f"{name} is damaged" if exists else f"there is no {name}"

@@ -1,4 +1,4 @@
-"""The schema that records are expected to have: from the options in `index.json`, or from the first record."""
+"""The schema that records are expected to have: from the options in `index.json`, or else from the first record."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
@@ -15,7 +15,7 @@ from tfrec_stage.tfrecord.example import Feature, decode_example
 from tfrec_stage.verify.frames import UNREADABLE, WholeFrame, read_frames
 from tfrec_stage.verify.shards import ShardSet
 
-_LOOKED_AT: Final = 100
+_SEARCHED: Final = 100
 """How many records are searched for one with areas."""
 
 
@@ -32,22 +32,25 @@ class ExpectedSchema(NamedTuple):
     """Unit of the areas of objects."""
 
 
-def find_expected_schema(found: ShardSet) -> ExpectedSchema:
-    """Return what the options in the index imply; without them, what the first readable record has."""
-    if found.output_options is not None:
-        encode = found.output_options.encode
-        return ExpectedSchema(fields_of(encode), encode.store_images, found.output_options.annotations, encode.area)
-    first = next(_records(found), {})
-    has_all = [further for further in (OD_API_FIELDS, TFDS_FIELDS) if {field.key for field in further} <= {*first}]
-    is_stored = IMAGE_KEY not in first or first[IMAGE_KEY].values != [b""]
-    return ExpectedSchema(
-        (*FIELDS, *chain.from_iterable(has_all)), is_stored, AnnotationPolicy(), _unit_of_areas(found)
-    )
+def find_expected_schema(shard_set: ShardSet) -> ExpectedSchema:
+    """Return the schema that the options in the index imply; without them, that of the first readable record."""
+    if shard_set.output_options is not None:
+        options, encode = shard_set.output_options, shard_set.output_options.encode
+        return ExpectedSchema(fields_of(encode), encode.store_images, options.annotations, encode.area)
+    first = next(_records(shard_set), {})
+    # Shards of other writers may have some keys of a profile, so only all of them together make it expected.
+    profiles = [fields for fields in (OD_API_FIELDS, TFDS_FIELDS) if {field.key for field in fields} <= {*first}]
+    stores_images = IMAGE_KEY not in first or first[IMAGE_KEY].values != [b""]
+    fields = (*FIELDS, *chain.from_iterable(profiles))
+    return ExpectedSchema(fields, stores_images, AnnotationPolicy(), _guess_area_unit(shard_set))
 
 
-def _unit_of_areas(found: ShardSet) -> AreaUnit:
-    """Guess from the first areas: few objects are smaller than a pixel, and none is larger than its image."""
-    for record in islice(_records(found), _LOOKED_AT):
+def _guess_area_unit(shard_set: ShardSet) -> AreaUnit:
+    """Guess the unit of areas from the first record that has some.
+
+    Hardly any object is smaller than one pixel, and none is larger than its image, which is 1 if normalised.
+    """
+    for record in islice(_records(shard_set), _SEARCHED):
         areas = record[AREA_KEY].values if AREA_KEY in record else []
         if areas:
             is_large = any(isinstance(area, float) and area > 1 for area in areas)
@@ -55,8 +58,9 @@ def _unit_of_areas(found: ShardSet) -> AreaUnit:
     return AreaUnit.normalized
 
 
-def _records(found: ShardSet) -> Iterator[Mapping[str, Feature]]:
-    for shard in found.shards:
+def _records(shard_set: ShardSet) -> Iterator[Mapping[str, Feature]]:
+    """Iterate over all records that can be read. Defects are skipped: the main pass over the shards reports them."""
+    for shard in shard_set.shards:
         try:
             with open_shard(shard.path) as stream:
                 payloads = (frame.payload for frame in read_frames(stream) if isinstance(frame, WholeFrame))

@@ -1,4 +1,4 @@
-"""What can be wrong with shards, under stable names, and where it was found."""
+"""Findings: what can be wrong with shards, under stable names, and where it was found."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, str]] = {
     "stats_mismatch": "`stats.json` or `classes.json` counts something else than the shards hold",
     "failures_mismatch": "`failures.jsonl` is not what `stats.json` counts, or names an id that the manifest lacks",
 }
-"""Every kind of finding and what it means, for the README's table. Names are stable, for programs."""
+"""Every kind of finding and its meaning, as in the README's table. Programs rely on the names: they never change."""
 
 
 class Finding(NamedTuple):
@@ -49,18 +49,18 @@ class Finding(NamedTuple):
     kind: str
     """One of `KINDS`."""
     file: str
-    """Name of the file in the directory of the shards."""
+    """Name of the file, relative to the directory of the shards."""
     record: int | None
     """Number of the record in its file, from 0; None if the finding is about the whole file."""
     offset: int | None
-    """Offset of the record's frame in bytes from the start of the (uncompressed) file."""
+    """Offset of the record's frame in bytes from the start of the (uncompressed) file; None if there is no record."""
     message: str
-    """The explanation for people."""
+    """What is wrong, for people."""
 
     def __str__(self) -> str:
-        place = "" if self.record is None else f" record {self.record}"
-        place += "" if self.offset is None else f" at byte {self.offset}"
-        return f"{self.file}{place}: {self.kind}: {self.message}"
+        location = "" if self.record is None else f" record {self.record}"
+        location += "" if self.offset is None else f" at byte {self.offset}"
+        return f"{self.file}{location}: {self.kind}: {self.message}"
 
 
 class Location(NamedTuple):
@@ -69,20 +69,15 @@ class Location(NamedTuple):
     file: str
     """As in `Finding`."""
     record: int
-    """Number of the record, from 0."""
+    """Number of the record in its file, from 0."""
     offset: int
-    """Offset of its frame in bytes."""
+    """Offset of its frame in bytes from the start of the (uncompressed) file."""
 
 
-def _order(finding: Finding) -> tuple[bool, str, int]:
-    is_beside = finding.record is None and finding.kind not in _OF_FILES
-    return is_beside, finding.file, -1 if finding.record is None else finding.record
-
-
-_OF_FILES: Final = frozenset(
+_ABOUT_SHARDS: Final = frozenset(
     {"unreadable", "shard_missing", "shard_surplus", "shard_swapped", "index_mismatch", "index_invalid"}
 )
-"""Faults of a file as a whole."""
+"""Kinds of findings that name no record, but are sorted among those about shards."""
 
 
 class Findings:
@@ -91,20 +86,21 @@ class Findings:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.by_kind: Counter[str] = Counter()
+        """Number of findings by kind, including those that were not kept."""
         self._kept: list[Finding] = []
 
     @property
     def total(self) -> int:
-        """Number of findings."""
+        """Number of findings, including those that were not kept."""
         return self.by_kind.total()
 
     @property
     def kept(self) -> list[Finding]:
-        """The kept findings, those about shards first, as those about metadata files may follow from them."""
-        return sorted(self._kept, key=_order)
+        """The kept findings: first those about shards, as those about metadata files may follow from them."""
+        return sorted(self._kept, key=_sort_key)
 
-    def add(self, kind: str, place: Location | str, message: str) -> None:
-        """Add a finding about a record or a whole file.
+    def add(self, kind: str, location: Location | str, message: str) -> None:
+        """Add a finding about a record, or about a whole file given by its name.
 
         Raises:
             ValueError: there is no such kind.
@@ -113,13 +109,18 @@ class Findings:
             raise ValueError(f"expected one of {sorted(KINDS)}, but got the kind {kind!r}")
         self.by_kind[kind] += 1
         if len(self._kept) < self.limit:
-            file, record, offset = place if isinstance(place, Location) else (place, None, None)
+            file, record, offset = location if isinstance(location, Location) else (location, None, None)
             self._kept.append(Finding(kind, file, record, offset, message))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return plain values for JSON; `first` has the kept findings."""
         return {
             "total": self.total,
             "by_kind": dict(sorted(self.by_kind.items())),
             "first": [finding._asdict() for finding in self.kept],
         }
+
+
+def _sort_key(finding: Finding) -> tuple[bool, str, int]:
+    is_about_metadata = finding.record is None and finding.kind not in _ABOUT_SHARDS
+    return is_about_metadata, finding.file, -1 if finding.record is None else finding.record

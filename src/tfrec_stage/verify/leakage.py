@@ -14,18 +14,18 @@ from tfrec_stage.records import ParsedRecord
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Something that two splits share."""
+    """An id or an image that is in two splits."""
 
     what: Literal["id", "image"]
-    """The id, or the image by its sha256."""
+    """Whether the splits share an id, or an image by its sha256."""
     key: str
-    """That id or sha256."""
+    """The id or the sha256."""
     first: str
-    """Split that it was seen in first."""
+    """The split that was read first."""
     second: str
-    """Split that it was seen in again."""
+    """The split that has it as well."""
     filename: str
-    """Path of its image in the second split."""
+    """File name of the image in the second split."""
 
     def __str__(self) -> str:
         key = f"sha256 {self.key}" if self.what == "image" else repr(self.key)
@@ -37,24 +37,24 @@ class SplitCheck:
     """The overlaps between the manifests of all splits."""
 
     records: int = 0
-    """Records compared."""
+    """Number of records compared."""
     unpinned: int = 0
-    """Records without a sha256: compared by their id alone."""
+    """Number of records without a sha256, which are compared by id alone."""
     overlaps: list[Overlap] = field(default_factory=list)
-    """The first `limit` of what is shared."""
+    """The first overlaps, up to the limit."""
     count: int = 0
-    """Number of all that is shared."""
+    """Number of all overlaps."""
 
 
 def check_splits(manifests: Mapping[str, RecordSource], limit: int) -> SplitCheck:
     """Compare the ids and the pinned images of all splits.
 
     Images are not read: a record without `sha256` is compared by its id alone, and counted. Memory grows by about 100
-    bytes for each id and each image.
+    bytes per id and per image.
 
     Args:
-        manifests: by the name of the split, in the order in which they are read.
-        limit: how many overlaps to keep; the others are counted.
+        manifests: manifests by name of the split, in the order in which they are read.
+        limit: how many overlaps to keep; all are counted.
 
     Raises:
         ManifestError: a manifest has malformed records.
@@ -72,19 +72,21 @@ def check_splits(manifests: Mapping[str, RecordSource], limit: int) -> SplitChec
 
 
 class _Seen:
-    """Digests of the ids and images of each split."""
+    """Hashes of the ids and images of each split."""
 
     def __init__(self) -> None:
         self._by_split: dict[str, set[bytes]] = {}
 
     def find_overlaps(self, split: str, record: ParsedRecord) -> Iterator[Overlap]:
-        """Remember a record, and yield what an earlier split shares with it."""
+        """Add a record, and iterate over its overlaps with earlier splits. Repetitions within a split are none."""
         for what, key in _keys(record):
-            digest = blake2b(f"{what} {key}".encode(), digest_size=16).digest()
-            for earlier, digests in self._by_split.items():
-                if earlier != split and digest in digests:
+            # Hashes are smaller than ids, and 16 bytes do not collide by chance. With `what`, an id that looks like a
+            # sha256 differs from an image.
+            key_hash = blake2b(f"{what} {key}".encode(), digest_size=16).digest()
+            for earlier, hashes in self._by_split.items():
+                if earlier != split and key_hash in hashes:
                     yield Overlap(what, key, earlier, split, record.filename)
-            self._by_split.setdefault(split, set()).add(digest)
+            self._by_split.setdefault(split, set()).add(key_hash)
 
 
 def _keys(record: ParsedRecord) -> Iterator[tuple[Literal["id", "image"], str]]:

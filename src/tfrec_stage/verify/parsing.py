@@ -1,4 +1,4 @@
-"""Parse payloads into columns with TensorFlow's own parser, in batches; report records that it refuses one by one."""
+"""Parse payloads into columns with TensorFlow's own parser, in batches; report each record that it cannot parse."""
 
 import os
 import sys
@@ -17,119 +17,98 @@ from tfrec_stage.tfrecord.example import decode_example, encode_entry, key_field
 from tfrec_stage.verify.findings import Findings, Location
 
 
-def import_tensorflow() -> Any:
-    """Import TensorFlow; if this is the first import, without GPUs and without its messages about drivers."""
-    if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silenced_stderr():
-        tensorflow = import_module("tensorflow")
-        tensorflow.config.set_visible_devices([], "GPU")
-        tensorflow.constant(0)  # begins with the devices, and speaks of them
-    return tensorflow
-
-
-@contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Discard what native code writes to standard error; an exception carries its own message."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-class Raw(NamedTuple):
+class RawRecord(NamedTuple):
     """A record as stored in its file."""
 
-    place: Location
+    location: Location
     payload: bytes
 
 
-class Parsed(NamedTuple):
+class ParsedBatch(NamedTuple):
     """Records that TensorFlow parses."""
 
-    places: list[Location]
+    locations: list[Location]
+    """Location of each record, in the order of the rows."""
     columns: Columns
-    refused: list[Raw]
-    """Those that it does not parse."""
+    unparsed: list[RawRecord]
+    """Records of the batch that cannot be parsed; they have no row."""
 
-    def select(self, rows: Rows) -> "Parsed":
-        """Return some of the records."""
-        places = [place for place, is_wanted in zip(self.places, rows, strict=True) if is_wanted]
-        return Parsed(places, self.columns.select(rows), self.refused)
+    def select(self, rows: Rows) -> "ParsedBatch":
+        """Return only the selected records."""
+        locations = [location for location, is_selected in zip(self.locations, rows, strict=True) if is_selected]
+        return ParsedBatch(locations, self.columns.select(rows), self.unparsed)
 
 
 class Parser:
     """Parses records with the full feature spec of the schema."""
 
-    def __init__(self, fields: Sequence[Field], log: Findings) -> None:
+    def __init__(self, fields: Sequence[Field], findings: Findings) -> None:
         self._tf = import_tensorflow()
-        # Its message quotes the record, which may not be valid text.
-        self._errors = (self._tf.errors.InvalidArgumentError, UnicodeDecodeError)
+        # TensorFlow's message quotes the record. If that is not UTF-8, raising the error fails with UnicodeDecodeError.
+        self._parse_errors = (self._tf.errors.InvalidArgumentError, UnicodeDecodeError)
         self._fields = fields
-        self._log = log
+        self._findings = findings
         self._spec = feature_spec([field.key for field in fields])
-        # The wire bytes of a list without values. TensorFlow's parser does not tell a missing list from an empty one.
+        # The wire bytes of each list without values. TensorFlow's parser returns an empty list for a missing one, too.
         self._empty_lists = {
             field.key: encode_entry(key_field(field.key), field.kind, ()) for field in fields if not field.is_scalar
         }
 
-    def parse(self, batch: Sequence[Raw]) -> Parsed:
-        """Return the columns of the records that can be parsed; the others are reported.
-
-        Our own parser comes first: some broken Examples make TensorFlow's batch parser abort the process.
-        """
-        refused = [raw for raw in batch if not self._is_example(raw)]
-        batch = [raw for raw in batch if raw not in refused] if refused else batch
+    def parse(self, batch: Sequence[RawRecord]) -> ParsedBatch:
+        """Parse a batch. Records that cannot be parsed are reported, and have no row in the result."""
+        # Our own parser comes first: some broken Examples make TensorFlow's batch parser abort the process.
+        unparsed = [raw for raw in batch if not self._is_example(raw)]
+        batch = [raw for raw in batch if raw not in unparsed] if unparsed else batch
         try:
             columns = self._parse(batch)
-        except self._errors:
-            unparsed = [raw for raw in batch if not self._can_parse(raw)]
-            batch = [raw for raw in batch if raw not in unparsed]
-            refused = sorted([*refused, *unparsed], key=lambda raw: (raw.place.file, raw.place.record))
+        except self._parse_errors:
+            # The error does not say which record is to blame, so each is parsed alone.
+            rejected = [raw for raw in batch if not self._can_parse(raw)]
+            batch = [raw for raw in batch if raw not in rejected]
+            unparsed = sorted([*unparsed, *rejected], key=lambda raw: (raw.location.file, raw.location.record))
             columns = self._parse(batch)
-        self._refuse_absent_lists(batch, columns)
-        return Parsed([raw.place for raw in batch], columns, refused)
+        self._report_missing_lists(batch, columns)
+        return ParsedBatch([raw.location for raw in batch], columns, unparsed)
 
-    def _parse(self, batch: Sequence[Raw]) -> Columns:
-        tensors = self._tf.io.parse_example(self._tf.constant([raw.payload for raw in batch], "string"), self._spec)
+    def _parse(self, batch: Sequence[RawRecord]) -> Columns:
+        payloads = self._tf.constant([raw.payload for raw in batch], "string")
         scalars: dict[str, Any] = {}
         lists: dict[str, Ragged] = {}
-        for key, tensor in tensors.items():
+        for key, tensor in self._tf.io.parse_example(payloads, self._spec).items():
             if isinstance(tensor, self._tf.RaggedTensor):
                 lists[key] = Ragged(tensor.values.numpy(), np.diff(tensor.row_splits.numpy()))
             else:
                 scalars[key] = tensor.numpy()
         return Columns(len(batch), scalars, lists)
 
-    def _is_example(self, raw: Raw) -> bool:
+    def _is_example(self, raw: RawRecord) -> bool:
         try:
             decode_example(raw.payload)
         except ShardError as error:
-            self._log.add("not_an_example", raw.place, str(error))
+            self._findings.add("not_an_example", raw.location, str(error))
             return False
         return True
 
-    def _can_parse(self, raw: Raw) -> bool:
+    def _can_parse(self, raw: RawRecord) -> bool:
         try:
             self._parse([raw])
-        except self._errors as error:
-            self._log_faults(raw, str(getattr(error, "message", error)))
+        except self._parse_errors as error:
+            self._report_unparsed(raw, str(getattr(error, "message", error)))
             return False
         return True
 
-    def _log_faults(self, raw: Raw, said_by_tensorflow: str) -> None:
-        found = list(schema_problems(decode_example(raw.payload), self._fields))
-        for kind, text in found or [("not_an_example", f"TensorFlow says: {said_by_tensorflow}")]:
-            self._log.add(kind, raw.place, text)
+    def _report_unparsed(self, raw: RawRecord, tensorflow_message: str) -> None:
+        # Our own messages name the key and what was expected; TensorFlow's is the fallback.
+        problems = list(schema_problems(decode_example(raw.payload), self._fields))
+        for kind, text in problems or [("not_an_example", f"TensorFlow says: {tensorflow_message}")]:
+            self._findings.add(kind, raw.location, text)
 
-    def _refuse_absent_lists(self, batch: Sequence[Raw], columns: Columns) -> None:
-        """Find missing lists. Lists are near the end, so a search from there is fast; misses are searched again."""
+    def _report_missing_lists(self, batch: Sequence[RawRecord], columns: Columns) -> None:
+        """Report lists that are missing, which TensorFlow returns as empty.
+
+        Decoding every record again would be slow. A list that is there without values has known wire bytes, which are
+        searched from the end, where most lists are. Only records without these bytes are decoded.
+        """
         suspects: set[int] = set()
         for key, entry in self._empty_lists.items():
             if key in columns.lists:
@@ -137,4 +116,31 @@ class Parser:
                 suspects.update(row for row in empty if batch[row].payload.rfind(entry) < 0)
         for row in sorted(suspects):
             for kind, text in schema_problems(decode_example(batch[row].payload), self._fields):
-                self._log.add(kind, batch[row].place, text)
+                self._findings.add(kind, batch[row].location, text)
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow. The first import hides GPUs and discards messages about drivers."""
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silenced_stderr():
+        tensorflow = import_module("tensorflow")
+        tensorflow.config.set_visible_devices([], "GPU")
+        tensorflow.constant(0)  # initialises the devices while their messages are still discarded
+    return tensorflow
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Discard what native code writes to standard error. Exceptions are raised as usual."""
+    sys.stderr.flush()
+    # Native code writes to file descriptor 2 itself, so replacing `sys.stderr` would not be enough.
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -1,4 +1,4 @@
-"""What is remembered of every record: a few numbers, so that memory grows little with their number."""
+"""An index of all records: id hash, image hash and location, in a few bytes per record; find duplicate ids in it."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,14 +21,18 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(slots=True)
 class RecordIndex:
-    """Columns over all records whose id could be read, in the order of the shards; 32 bytes per record."""
+    """Columns over all records whose id could be read, in the order of the shards; 32 bytes per record.
+
+    An entry is the position of a record in these columns. Ids themselves are not kept: `read_ids` reads the few that
+    a finding needs.
+    """
 
     files: Mapping[str, Path]
-    """The shards, by what faults call them."""
+    """Paths of the shards by their names in findings."""
     id_hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     """`hash64` of each id."""
-    digests: "array[int]" = field(default_factory=lambda: array("Q"))
-    """The first 64 bits of each image's SHA-256; 0 where it was not asked for."""
+    image_hashes: "array[int]" = field(default_factory=lambda: array("Q"))
+    """The first 64 bits of each image's SHA-256; 0 if it was not computed."""
     _files: "array[int]" = field(default_factory=lambda: array("I"))
     _records: "array[int]" = field(default_factory=lambda: array("I"))
     _offsets: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -42,37 +46,39 @@ class RecordIndex:
     def __len__(self) -> int:
         return len(self.id_hashes)
 
-    def add(self, place: Location, image_id: bytes, digest: bytes | None = None) -> None:
+    def add(self, location: Location, image_id: bytes, image_hash: bytes | None = None) -> None:
         """Add one record."""
         self.id_hashes.append(hash64(image_id))
-        self.digests.append(short_digest(digest) if digest else 0)
-        self._files.append(self._numbers[place.file])
-        self._records.append(place.record)
-        self._offsets.append(place.offset)
+        self.image_hashes.append(short_hash(image_hash) if image_hash else 0)
+        self._files.append(self._numbers[location.file])
+        self._records.append(location.record)
+        self._offsets.append(location.offset)
 
-    def order(self, place: Location) -> tuple[int, int]:
-        """Return a sort key: the order of shards, and of records in them."""
-        return self._numbers[place.file], place.record
+    def sort_key(self, location: Location) -> tuple[int, int]:
+        """Return a key that sorts locations by shard, then by record."""
+        return self._numbers[location.file], location.record
 
-    def place(self, entry: int) -> Location:
-        """Return the location of a record, by its index in the columns."""
+    def location(self, entry: int) -> Location:
+        """Return the location of a record."""
         return Location(self._names[self._files[entry]], self._records[entry], self._offsets[entry])
 
     def read_ids(self, entries: Iterable[int]) -> dict[int, str]:
-        """Read the ids of records by their indices; each shard is read once more, from front to end."""
-        names: dict[int, str] = {}
+        """Return the ids of some records by entry. Their shards are opened again, each once."""
+        ids: dict[int, str] = {}
+        # Entries are in the order of the shards, so each shard is read forward only, as compressed ones have to be.
         for number, group in groupby(sorted(entries), key=self._files.__getitem__):
             file = self._names[number]
             with open_shard(self.files[file]) as stream:
-                at = 0
+                position = 0
                 for entry in group:
-                    skip(stream, self._offsets[entry] - at)
+                    skip(stream, self._offsets[entry] - position)
+                    # Only the first frame is taken: the next one may be damaged.
                     (payload,) = (frame.payload for frame in islice(decode_frames(stream, file), 1))
-                    at = self._offsets[entry] + HEADER.size + len(payload) + FOOTER.size
-                    (name,) = decode_example(payload)["image/id"].values
-                    assert isinstance(name, bytes)
-                    names[entry] = name.decode(errors="backslashreplace")
-        return names
+                    position = self._offsets[entry] + HEADER.size + len(payload) + FOOTER.size
+                    (image_id,) = decode_example(payload)["image/id"].values
+                    assert isinstance(image_id, bytes)
+                    ids[entry] = image_id.decode(errors="backslashreplace")
+        return ids
 
     def ids(self) -> Hashes:
         """Return `hash64` of each id as an array."""
@@ -84,36 +90,38 @@ def as_array(numbers: "array[int]") -> Hashes:
     return np.frombuffer(numbers, np.uint64)
 
 
-def short_digest(digest: bytes) -> int:
-    """Return the first 64 bits of a SHA-256; never 0, which means none."""
-    return int.from_bytes(digest[:8], "big") or 1
+def short_hash(sha256: bytes) -> int:
+    """Return the first 64 bits of a SHA-256; never 0, which means that there is none."""
+    return int.from_bytes(sha256[:8], "big") or 1
 
 
-def check_duplicates(index_of_records: RecordIndex, log: Findings) -> None:
+def check_duplicates(record_index: RecordIndex, findings: Findings) -> None:
     """Report every record that has the id of an earlier one."""
-    pairs = sorted(_equal_hashes(index_of_records.ids()), key=lambda pair: pair[1])
-    names = index_of_records.read_ids({entry for pair in pairs for entry in pair})
-    for first, again in pairs:
-        name = names[again]
-        if name == names[first]:
-            there = index_of_records.place(first)
-            log.add(
+    pairs = sorted(_equal_hashes(record_index.ids()), key=lambda pair: pair[1])
+    ids = record_index.read_ids({entry for pair in pairs for entry in pair})
+    for first, duplicate in pairs:
+        # Different ids may have the same hash, so the ids themselves decide.
+        if ids[duplicate] == ids[first]:
+            earlier = record_index.location(first)
+            findings.add(
                 "duplicate_id",
-                index_of_records.place(again),
-                f"the id {name!r} is also that of record {there.record} in {there.file}",
+                record_index.location(duplicate),
+                f"the id {ids[duplicate]!r} is also that of record {earlier.record} in {earlier.file}",
             )
 
 
 def _equal_hashes(hashes: Hashes) -> Iterator[tuple[int, int]]:
-    """Iterate over records with the hash of an earlier one, with the first of these."""
+    """Iterate over pairs of entries with equal hashes: the first entry with that hash, and a later one."""
+    # A stable sort keeps equal hashes in the order of the shards.
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     first = 0
-    for entry in np.flatnonzero(ordered[1:] == ordered[:-1]).tolist():
-        first = first if ordered[first] == ordered[entry] else entry
-        yield int(order[first]), int(order[entry + 1])
+    for position in np.flatnonzero(ordered[1:] == ordered[:-1]).tolist():
+        # Positions of the same hash follow each other; `first` moves on when another hash begins.
+        first = first if ordered[first] == ordered[position] else position
+        yield int(order[first]), int(order[position + 1])
 
 
-def entries_of(index_of_records: RecordIndex, wanted: Iterable[int]) -> list[int]:
-    """Return the indices of the records whose ids have these hashes, in the order of the shards."""
-    return list(np.flatnonzero(np.isin(index_of_records.ids(), np.fromiter(wanted, np.uint64))).tolist())
+def entries_of(record_index: RecordIndex, id_hashes: Iterable[int]) -> list[int]:
+    """Return the entries of the records whose ids have these hashes, in the order of the shards."""
+    return list(np.flatnonzero(np.isin(record_index.ids(), np.fromiter(id_hashes, np.uint64))).tolist())

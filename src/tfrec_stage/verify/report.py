@@ -1,4 +1,4 @@
-"""The result of a verification: `verify.json`, and the lines that are printed."""
+"""The result of a verification: the content of `verify.json`, and the summary that is printed."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tfrec_stage.files import write_file
 from tfrec_stage.verify.findings import Findings
 
 FINDINGS_LIMIT: Final = 1000
-"""How many findings, lost ids and warnings are kept; all are counted."""
+"""How many findings, lost ids and warnings are kept; all findings are counted."""
 
 CHECKS: Final = (
     "frames",
@@ -37,33 +37,34 @@ class Report:
 
     name: str
     """Name of the split."""
-    log: Findings = field(default_factory=lambda: Findings(FINDINGS_LIMIT))
+    findings: Findings = field(default_factory=lambda: Findings(FINDINGS_LIMIT))
     """What is wrong."""
     skipped: dict[str, str] = field(default_factory=dict)
-    """Checks that were skipped, with the reason."""
+    """Checks that were not made, with the reason."""
     counts: dict[str, int] = field(default_factory=dict)
-    """`shards`, `records` and `bytes` that can be read."""
+    """`shards`, `records` and `bytes` that could be read."""
     lost_ids: list[str] = field(default_factory=list)
-    """Ids of the records that cannot be read, by the manifest."""
+    """Ids of the records that could not be read; the manifest knows them."""
     warnings: list[str] = field(default_factory=list)
-    """What is worth a look, but nothing wrong with the shards."""
+    """What is unusual, but valid."""
     statistics: dict[str, Any] = field(default_factory=dict)
-    """See `stats.dataset_statistics.DatasetStatistics`."""
+    """As returned by `DatasetStatistics.as_dict`."""
 
     @property
     def is_sound(self) -> bool:
         """Whether there are no findings."""
-        return not self.log.total
+        return not self.findings.total
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, the same for the same files. Keys are those of earlier versions."""
+        """Return plain values for JSON. The same files give the same values."""
         return {
             "name": self.name,
             "sound": self.is_sound,
             "checks": [check for check in CHECKS if check not in self.skipped],
+            # `left_out` (skipped checks) and `faults` (findings) are older words: programs read these keys.
             "left_out": dict(self.skipped),
             "counts": self.counts,
-            "faults": self.log.as_dict(),
+            "faults": self.findings.as_dict(),
             "lost_ids": self.lost_ids[:FINDINGS_LIMIT],
             "warnings": self.warnings[:FINDINGS_LIMIT],
             "statistics": self.statistics,
@@ -71,8 +72,8 @@ class Report:
 
     def summary(self) -> Iterator[str]:
         """Iterate over the lines to print."""
-        faults = f"{self.log.total:,} fault{'s' if self.log.total > 1 else ''}"
-        verdict = "sound" if self.is_sound else faults
+        total = self.findings.total
+        verdict = "sound" if self.is_sound else f"{total:,} fault{'s' if total > 1 else ''}"
         counts = self.counts
         yield (
             f"{self.name}: {counts['records']:,} records in {counts['shards']:,} shards, "
@@ -84,7 +85,7 @@ class Report:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write plain values as readable JSON, atomically.
+    """Write plain values as indented JSON, atomically.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Verification on one page: find the shards, read them back, compare with the metadata files and the manifest."""
+"""Verification on one page: find the shards, read them back, compare them with the metadata files and the manifest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,40 +35,42 @@ class VerifyRequest:
 
 
 def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) -> Report:
-    """Read everything and report every finding; nothing stops the rest of the checks.
+    """Read everything and report every finding; no finding stops the other checks.
 
     Memory grows by 56 bytes per record, since all ids have to be compared, and by 32 more for fingerprints.
 
     Raises:
         ShardError: there is nothing to verify.
-        ManifestError: the manifest has malformed records.
+        ManifestError: the manifest has malformed records, or changed in the meantime.
     """
     report = Report(request.name)
-    found = find_shard_set(request.shards, report.log)
-    expected = find_expected_schema(found)
+    shard_set = find_shard_set(request.shards, report.findings)
+    expected = find_expected_schema(shard_set)
     # A pattern may match only some of the shards, which cannot be compared with the manifest of all.
-    pins = read_pins(request.manifest) if request.manifest and found.directory else None
-    contents = find_contents_check(found, request.manifest, pins, request.labels, report.log)
+    pins = read_pins(request.manifest) if request.manifest and shard_set.directory else None
+    contents = find_contents_check(shard_set, request.manifest, pins, request.labels, report.findings)
     if isinstance(contents, str):
         report.skipped["contents"] = contents
-    has_sha256 = any(field.key == "image/key/sha256" for field in expected.fields)
+    # Images are hashed only if there is something to compare the hashes with.
+    states_hashes = any(field.key == "image/key/sha256" for field in expected.fields)
     read = read_back(
-        found,
+        shard_set,
         expected,
         DatasetStatistics(request.labels),
-        report.log,
-        _progress_reporter(request.name, found, listener),
+        report.findings,
+        _progress_callback(request.name, shard_set, listener),
         contents=None if isinstance(contents, str) else contents,
         num_threads=request.num_threads,
-        with_digests=has_sha256 or bool(pins and pins.count),
+        with_hashes=states_hashes or bool(pins and pins.count),
     )
     if not expected.stores_images:
         report.skipped["images"] = "images are not stored"
-    if found.output_options and (profiles := found.output_options.encode.active_profiles):
+    if shard_set.output_options and (profiles := shard_set.output_options.encode.active_profiles):
         files = f"files of {', '.join(profile.name for profile in profiles)} beside the shards are not read"
         report.skipped["profiles"] = f"{files}; their keys in records are"
-    check_duplicates(read.index_of_records, report.log)
-    CrossChecks(found, read, report, request.labels).check(request.manifest, pins, are_stored=expected.stores_images)
+    check_duplicates(read.record_index, report.findings)
+    cross_checks = CrossChecks(shard_set, read, report, request.labels)
+    cross_checks.check(request.manifest, pins, stores_images=expected.stores_images)
     report.counts = {
         "shards": len(read.counts),
         "records": sum(count.records for count in read.counts),
@@ -79,15 +81,16 @@ def verify_shards(request: VerifyRequest, listener: ProgressListener = silence) 
     return report
 
 
-def _progress_reporter(name: str, found: ShardSet, listener: ProgressListener) -> Callable[[int], None]:
-    """Return a function that turns a count of records into a progress event, if the total is known."""
+def _progress_callback(name: str, shard_set: ShardSet, listener: ProgressListener) -> Callable[[int], None]:
+    """Return a function that takes the number of finished records and calls the listener, if the total is known."""
     begin_s: list[float] = []
 
     def tick(done: int) -> None:
         now_s = monotonic()
-        if not begin_s:  # started here, so that importing TensorFlow does not count
+        if not begin_s:  # the clock starts with the first batch, so that importing TensorFlow does not count
             begin_s.append(now_s)
-        if found.index is not None and done <= found.index.records:
-            listener(Progress(name, done, found.index.records, now_s - begin_s[0]))
+        # There may be more records than the index states, but progress never exceeds its total.
+        if shard_set.index is not None and done <= shard_set.index.records:
+            listener(Progress(name, done, shard_set.index.records, now_s - begin_s[0]))
 
     return tick
