@@ -1,4 +1,4 @@
-"""Statistics, against counting by hand."""
+"""Statistics are what counting by hand gives."""
 
 import io
 import random
@@ -26,13 +26,13 @@ IMAGE = EncodedImage(b"12345", width=1000, height=500)
 
 
 def features_of(objects: Objects, of_image: ImageClass | None = None) -> dict[str, Feature]:
-    """A record as it is read back."""
+    """Return a record as it is read back."""
     record = ImageRecord(filename="a.jpg", id="a", object=objects, class_=of_image or ImageClass())
     return {field.key: Feature(field.kind, list(field.values(record, IMAGE))) for field in FIELDS}
 
 
 def count(records: Sequence[dict[str, Feature]], labels: Sequence[Label] = (), batch: int = 2) -> dict[str, Any]:
-    """What a dataset_statistics says, in batches."""
+    """Count records in batches."""
     dataset_statistics = DatasetStatistics(labels)
     for start in range(0, len(records), batch):
         dataset_statistics.add(columns_of(records[start : start + batch]))
@@ -40,22 +40,22 @@ def count(records: Sequence[dict[str, Feature]], labels: Sequence[Label] = (), b
 
 
 def boxes(*edges: tuple[float, float, float, float], **others: list) -> Boxes:
-    """Boxes of pixels: left, top, right, bottom."""
+    """Return boxes in pixels: left, top, right, bottom."""
     columns = list(zip(*edges, strict=True)) or [()] * 4
     xmin, xmax = ([value / IMAGE.width for value in columns[index]] for index in (0, 2))
     ymin, ymax = ([value / IMAGE.height for value in columns[index]] for index in (1, 3))
     return Boxes(xmin=xmin, xmax=xmax, ymin=ymin, ymax=ymax, **others)
 
 
-def test_nothing() -> None:
-    """No record gives zeros, and no spread."""
+def test_no_records() -> None:
+    """Without records there are zeros, and no minimum or maximum."""
     found = count([])
     assert (found["images"], found["boxes"]["count"], found["classes"], found["missing_labels"]) == (0, 0, [], [])
     assert found["image_size"]["width"] == found["boxes"]["width_px"] == {}
 
 
 def test_classes() -> None:
-    """Images and boxes by class, named by the records, else by labels.json; labels that no box has are told."""
+    """Images and boxes are counted by class; names come from the records, or else from labels.json."""
     records = [
         features_of(Objects(bbox=boxes((0, 0, 9, 9), (0, 0, 9, 9), label=[1, 1], text=["dog", "dog"]))),
         features_of(Objects(bbox=boxes((0, 0, 9, 9), (0, 0, 9, 9), label=[1, 4]))),
@@ -72,7 +72,7 @@ def test_classes() -> None:
 
 
 def test_box_sizes() -> None:
-    """Small, medium and large as COCO draws the line; boxes without area and reversed ones are counted apart."""
+    """Boxes are small, medium or large as COCO defines it; boxes without area and reversed ones are counted apart."""
     sides = [(31, 31), (32, 32), (96, 96), (97, 97), (0, 5), (-5, 5)]
     found = count([features_of(Objects(bbox=boxes(*((10, 10, 10 + w, 10 + h) for w, h in sides))))])["boxes"]
     assert [found[name] for name in ("small", "medium", "large", "no_area", "reversed")] == [1, 2, 1, 1, 1]
@@ -83,7 +83,7 @@ def test_box_sizes() -> None:
 
 
 def test_parts_by_visibility() -> None:
-    """Keypoints are counted by their v; without one they count apart."""
+    """Keypoints are counted by visibility, and those without it apart."""
     seen = Objects(bbox=boxes((0, 0, 9, 9)), parts=Parts(x=[0.1] * 4, y=[0.1] * 4, v=[0, 1, 2, 2]))
     unseen = Objects(bbox=boxes((0, 0, 9, 9)), parts=Parts(x=[0.1] * 3, y=[0.1] * 3))
     assert count([features_of(seen), features_of(unseen)])["parts"] == {
@@ -95,8 +95,8 @@ def test_parts_by_visibility() -> None:
     }
 
 
-def test_lists_that_disagree() -> None:
-    """Such images are counted, and their boxes passed over where nothing can be said of them."""
+def test_mismatched_lists() -> None:
+    """Images with mismatched lists are counted, and boxes with an incomplete set of edges are not measured."""
     cut_short = features_of(Objects(count=2, bbox=Boxes(xmin=[0.1, 0.2], xmax=[0.3], ymin=[0.1], ymax=[0.2])))
     found = count([cut_short, features_of(Objects(bbox=boxes((0, 0, 40, 40))))])
     assert found["images_with_mismatched_lists"] == 1
@@ -121,7 +121,7 @@ def test_a_record_of_another_schema() -> None:
 
 @given(st.lists(st.floats(1e-9, 1e9), min_size=1), st.integers(1, 7))
 def test_distributions(numbers: list[float], batch: int) -> None:
-    """Minimum, mean and maximum to six digits, the median to a thousandth."""
+    """Minimum, mean and maximum are right to six digits, the median to a thousandth."""
     distribution = Distribution()
     for start in range(0, len(numbers), batch):
         distribution.add(np.array(numbers[start : start + batch]))
@@ -133,18 +133,18 @@ def test_distributions(numbers: list[float], batch: int) -> None:
 
 
 @given(st.lists(st.integers(-5, 1000), min_size=1), st.integers(1, 7))
-def test_tallies_are_exact(numbers: list[int], batch: int) -> None:
-    """Whole numbers are kept as they are."""
-    tally = Histogram()
+def test_histograms_are_exact(numbers: list[int], batch: int) -> None:
+    """Statistics of whole numbers are exact."""
+    histogram = Histogram()
     for start in range(0, len(numbers), batch):
-        tally.add(np.array(numbers[start : start + batch], np.int64))
-    found = tally.as_dict()
+        histogram.add(np.array(numbers[start : start + batch], np.int64))
+    found = histogram.as_dict()
     assert (found["min"], found["median"], found["max"]) == (min(numbers), statistics.median(numbers), max(numbers))
     assert found["mean"] == pytest.approx(statistics.fmean(numbers), rel=1e-5, abs=1e-9)
 
 
 def test_tables_have_every_class() -> None:
-    """What is stored is what is shown, missing labels too, but for those without end."""
+    """The tables show every class, and the first of the missing labels."""
     classes = [boxes((0, 0, 9, 9), label=[label], text=[f"class {label}"]) for label in (0, 40)]
     stream = io.StringIO()
     print_statistics("val", count([features_of(Objects(bbox=of_class)) for of_class in classes]), stream)

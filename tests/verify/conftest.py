@@ -1,4 +1,4 @@
-"""A small sound build with everything that verify compares, and verify itself."""
+"""A small valid build with everything that verify compares, and a way to verify it."""
 
 import json
 import shutil
@@ -20,13 +20,13 @@ SHARDS = 3
 
 @dataclass(frozen=True)
 class Build:
-    """A directory of shards, and the manifest that they were made from."""
+    """A directory of shards, and the manifest that they were built from."""
 
     directory: Path
     manifest: Path
 
     def shard(self, number: int) -> Path:
-        """One shard."""
+        """Return the path of one shard."""
         return self.directory / f"train-{number:05d}-of-{SHARDS:05d}"
 
     @property
@@ -45,23 +45,24 @@ class Build:
         return self.directory / "classes.json"
 
     def verify(self, with_manifest: bool = True) -> Report:
-        """What verify finds."""
+        """Verify the build."""
         manifest = open_manifest(self.manifest) if with_manifest else None
         return verify_shards(VerifyRequest("train", str(self.directory), manifest, num_threads=2))
 
 
 def write_manifest(path: Path, records: list[dict[str, Any]]) -> None:
-    """Records as JSON Lines."""
+    """Write records as JSON Lines."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def make_records(folder: Path, count: int) -> list[dict[str, Any]]:
-    """Image files, and the records that pin them: boxes and parts on each, one image damaged."""
+    """Write image files, and return records that pin them, each with boxes and parts; image 5 is damaged."""
     folder.mkdir()
     return [make_record(folder, number, broken=number == 5) for number in range(count)]
 
 
 def make_record(folder: Path, number: int, *, broken: bool = False) -> dict[str, Any]:
+    """Write one image file, and return its record with two boxes and two parts."""
     data = b"<html>" if broken else encode_noise(number)
     path = folder / f"{number:04d}.jpg"
     path.write_bytes(data)
@@ -87,7 +88,7 @@ def make_record(folder: Path, number: int, *, broken: bool = False) -> dict[str,
 
 
 def make_build(folder: Path, records: list[dict[str, Any]], images: Path, **options: Any) -> Build:
-    """Build shards of some records."""
+    """Build shards from records."""
     build = Build(folder / "shards", folder / "manifest.jsonl")
     folder.mkdir(exist_ok=True)
     write_manifest(build.manifest, records)
@@ -97,13 +98,13 @@ def make_build(folder: Path, records: list[dict[str, Any]], images: Path, **opti
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """A sound build; not to be changed."""
+    """Return a valid build that tests must not change."""
     folder = tmp_path_factory.mktemp("pristine")
     return make_build(folder, make_records(folder / "images", 13), folder / "images")
 
 
 @pytest.fixture
 def build(tf, pristine: Build, tmp_path: Path) -> Build:
-    """A copy of it, to be damaged."""
+    """Return a copy of the valid build that tests may damage."""
     shutil.copytree(pristine.directory, tmp_path / "shards")
     return Build(tmp_path / "shards", pristine.manifest)

@@ -1,4 +1,4 @@
-"""Records against the manifest: sound as built, whatever the options, and any other value is told with its record."""
+"""Records are compared with the manifest: no findings as built, whatever the options; any other value is reported."""
 
 import io
 import json
@@ -39,17 +39,17 @@ from tfrec_stage.verify.verify import VerifyRequest, verify_shards
 
 KIND = "manifest_mismatch"
 EVERYTHING = "everything"
-"""Id of the record that has every annotation there is."""
+"""Id of the record that has an annotation under every key."""
 LABELS = (Label(0, "cat", keypoints=("nose", "tail")), Label(4, "bird", keypoints=("beak", "wing")))
 
 
 def mismatches(report: Report) -> list[Finding]:
-    """The faults that this check tells."""
-    return [fault for fault in report.findings.kept if fault.kind == KIND]
+    """Return the findings of this check."""
+    return [finding for finding in report.findings.kept if finding.kind == KIND]
 
 
-def turned() -> bytes:
-    """A JPEG of 40 x 30 stored pixels that is shown turned by a quarter."""
+def rotated_jpeg() -> bytes:
+    """Return a JPEG of 40 x 30 stored pixels with an EXIF rotation by a quarter."""
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
@@ -57,8 +57,8 @@ def turned() -> bytes:
     return buffer.getvalue()
 
 
-def everything() -> dict[str, Any]:
-    """An annotation under every key that a record may have."""
+def all_annotations() -> dict[str, Any]:
+    """Return annotations under every key that a record may have."""
     return {
         "class": {"label": "3", "text": "class 3", "conf": 0.75},
         "extra": {"licence": 4, "difficult": [0, 1], "truncated": [1, 0]},
@@ -68,7 +68,7 @@ def everything() -> dict[str, Any]:
             "id": [17, "eighteen"],
             "is_crowd": [0, 1],
             "bbox": {
-                "xmin": [0.1, -0.0001],  # moved to the edge, as rounding
+                "xmin": [0.1, -0.0001],  # outside by rounding alone, so a build moves it to the edge
                 "xmax": [0.3, 1.0],
                 "ymin": [0.1, 0.2],
                 "ymax": [0.7, 0.9],
@@ -83,23 +83,23 @@ def everything() -> dict[str, Any]:
 
 
 def boxes(xmin: list[float], xmax: list[float]) -> dict[str, Any]:
-    """Two objects with parts whose boxes have these edges."""
+    """Return two objects with parts, whose boxes have these edges."""
     box = {"xmin": xmin, "xmax": xmax, "ymin": [0.1, 0.1], "ymax": [0.7, 0.7], "label": [1, 2]}
     return {"object": {"bbox": box, "parts": {"x": [0.1, xmax[1]], "y": [0.1, 0.2], "v": [1, 2]}}}
 
 
 def write_images(folder: Path) -> list[dict[str, Any]]:
-    """Every way from an image and annotations to a record; two fail unless annotations are mended."""
+    """Return a record for every way in which images and annotations are stored; two fail unless repaired."""
     folder.mkdir()
     jpeg = encode_noise(0)
     size = {"width": 40, "height": 30}
     described = size | {"format": "JPEG", "colorspace": "RGB", "channels": 3}
     sets: dict[str, tuple[bytes, dict[str, Any]]] = {
-        EVERYTHING: (encode_noise(1), everything() | size),
+        EVERYTHING: (encode_noise(1), all_annotations() | size),
         "png": (encode_noise(2, image_format="PNG"), boxes([0.1, 0.2], [0.5, 0.6])),
-        "turned": (turned(), everything()),
-        "turned, seen upright": (turned(), everything() | {"width": 30, "height": 40}),
-        "turned, seen as stored": (turned(), everything() | size),
+        "rotated": (rotated_jpeg(), all_annotations()),
+        "rotated, annotated upright": (rotated_jpeg(), all_annotations() | {"width": 30, "height": 40}),
+        "rotated, annotated as stored": (rotated_jpeg(), all_annotations() | size),
         "nothing": (encode_noise(5) + b"tail", {}),
         "text": (encode_noise(6), {"class": {"label": 2, "text": "Häher"}, "extra": "any text"}),
         "in the manifest": (jpeg, {"encoded": b64encode(jpeg).decode()} | described),
@@ -108,41 +108,41 @@ def write_images(folder: Path) -> list[dict[str, Any]]:
         "not pinned": (encode_noise(9), {}),
     }
     records = []
-    for number, (name, (data, said)) in enumerate(sets.items()):
+    for number, (name, (data, stated)) in enumerate(sets.items()):
         (folder / f"{number}.jpg").write_bytes(data)
         pin = {} if name == "not pinned" else {"sha256": sha256(data).hexdigest()}
-        records.append({"filename": f"{number}.jpg", "id": name} | pin | said)
+        records.append({"filename": f"{number}.jpg", "id": name} | pin | stated)
     return records
 
 
 def build_with(folder: Path, records: list[dict[str, Any]], **options: Any) -> Build:
-    """A build of the records, whose image files are then gone: nothing may read them again."""
-    made = Build(folder / "shards", folder / "manifest.jsonl")
-    write_manifest(made.manifest, records)
+    """Build the records, then delete the image files: nothing may read them again."""
+    built = Build(folder / "shards", folder / "manifest.jsonl")
+    write_manifest(built.manifest, records)
     policy = {name: options.pop(name) for name in ("out_of_range", "degenerate_boxes") if name in options}
     output_options = msgspec.convert({"encode": options, "annotations": policy}, OutputOptions)
-    request = BuildRequest("train", made.directory, 3, output_options, folder / "images", labels=LABELS)
-    build(open_manifest(made.manifest), request)
+    request = BuildRequest("train", built.directory, 3, output_options, folder / "images", labels=LABELS)
+    build(open_manifest(built.manifest), request)
     shutil.rmtree(folder / "images")
-    return made
+    return built
 
 
-def verify(made: Build, labels: tuple[Label, ...] = LABELS) -> Report:
-    """What verify finds."""
-    return verify_shards(VerifyRequest("train", str(made.directory), open_manifest(made.manifest), labels, 2))
+def verify(built: Build, labels: tuple[Label, ...] = LABELS) -> Report:
+    """Verify a build."""
+    return verify_shards(VerifyRequest("train", str(built.directory), open_manifest(built.manifest), labels, 2))
 
 
-def places(made: Build) -> Iterator[tuple[Path, int, bytes]]:
-    """Shard, number and id of every record, of shards that are not compressed."""
+def stored_records(built: Build) -> Iterator[tuple[Path, int, bytes]]:
+    """Iterate over shard, number and id of every record; shards must not be compressed."""
     for number in range(3):
-        for record in range(len(frames_of(made.shard(number)))):
-            (image_id,) = features_of(made.shard(number), record)["image/id"].values
-            yield made.shard(number), record, image_id
+        for record in range(len(frames_of(built.shard(number)))):
+            (image_id,) = features_of(built.shard(number), record)["image/id"].values
+            yield built.shard(number), record, image_id
 
 
-def find(made: Build, image_id: str) -> tuple[Path, int]:
-    """Shard and number of a record."""
-    return next((shard, record) for shard, record, stored in places(made) if stored == image_id.encode())
+def find_record(built: Build, image_id: str) -> tuple[Path, int]:
+    """Return shard and number of a record."""
+    return next((shard, record) for shard, record, stored in stored_records(built) if stored == image_id.encode())
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -164,21 +164,21 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_build_has_the_contents_of_its_manifest(tf, tmp_path: Path, options: dict[str, Any]) -> None:
-    """Whatever images and options: no finding; with one label changed in the manifest one, of that record alone."""
+    """With any images and options there is no finding, and one changed label gives exactly one."""
     records = write_images(tmp_path / "images")
-    made = build_with(tmp_path, records, **options)
-    report = verify(made)
+    built = build_with(tmp_path, records, **options)
+    report = verify(built)
     assert report.is_sound, report.findings.kept
     assert "contents" not in report.skipped
-    assert report.counts["records"] == len(records) - len((made.directory / "failures.jsonl").read_text().splitlines())
+    assert report.counts["records"] == len(records) - len((built.directory / "failures.jsonl").read_text().splitlines())
     records[0]["object"]["bbox"]["label"] = [0, 9]
-    write_manifest(made.manifest, records)
-    (fault,) = mismatches(verify(made))
-    assert fault.message.startswith(f"id '{EVERYTHING}': image/object/bbox/label: expected [0, 9], but got [0, 4]")
+    write_manifest(built.manifest, records)
+    (finding,) = mismatches(verify(built))
+    assert finding.message.startswith(f"id '{EVERYTHING}': image/object/bbox/label: expected [0, 9], but got [0, 4]")
 
 
 FIRST_ABOVE = float(np.nextafter(np.float32(0.1), np.float32(1)))
-"""The number of 32 bits that comes after 0.1."""
+"""The 32-bit float that follows 0.1."""
 
 EDITS: dict[str, tuple[list[Any], str]] = {
     "image/class/label": ([7], "expected [3], but got [7]"),
@@ -221,38 +221,38 @@ EDITS: dict[str, tuple[list[Any], str]] = {
     "objects/is_crowd": ([1, 1], "expected [0, 1], but got [1, 1]"),
     "objects/id": ([b"a", b"b"], "expected ['17', 'eighteen'], but got ['a', 'b']"),
 }
-"""Other values of each key in the shard, and what is told."""
+"""For each key, other values in the shard and the message about them."""
 
 
 @pytest.fixture(scope="session")
-def rich(tf, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """A build with all keys that there are; not to be changed."""
+def full_build(tf, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return a build with all keys that exist; tests must not change it."""
     folder = tmp_path_factory.mktemp("rich")
     return build_with(folder, write_images(folder / "images"), area="pixels", profiles=["od_api", "tfds"])
 
 
 @pytest.fixture
-def copied(rich: Build, tmp_path: Path) -> Build:
-    """A copy of it, to be changed."""
-    shutil.copytree(rich.directory, tmp_path / "shards")
-    return Build(tmp_path / "shards", rich.manifest)
+def full_copy(full_build: Build, tmp_path: Path) -> Build:
+    """Return a copy of the full build that tests may change."""
+    shutil.copytree(full_build.directory, tmp_path / "shards")
+    return Build(tmp_path / "shards", full_build.manifest)
 
 
 @pytest.mark.parametrize("key", EDITS)
-def test_any_other_value_is_told(copied: Build, key: str) -> None:
-    """With shard, record, offset, id, key, what was expected and what was found; nothing else is told of the record."""
-    values, told = EDITS[key]
-    shard, record = find(copied, EVERYTHING)
+def test_any_other_value_is_reported(full_copy: Build, key: str) -> None:
+    """A changed value is reported once: shard, record, offset, id, key, expected and stored value."""
+    values, message = EDITS[key]
+    shard, record = find_record(full_copy, EVERYTHING)
     offset = offsets_of(shard)[record]
     edit_record(shard, record, set_values(key, *values))
-    faults = [fault for fault in verify(copied).findings.kept if fault.record is not None]
-    assert faults == [Finding(KIND, shard.name, record, offset, f"id '{EVERYTHING}': {key}: {told}")]
+    findings = [finding for finding in verify(full_copy).findings.kept if finding.record is not None]
+    assert findings == [Finding(KIND, shard.name, record, offset, f"id '{EVERYTHING}': {key}: {message}")]
 
 
-def test_every_annotation_is_edited_by_some_test(rich: Build) -> None:
-    """No key goes without, but those that follow from the image, and the id, by which the record is found."""
+def test_every_annotation_key_is_edited(full_build: Build) -> None:
+    """Every key is edited in the test above, except the id and those that follow from the image."""
     of_image = {f"image/{name}" for name in ("encoded", "height", "width", "colorspace", "channels", "format")}
-    stored = {*features_of(*find(rich, EVERYTHING))}
+    stored = {*features_of(*find_record(full_build, EVERYTHING))}
     assert stored - of_image - {"image/id", "image/key/sha256"} == {*EDITS}
 
 
@@ -268,66 +268,69 @@ IMAGE_EDITS: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("key", "value", "kind"), IMAGE_EDITS)
-def test_what_follows_from_the_image_is_told_once(tf, tmp_path: Path, key: str, value: Any, kind: str) -> None:
-    """Compared with the image by its own check, under its own kind, and not with the manifest again."""
+def test_keys_of_the_image_are_reported_once(tf, tmp_path: Path, key: str, value: Any, kind: str) -> None:
+    """Keys that follow from the image are compared with the image only, not with the manifest as well."""
     records = make_records(tmp_path / "images", 4)
-    records[0]["object"]["bbox"]["xmin"][0] = -0.0001  # rounding, for which the size is divided by
-    made = make_build(tmp_path, records, tmp_path / "images", profiles=["od_api"])
-    shard, record = find(made, "id 0")
+    # Outside by rounding alone. A build measures that in pixels, and divides by the size, which is wrong here.
+    records[0]["object"]["bbox"]["xmin"][0] = -0.0001
+    built = make_build(tmp_path, records, tmp_path / "images", profiles=["od_api"])
+    shard, record = find_record(built, "id 0")
     edit_record(shard, record, set_values(key, value))
-    assert [fault.kind for fault in made.verify().findings.kept if fault.record is not None] == [kind]
+    assert [finding.kind for finding in built.verify().findings.kept if finding.record is not None] == [kind]
 
 
 def test_an_image_where_none_is_stored(tf, tmp_path: Path) -> None:
-    """With `store_images: false` there is to be none, whatever the record."""
-    made = make_build(tmp_path, make_records(tmp_path / "images", 4), tmp_path / "images", store_images=False)
-    edit_record(*find(made, "id 0"), set_values("image/encoded", b"pixels"))
-    (fault,) = mismatches(made.verify())
-    assert fault.message == "id 'id 0': image/encoded: expected [''], but got ['pixels']"
+    """With `store_images: false`, a stored image is reported."""
+    built = make_build(tmp_path, make_records(tmp_path / "images", 4), tmp_path / "images", store_images=False)
+    edit_record(*find_record(built, "id 0"), set_values("image/encoded", b"pixels"))
+    (finding,) = mismatches(built.verify())
+    assert finding.message == "id 'id 0': image/encoded: expected [''], but got ['pixels']"
 
 
-def test_other_areas_come_from_the_stored_size(copied: Build) -> None:
-    """Areas in pixels follow from the size that the record states, so that they are told beside a wrong one."""
-    shard, record = find(copied, "png")
+def test_areas_follow_from_the_stored_size(full_copy: Build) -> None:
+    """A wrong size also changes the areas in pixels that follow from it, and both are reported."""
+    shard, record = find_record(full_copy, "png")
     edit_record(shard, record, set_values("image/height", 60))
-    report = verify(copied)
+    report = verify(full_copy)
     assert report.findings.by_kind["image_size"] == 1
-    assert [fault.message.split(":")[1] for fault in mismatches(report)] == [" objects/area"]
+    assert [finding.message.split(":")[1] for finding in mismatches(report)] == [" objects/area"]
 
 
-def test_several_keys_are_told_in_one_line(copied: Build) -> None:
-    """In the order of the table of keys: those of profiles come last."""
-    shard, record = find(copied, EVERYTHING)
+def test_several_keys_are_reported_in_one_line(full_copy: Build) -> None:
+    """Differing keys of a record are one finding, in the order of the table of keys, those of profiles last."""
+    shard, record = find_record(full_copy, EVERYTHING)
     edit_record(shard, record, set_values("image/class/label", 8))
     for key in ("objects/label", "image/object/bbox/label"):
         edit_record(shard, record, set_values(key, 8, 8))
-    (fault,) = mismatches(verify(copied))
-    assert fault.message == (
+    (finding,) = mismatches(verify(full_copy))
+    assert finding.message == (
         f"id '{EVERYTHING}': image/class/label: expected [3], but got [8]; image/object/bbox/label: expected [0, 4], "
         "but got [8, 8]; objects/label: expected [0, 4], but got [8, 8]"
     )
 
 
 def test_a_manifest_that_was_edited_after_the_build(tf, pristine: Build, tmp_path: Path) -> None:
-    """Each record whose annotations changed is told by its id, wherever it is; the others are not."""
+    """Each record whose annotations changed in the manifest is reported with its id and location, and no other one."""
     records = [json.loads(line) for line in pristine.manifest.read_text().splitlines()]
     changed = [0, 3, 7, 11]
     for number in changed:
         records[number]["object"]["bbox"]["text"][0] = "changed"
     newer = Build(pristine.directory, tmp_path / "manifest.jsonl")
     write_manifest(newer.manifest, records)
-    faults = mismatches(newer.verify())
-    assert sorted(fault.message.partition(":")[0] for fault in faults) == sorted(f"id 'id {n}'" for n in changed)
-    assert len({fault.file for fault in faults}) > 1
-    assert all("image/object/bbox/text: expected ['changed', 'bird'], but got" in fault.message for fault in faults)
-    assert [(fault.record, fault.offset) for fault in faults] == [
+    findings = mismatches(newer.verify())
+    assert sorted(finding.message.partition(":")[0] for finding in findings) == sorted(f"id 'id {n}'" for n in changed)
+    assert len({finding.file for finding in findings}) > 1
+    assert all(
+        "image/object/bbox/text: expected ['changed', 'bird'], but got" in finding.message for finding in findings
+    )
+    assert [(finding.record, finding.offset) for finding in findings] == [
         (record, offsets_of(shard)[record])
-        for shard, record in (find(pristine, fault.message.split("'")[1]) for fault in faults)
+        for shard, record in (find_record(pristine, finding.message.split("'")[1]) for finding in findings)
     ]
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (
             lambda record: record["object"]["bbox"].update(xmax=[1.5, 1.0]),
@@ -338,43 +341,45 @@ def test_a_manifest_that_was_edited_after_the_build(tf, pristine: Build, tmp_pat
         (lambda record: record["object"].update(area=[1e300, 0.1]), "$.object.area[0]: expected a number in [0, 1]"),
     ],
 )
-def test_a_record_of_the_manifest_that_cannot_be_encoded(tf, pristine: Build, tmp_path: Path, edit, told: str) -> None:
-    """The shard has it, so it was another one when it was built: told with all that is wrong with it."""
+def test_a_record_of_the_manifest_that_cannot_be_encoded(
+    tf, pristine: Build, tmp_path: Path, edit, message: str
+) -> None:
+    """If the manifest's record cannot be encoded, the stored one must come from another; the problem is quoted."""
     records = [json.loads(line) for line in pristine.manifest.read_text().splitlines()]
     edit(records[0])
     newer = Build(pristine.directory, tmp_path / "manifest.jsonl")
     write_manifest(newer.manifest, records)
-    (fault,) = mismatches(newer.verify())
-    assert fault.message.startswith(
-        f"id 'id 0': the manifest's record of it cannot be encoded, but the shard has one: {told}"
+    (finding,) = mismatches(newer.verify())
+    assert finding.message.startswith(
+        f"id 'id 0': the manifest's record of it cannot be encoded, but the shard has one: {message}"
     )
 
 
-def test_what_cannot_be_compared_is_judged_by_the_rules(build: Build, tmp_path: Path) -> None:
-    """If the manifest's record cannot be encoded, the annotations in the shard have to be within their bounds."""
+def test_rules_apply_to_records_that_cannot_be_compared(build: Build, tmp_path: Path) -> None:
+    """If the manifest's record cannot be encoded, the stored annotations are checked by the rules."""
     records = [json.loads(line) for line in build.manifest.read_text().splitlines()]
     records[0]["object"]["bbox"]["label"] = [1]
     newer = Build(build.directory, tmp_path / "manifest.jsonl")
     write_manifest(newer.manifest, records)
-    edit_record(*find(build, "id 0"), set_values("image/object/bbox/xmax", 0.5, 1.5))
+    edit_record(*find_record(build, "id 0"), set_values("image/object/bbox/xmax", 0.5, 1.5))
     kinds = newer.verify().findings.by_kind
     assert (kinds[KIND], kinds["out_of_range"]) == (1, 1)
 
 
 def test_a_record_in_another_shard(build: Build) -> None:
-    """Records are found by their ids: moved ones have their contents, and a changed one is told where it is now."""
+    """Records are found by id: one in another shard is compared, and reported where it is now."""
     first, second = frames_of(build.shard(0)), frames_of(build.shard(1))
     edit_frames(build.shard(0), lambda _: [*first[1:], *second[:1]])
     edit_frames(build.shard(1), lambda _: [*second[1:], *first[:1]])
     assert {*build.verify().findings.by_kind} == {"index_mismatch"}
     last = len(first) - 1
     edit_record(build.shard(0), last, set_values("image/class/text", b"changed"))
-    (fault,) = mismatches(build.verify())
-    assert (fault.file, fault.record) == (build.shard(0).name, last)
+    (finding,) = mismatches(build.verify())
+    assert (finding.file, finding.record) == (build.shard(0).name, last)
 
 
-def test_a_record_that_the_manifest_lacks_is_judged_by_the_rules(build: Build) -> None:
-    """There is nothing to compare it with, so its annotations have to be within their bounds, as those of others."""
+def test_rules_apply_to_records_that_the_manifest_lacks(build: Build) -> None:
+    """A record that is not in the manifest is checked by the rules."""
     edit_record(build.shard(1), 2, set_values("image/id", b"stranger"))
     edit_record(build.shard(1), 2, set_values("image/object/bbox/xmax", 0.5, 1.5))
     kinds = build.verify().findings.by_kind
@@ -397,8 +402,8 @@ UNKNOWN: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("edit", "reason"), UNKNOWN)
-def test_options_that_are_not_known(build: Build, edit: Callable[[Any], Any], reason: str) -> None:
-    """The check is left out with the reason, records are judged by the rules, and none is blamed for other options."""
+def test_unknown_options_skip_the_comparison(build: Build, edit: Callable[[Any], Any], reason: str) -> None:
+    """Unknown options skip the check with a reason; records are then checked by the rules."""
     edit_json(build.index, edit)
     report = build.verify()
     assert report.skipped["contents"].startswith(reason)
@@ -407,53 +412,53 @@ def test_options_that_are_not_known(build: Build, edit: Callable[[Any], Any], re
     assert build.verify().findings.by_kind["out_of_range"] == 1
 
 
-def test_an_index_that_is_not_there(build: Build) -> None:
-    """Nobody then knows the options of the build."""
+def test_a_missing_index_skips_the_comparison(build: Build) -> None:
+    """Without an index the options are unknown, so the check is skipped."""
     build.index.unlink()
     assert build.verify().skipped["contents"] == "there is no sound index.json, which tells the options of the build"
 
 
-def test_names_of_keypoints_are_those_of_the_labels(copied: Build) -> None:
-    """With other names in labels.json the texts of keypoints are not those that a build would give."""
+def test_names_of_keypoints_are_those_of_the_labels(full_copy: Build) -> None:
+    """Other keypoint names in labels.json than those of the build are reported."""
     renamed = (LABELS[0], Label(4, "bird", keypoints=("beak", "foot")))
-    faults = mismatches(verify(copied, renamed))
-    assert {fault.message.split("'")[1] for fault in faults} >= {EVERYTHING, "turned"}
+    findings = mismatches(verify(full_copy, renamed))
+    assert {finding.message.split("'")[1] for finding in findings} >= {EVERYTHING, "rotated"}
     expected, got = ["nose", "tail", "beak", "foot"], ["nose", "tail", "beak", "wing"]
-    told = f"image/object/keypoint/text: expected {expected}, but got {got}"
-    assert {fault.message.partition(": ")[2] for fault in faults} == {told}
+    message = f"image/object/keypoint/text: expected {expected}, but got {got}"
+    assert {finding.message.partition(": ")[2] for finding in findings} == {message}
 
 
 def test_a_key_that_no_build_writes(build: Build) -> None:
-    """More keys than the options give are told; without them the record is whole."""
+    """A key that the options do not give is reported."""
     edit_record(build.shard(1), 2, lambda features: features.update({"image/zoom": features["image/height"]}))
-    (fault,) = mismatches(build.verify())
-    assert fault.message.endswith(": image/zoom: expected no such key, but got [30]")
+    (finding,) = mismatches(build.verify())
+    assert finding.message.endswith(": image/zoom: expected no such key, but got [30]")
 
 
 def reverse_entries(payload: bytes) -> bytes:
-    """The same Example with its keys in another order."""
+    """Encode the same Example with its keys in reverse order."""
     features = decode_example(payload)
     entries = b"".join(encode_entry(key_field(key), *features[key]) for key in sorted(features, reverse=True))
     return example_header(len(entries)) + entries
 
 
 def add_unknown_field(payload: bytes) -> bytes:
-    """The same Example with a field that none has, which ends as the Example does."""
+    """Append an unknown field that ends like the Example itself."""
     return payload + b"\x7a" + encode_varint(len(payload)) + payload
 
 
 @pytest.mark.parametrize("encode", [reverse_entries, add_unknown_field])
 def test_values_that_are_encoded_in_another_way(build: Build, encode: Callable[[bytes], bytes]) -> None:
-    """The record has the values of the manifest, but is told, for no build writes these bytes."""
+    """Equal values in other bytes are reported, since no build writes them."""
     frames = frames_of(build.shard(1))
     frames[2] = b"".join(encode_frame(encode(frames[2][HEADER.size : -FOOTER.size])))
     replace_file(build.shard(1), b"".join(frames))
-    (fault,) = mismatches(build.verify())
-    assert fault.message.endswith(": it has the values of the manifest, but this program encodes them to other bytes")
+    (finding,) = mismatches(build.verify())
+    assert finding.message.endswith(": it has the values of the manifest, but this program encodes them to other bytes")
 
 
 def test_ids_of_equal_hash(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each record is compared with the one of its own id, though all their hashes are equal."""
+    """Records whose ids have the same hash are each compared with the right record of the manifest."""
     for module in ("manifest", "record_index"):
         monkeypatch.setattr(f"tfrec_stage.verify.{module}.hash64", lambda _: 5)
     assert not mismatches(build.verify())
@@ -461,8 +466,8 @@ def test_ids_of_equal_hash(build: Build, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(mismatches(build.verify())) == 1
 
 
-def test_finding_records_takes_few_bytes(tmp_path: Path) -> None:
-    """What is held of a manifest are three numbers a record."""
+def test_pins_take_24_bytes_per_record(tmp_path: Path) -> None:
+    """Three numbers per record of a manifest are kept in memory."""
     write_manifest(tmp_path / "manifest.jsonl", [{"filename": "a", "id": str(number)} for number in range(1000)])
     pins = read_pins(open_manifest(tmp_path / "manifest.jsonl"))
     assert sum(column.nbytes for column in (pins.id_hashes, pins.image_hashes, pins.positions)) == 24 * 1000

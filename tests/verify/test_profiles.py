@@ -1,4 +1,4 @@
-"""Keys of profiles, areas in pixels and compressed shards: sound as built, and a change in any of them is found."""
+"""Keys of profiles, areas in pixels and compressed shards are valid as built, and a change in any of them is found."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ AREAS = "image/object/area"
 
 
 def build_with(tmp_path: Path, **options: Any) -> Build:
-    """Four images, built with these options; one shard has two of them or more."""
+    """Build four images with these options; at least one shard has two of them."""
     return make_build(tmp_path / "build", make_records(tmp_path / "images", 4), tmp_path / "images", **options)
 
 
-def a_shard(build: Build) -> Path:
+def first_shard(build: Build) -> Path:
+    """Return the first shard that has records."""
     return next(build.shard(number) for number in range(3) if frames_of(build.shard(number)))
 
 
@@ -35,7 +36,7 @@ def a_shard(build: Build) -> Path:
     ids=str,
 )
 def test_what_was_built_is_sound(tf, tmp_path: Path, options: dict[str, Any], with_index: bool) -> None:
-    """Whatever the options, a build is sound: by its index, and without one by what its first records show."""
+    """A build is valid by its index and, without one, by what its first records have, whatever the options."""
     build = build_with(tmp_path, **options)
     if not with_index:
         build.index.unlink()
@@ -61,34 +62,34 @@ def test_what_was_built_is_sound(tf, tmp_path: Path, options: dict[str, Any], wi
     ],
     ids=str,
 )
-def test_a_changed_copy_is_found(tf, tmp_path: Path, key: str, values: list[Any]) -> None:
-    """Without a manifest a key of a profile that does not say what its core key says is told, and nothing else."""
+def test_a_changed_derived_key_is_found(tf, tmp_path: Path, key: str, values: list[Any]) -> None:
+    """Without a manifest, a derived key that differs from its core key is reported, and nothing else."""
     build = build_with(tmp_path, profiles=PROFILES)
-    edit_record(a_shard(build), 0, set_values(key, *values))
-    faults = [fault for fault in build.verify(with_manifest=False).findings.kept if fault.record is not None]
-    assert [(fault.kind, fault.record) for fault in faults] == [("copy_differs", 0)]
-    assert faults[0].message.startswith(key)
+    edit_record(first_shard(build), 0, set_values(key, *values))
+    findings = [finding for finding in build.verify(with_manifest=False).findings.kept if finding.record is not None]
+    assert [(finding.kind, finding.record) for finding in findings] == [("copy_differs", 0)]
+    assert findings[0].message.startswith(key)
 
 
-def test_lists_that_disagree_are_told_once(tf, tmp_path: Path) -> None:
-    """Where core lists disagree in length, what profiles made of them is not told as well."""
+def test_mismatched_lists_are_reported_once(tf, tmp_path: Path) -> None:
+    """Mismatched core lists are reported, but not the derived keys that follow from them."""
     build = build_with(tmp_path, profiles=PROFILES)
-    edit_record(a_shard(build), 0, set_values("image/object/bbox/label", 1, 2, 3))
-    faults = [fault for fault in build.verify(with_manifest=False).findings.kept if fault.record is not None]
-    assert [fault.kind for fault in faults] == ["lists_disagree"]
+    edit_record(first_shard(build), 0, set_values("image/object/bbox/label", 1, 2, 3))
+    findings = [finding for finding in build.verify(with_manifest=False).findings.kept if finding.record is not None]
+    assert [finding.kind for finding in findings] == ["lists_disagree"]
 
 
 @pytest.mark.parametrize(("area", "is_sound"), [(40 * 30.0, True), (40 * 30.0 + 1, False), (-1.0, False)])
 def test_areas_in_pixels_have_a_range(tf, tmp_path: Path, area: float, is_sound: bool) -> None:
-    """An area in pixels may be all of the image and no more."""
+    """An area in pixels may be that of the whole image, but not more."""
     build = build_with(tmp_path, area="pixels")
-    edit_record(a_shard(build), 0, set_values(AREAS, area, area))
-    kinds = {fault.kind for fault in build.verify(with_manifest=False).findings.kept if fault.record is not None}
+    edit_record(first_shard(build), 0, set_values(AREAS, area, area))
+    kinds = {finding.kind for finding in build.verify(with_manifest=False).findings.kept if finding.record is not None}
     assert kinds == (set() if is_sound else {"value_invalid"} if area < 0 else {"out_of_range"})
 
 
 def test_a_flipped_bit_in_a_compressed_shard_is_found(tf, tmp_path: Path) -> None:
-    """Damage in a gzip shard is told as what cannot be read, with its file; the other shards are read."""
+    """Damage in a gzip shard is reported with its file, and the other shards are read."""
     build = build_with(tmp_path, compression="gzip")
     shard = max((build.shard(number) for number in range(3)), key=lambda path: path.stat().st_size)
     data = bytearray(shard.read_bytes())
@@ -97,4 +98,4 @@ def test_a_flipped_bit_in_a_compressed_shard_is_found(tf, tmp_path: Path) -> Non
     shard.write_bytes(data)
     report = build.verify()
     assert not report.is_sound
-    assert {fault.file for fault in report.findings.kept} == {shard.name}
+    assert {finding.file for finding in report.findings.kept} == {shard.name}

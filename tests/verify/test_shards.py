@@ -1,4 +1,4 @@
-"""What `index.json` may say of its options."""
+"""What index.json may state about its options."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tfrec_stage.verify.shards import find_shard_set
 
 
 def test_an_index_may_lack_a_newer_option(tmp_path: Path) -> None:
-    """A build from before an option was there is sound, and its shards were made with the default."""
+    """An index from before an option existed is valid, and the option has its default."""
     (tmp_path / "a.jpg").write_bytes(encode_noise(1))
     directory = tmp_path / "out"
     assert create([{"filename": "a.jpg", "id": "a"}], "train", directory, 1, 1, images_root=tmp_path) == []

@@ -1,4 +1,4 @@
-"""`stage=verify` and `stage=stats`, as a user runs them."""
+"""`stage=verify` and `stage=stats` from the command line."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tfrec_stage.verify.leakage import Overlap
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """conf/ and params.yaml, six images, their manifest and three shards."""
+    """Return a directory with conf/, params.yaml, six images, their manifest and three shards."""
     images = tmp_path / "data" / "raw" / "images"
     images.mkdir(parents=True)
     manifest = manifest_of(tmp_path, "train")
@@ -29,11 +29,12 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def manifest_of(workspace: Path, split: str) -> Path:
+    """Return the path of the manifest of a split."""
     return workspace / "data" / "manifests" / split / "manifest.jsonl"
 
 
 def test_a_sound_split(workspace: Path) -> None:
-    """Exit code 0, what was checked, and a report that is the same bytes every time and names no place."""
+    """A valid split exits with 0, lists the checks, and writes the same report every time, without any path."""
     done = stage("stage=verify", directory=workspace)
     lines = done.stdout.splitlines()
     assert lines[0].startswith("train: 6 records in 3 shards, ")
@@ -62,17 +63,17 @@ def test_a_sound_split(workspace: Path) -> None:
 
 
 def test_a_damaged_split(workspace: Path) -> None:
-    """Exit code 4; the first faults are told with kind and place, and the report has them all."""
+    """A damaged split exits with 4, prints the first findings, and writes all of them to the report."""
     shards = workspace / "data" / "shards" / "train"
     shard = shards / "train-00001-of-00003"
     flip(shard, 300)
     edit_json(shards / "stats.json", lambda stats: stats.update(failed=1))
     done = stage("stage=verify", "progress=false", directory=workspace, expect=ExitCode.FINDINGS)
     assert done.stdout.splitlines()[0].endswith(": 2 faults")
-    told = [line for line in done.stderr.splitlines() if "warning" not in line]
-    assert told[0].startswith(f"  {shard.name} record 0 at byte 0: payload_crc: the content of ")
-    assert told[1].startswith("  failures.jsonl: failures_mismatch: it lists 0 records, but stats.json says that 1 ")
-    assert len(told) == 2
+    printed = [line for line in done.stderr.splitlines() if "warning" not in line]
+    assert printed[0].startswith(f"  {shard.name} record 0 at byte 0: payload_crc: the content of ")
+    assert printed[1].startswith("  failures.jsonl: failures_mismatch: it lists 0 records, but stats.json says that 1 ")
+    assert len(printed) == 2
     report = json.loads((workspace / "data" / "verify" / "train.json").read_text())
     assert report["sound"] is False
     assert report["faults"]["by_kind"] == {"failures_mismatch": 1, "payload_crc": 1}
@@ -89,9 +90,9 @@ def test_a_damaged_split(workspace: Path) -> None:
 
 
 def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:
-    """Exit code 4 and every record by name, though everything that lies beside the shards is right.
+    """Shards of other records under the right fingerprints exit with 4, and every record is reported.
 
-    So it is where a store gave shards of other records under the fingerprints of these.
+    Such shards come from a damaged shard cache. All metadata files are right, so only the contents show it.
     """
     index = workspace / "data" / "shards" / "train" / "index.json"
     right = json.loads(index.read_text())
@@ -110,11 +111,11 @@ def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:
     done = stage("stage=verify", "progress=false", directory=workspace, expect=ExitCode.FINDINGS)
     assert done.stdout.splitlines()[0].endswith(": 6 faults")
     assert "contents, pins, fingerprints" in done.stdout.splitlines()[1]
-    told = [line for line in done.stderr.splitlines() if "warning" not in line]
+    printed = [line for line in done.stderr.splitlines() if "warning" not in line]
     at, labels = r"  train-0000\d-of-00003 record \d at byte \d+: manifest_mismatch", {"0": "1", "1": "2", "2": "0"}
     found = [
         re.fullmatch(rf"{at}: id 'id (\d)': image/class/label: expected \[(\d)\], but got \[(\d)\]; (.*)", line)
-        for line in told
+        for line in printed
     ]
     assert sorted(line[1] for line in found) == list("012345")
     assert [line[3] for line in found] == [labels[line[2]] for line in found]
@@ -124,7 +125,7 @@ def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:
 
 
 def test_nothing_to_verify(workspace: Path) -> None:
-    """Exit code 1, one line, nothing written: no shards, or no manifest that can be read."""
+    """Without shards, or with a manifest that cannot be read, the exit code is 1 and nothing is written."""
     before = files_below(workspace)
     done = stage("stage=verify", "dataset=val", directory=workspace, expect=1)
     assert done.stderr == (
@@ -140,21 +141,21 @@ def test_nothing_to_verify(workspace: Path) -> None:
 def test_what_splits_share_is_a_warning(
     workspace: Path, tf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """Told with both splits and the file, in the report too; the exit code stays 0."""
+    """An overlap of splits is a warning with both splits and the file, also in the report; the exit code is 0."""
     done = stages.run_verify(config_of(workspace, monkeypatch), manifests(workspace, "train", "val", "test"))
-    told = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     assert done == 0
-    assert told[0] == "  warning: test has no manifest, so it is not compared"
-    assert told[1] == "  warning: 1 of 8 records have no sha256: compared by their ids alone"
-    assert told[2] == "  warning: 2 ids or images are in two splits"
-    assert told[3] == f"  warning: {Overlap('id', 'id 0', 'train', 'val', '0000.jpg')}"
+    assert printed[0] == "  warning: test has no manifest, so it is not compared"
+    assert printed[1] == "  warning: 1 of 8 records have no sha256: compared by their ids alone"
+    assert printed[2] == "  warning: 2 ids or images are in two splits"
+    assert printed[3] == f"  warning: {Overlap('id', 'id 0', 'train', 'val', '0000.jpg')}"
     assert json.loads((workspace / "data" / "verify" / "train.json").read_text())["warnings"][:2] == [
-        line.removeprefix("  warning: ") for line in told[:2]
+        line.removeprefix("  warning: ") for line in printed[:2]
     ]
 
 
 def manifests(workspace: Path, *splits: str) -> dict[str, Path]:
-    """Manifests by split: val has the first image of train, and one that is not pinned."""
+    """Return manifests by split: val has the first image of train, and one that is not pinned."""
     first = json.loads(manifest_of(workspace, "train").read_text().splitlines()[0])
     manifest_of(workspace, "val").parent.mkdir()
     write_manifest(manifest_of(workspace, "val"), [first, {"filename": "x.jpg", "id": "x"}])
@@ -162,7 +163,7 @@ def manifests(workspace: Path, *splits: str) -> dict[str, Path]:
 
 
 def config_of(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    """The configuration of train."""
+    """Return the configuration of train."""
     from hydra import compose, initialize_config_dir
 
     from tfrec_stage.cli.config import parse_config, register_schema
@@ -176,18 +177,18 @@ def config_of(workspace: Path, monkeypatch: pytest.MonkeyPatch):
 def test_one_manifest_for_all_splits(
     workspace: Path, tf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """There is nothing to compare, which is said; many faults are counted."""
+    """With one manifest for all splits the comparison is skipped; findings beyond the first are counted."""
     for number in range(3):
         flip(workspace / "data" / "shards" / "train" / f"train-{number:05d}-of-00003", 300)
     monkeypatch.setattr("tfrec_stage.cli.stages.MAX_FINDINGS", 2)
     assert stages.run_verify(config_of(workspace, monkeypatch), {}) == ExitCode.FINDINGS
-    told = capsys.readouterr()
-    assert "  left out: splits: manifest is one file for all splits" in told.out.splitlines()
-    assert told.err.splitlines()[-1] == "  … and 1 more"
+    printed = capsys.readouterr()
+    assert "  left out: splits: manifest is one file for all splits" in printed.out.splitlines()
+    assert printed.err.splitlines()[-1] == "  … and 1 more"
 
 
 def test_statistics(workspace: Path) -> None:
-    """Tables on standard output and the same as JSON, without TensorFlow."""
+    """Statistics are printed as tables and written as JSON, equal to those of verify."""
     done = stage("stage=stats", directory=workspace)
     lines = done.stdout.splitlines()
     assert lines[0].startswith("train: 6 images (")
@@ -203,7 +204,7 @@ def test_statistics(workspace: Path) -> None:
 
 
 def test_statistics_of_damaged_shards(workspace: Path) -> None:
-    """Exit code 1 and the place; verify tells the rest."""
+    """A damaged shard exits with 1 and names the offset."""
     flip(workspace / "data" / "shards" / "train" / "train-00001-of-00003", 300)
     done = stage("stage=stats", directory=workspace, expect=1)
     assert "the payload of the record at byte 0 does not have its CRC32C" in done.stderr
@@ -227,7 +228,7 @@ def test_real_data_is_sound(
     records: int,
     boxes: int,
 ) -> None:
-    """Imported, built and verified from the command line: every check is made, and nothing is wrong."""
+    """Real datasets, imported and built from the command line, pass every check."""
     root = shared_data(data)
     copy_conf(tmp_path)
     files = ",".join(str(root / "annotations" / name) for name in annotations)
@@ -247,7 +248,7 @@ def test_real_data_is_sound(
 
 
 def test_neither_verify_nor_stats_needs_a_number_of_shards(workspace: Path) -> None:
-    """They read shards that are there, so that params.yaml need not say how many to make."""
+    """Both stages read existing shards, so `num_shards` may be missing in params.yaml."""
     (workspace / "params.yaml").unlink()
     assert stage("stage=verify", directory=workspace).stdout.startswith("train: 6 records in 3 shards, ")
     assert stage("stage=stats", directory=workspace).stdout.startswith("train: 6 images ")

@@ -1,4 +1,4 @@
-"""The stage of docs/ci.md that verifies, in a temporary clone."""
+"""The verify stage of docs/ci.md works in a temporary clone."""
 
 import json
 import re
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.dvc
 
 
 def documented_stage() -> str:
-    """The block of docs/ci.md."""
+    """Return the block of docs/ci.md."""
     (block,) = re.findall(r"```yaml\n(  verify:.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
     return block
 
 
 def test_verify_as_a_stage(clone: Path) -> None:
-    """It runs, is cached, and runs again when a shard has changed; a damaged one fails it with its report written."""
+    """The stage is cached, runs again if a shard changes, and fails on damage with its report written."""
     edit(clone / "dvc.yaml", "\nmetrics:\n", f"\n{documented_stage()}\nmetrics:\n")
     assert set(yaml.safe_load((clone / "dvc.yaml").read_text())["stages"]["verify"]) >= {"deps", "outs"}
     assert stages_run(dvc("repro", "verify@train", directory=clone)) == ["verify@train"]

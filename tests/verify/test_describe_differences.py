@@ -1,4 +1,4 @@
-"""Two records, key by key, in one line however long they are."""
+"""Differences between two records are described in one line, however long the records are."""
 
 import pytest
 
@@ -11,7 +11,7 @@ TEXT = "x" * 500 + "here" + "y" * 500
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected", "got", "told"),
+    ("kind", "expected", "got", "message"),
     [
         pytest.param(INT64, [1], [1], "", id="the same"),
         pytest.param(INT64, [3], [7], "k: expected [3], but got [7]", id="a scalar"),
@@ -40,21 +40,21 @@ TEXT = "x" * 500 + "here" + "y" * 500
         ),
     ],
 )
-def test_one_key(kind: Kind, expected: list, got: list, told: str) -> None:
-    """Short lists whole, of long ones the first entry that differs, of long texts what stands around it."""
-    assert describe_differences({"k": Feature(kind, expected)}, {"k": Feature(kind, got)}) == told
+def test_one_key(kind: Kind, expected: list, got: list, message: str) -> None:
+    """Short lists are shown whole, long ones by their first difference, long texts by what surrounds it."""
+    assert describe_differences({"k": Feature(kind, expected)}, {"k": Feature(kind, got)}) == message
 
 
 def test_the_first_keys() -> None:
-    """Four are shown, in the order in which they are expected; of the others their number is told."""
+    """The first four keys are shown in the expected order, and the others are counted."""
     expected = {key: Feature(INT64, [0]) for key in "fedcba"}
     found = {key: Feature(INT64, [1]) for key in "abcdef"}
     line = describe_differences(expected, found)
     assert line == "; ".join(f"{key}: expected [0], but got [1]" for key in "fedc") + "; and 2 more keys"
 
 
-def test_keys_that_the_parser_tells() -> None:
-    """Those that are absent, or of another kind, are told by it; those that nobody expects are told here."""
+def test_keys_that_the_parser_reports() -> None:
+    """Missing keys and other kinds are left to the parser; unexpected keys are described."""
     expected = {"absent": Feature(INT64, [1]), "kind": Feature(INT64, [])}
     found = {"kind": Feature(FLOAT, []), "more": Feature(BYTES, [b"z" * 200])}
     assert describe_differences(expected, found) == f"more: expected no such key, but got ['{'z' * 78}…"
