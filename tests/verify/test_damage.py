@@ -196,7 +196,7 @@ def test_an_empty_file(build: Build) -> None:
 
 
 def test_a_file_that_is_no_tfrecord(build: Build) -> None:
-    """A file of another format is reported at its first byte, with a message that says so."""
+    """A file of another format is reported at its first byte, and the message says that it is no TFRecord file."""
     replace_file(build.shard(1), b"<html>404 Not Found</html>")
     (finding,) = build.verify().findings.kept
     assert (finding.kind, finding.file, finding.record, finding.offset) == ("length_crc", build.shard(1).name, 0, 0)

@@ -77,7 +77,7 @@ def test_files_of_several_directories(tf, pristine: Build, tmp_path: Path) -> No
 
 
 def test_a_missing_shard_is_found_without_an_index(build: Build) -> None:
-    """The names of shards tell how many there should be."""
+    """The names of the other shards show how many there should be."""
     build.index.unlink()
     build.shard(2).unlink()
     assert [(finding.kind, finding.file) for finding in build.verify().findings.kept] == [

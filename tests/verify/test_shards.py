@@ -20,6 +20,6 @@ def test_an_index_may_lack_a_newer_option(tmp_path: Path) -> None:
     assert index["options"]["encode"].pop("area") == "normalized"
     path.unlink()
     path.write_text(json.dumps(index))
-    log = Findings(10)
-    found = find_shard_set(str(directory), log)
-    assert (log.total, found.output_options.encode) == (0, EncodeOptions())
+    findings = Findings(10)
+    shard_set = find_shard_set(str(directory), findings)
+    assert (findings.total, shard_set.output_options.encode) == (0, EncodeOptions())

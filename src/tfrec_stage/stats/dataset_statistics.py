@@ -104,7 +104,7 @@ class DatasetStatistics:
 
     def _add_shapes(self, columns: Columns) -> None:
         edges = [columns.lists[f"image/object/bbox/{edge}"] for edge in ("xmin", "xmax", "ymin", "ymax")]
-        # If the four lists of a record have different lengths, nobody knows which edges belong together.
+        # If the four lists of a record have different lengths, it is unknown which edges belong together.
         has_boxes = np.logical_and.reduce([edge.lengths == edges[0].lengths for edge in edges])
         xmin, xmax, ymin, ymax = (edge.of_rows(has_boxes).astype(np.float64) for edge in edges)
         owners = edges[0].owners[np.repeat(has_boxes, edges[0].lengths)]

@@ -63,7 +63,7 @@ def _normalize_areas(columns: Columns) -> Columns:
 def _reversed_rows(columns: Columns) -> Rows:
     """Return the records with a box whose xmin > xmax or ymin > ymax."""
     xmin, xmax, ymin, ymax = (columns.lists[edge] for edge in _EDGES)
-    # If the four lists have different lengths, nobody knows which edges belong together.
+    # If the four lists have different lengths, it is unknown which edges belong together.
     has_boxes = reduce(and_, (edge.lengths == xmin.lengths for edge in (xmax, ymin, ymax)))
     values = [edge.of_rows(has_boxes) for edge in (xmin, xmax, ymin, ymax)]
     is_reversed = (values[0] > values[1]) | (values[2] > values[3])

@@ -94,7 +94,7 @@ class CrossChecks:
         return check_against_index(self._read.counts, self._findings)
 
     def _check_counts(self, *, matches_index: bool) -> None:
-        # Counts of other or unreadable records differ as well, but that says nothing about stats.json.
+        # If records are unreadable, or not those of the build, the counts differ for that reason, which is reported.
         reason = None
         if not self._is_complete:
             reason = "some records cannot be read, so that they cannot be counted"

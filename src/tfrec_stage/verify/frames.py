@@ -85,10 +85,11 @@ def _read_frame(stream: BinaryIO, header: bytes, record: int, offset: int) -> tu
     has_length = mask_crc(value(header[:8])) == length_crc
     if not has_length and length > _PLAUSIBLE_BYTES:
         return b"", 0, _broken_length(record, offset, trusted=False)
+    # Read also after a wrong CRC32C of the length: the CRC32C of the payload shows whether the length is right.
     payload, footer = _read(stream, length), _read(stream, FOOTER.size)
     size = HEADER.size + length + FOOTER.size
     has_payload = len(footer) == FOOTER.size and mask_crc(value(payload)) == FOOTER.unpack(footer)[0]
-    # The length is judged before the end of the file: a wrong length usually leads beyond it.
+    # The length is checked before the end of the file: a wrong length usually leads beyond it.
     if not has_length:
         return payload, size, _broken_length(record, offset, trusted=has_payload)
     if len(footer) < FOOTER.size:

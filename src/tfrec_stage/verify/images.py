@@ -82,7 +82,7 @@ class ImageVerifier:
             height, width, _ = self._tf.io.decode_jpeg(image, channels=3).shape
         except self._tf.errors.OpError as error:
             return DecodedImage(0, 0, 0, digest, f"TensorFlow says: {' '.join(str(error.message).split())}")
-        # `channels=3` converts gray and CMYK, so the shape does not tell how many components are stored.
+        # `channels=3` converts gray and CMYK, so the number of stored components is not in the shape.
         return DecodedImage(height, width, _count_components(image), digest)
 
 

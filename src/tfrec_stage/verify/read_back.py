@@ -62,6 +62,7 @@ class ShardIterator:
         with open_shard(count.shard.path) as stream:
             for frame in read_frames(stream, expected_records):
                 location = Location(count.shard.name, frame.record, frame.offset)
+                # A frame whose length has a wrong CRC32C may be reported and then read: it comes as both kinds.
                 if isinstance(frame, BrokenFrame):
                     self._findings.add(frame.kind, location, frame.message)
                     count.add_defect(frame)
@@ -134,6 +135,7 @@ def read_back(
             _add_records(batch, read)
             tick(len(read.record_index) + read.without_id)
 
+    # Images of a batch are decoded while later batches are parsed, so batches reach `collect` with a delay.
     with image_verifier(num_threads, with_hashes=with_hashes) as verifier:
         for raws in iterator.batches():
             parsed = parser.parse(raws)

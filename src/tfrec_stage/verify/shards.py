@@ -143,6 +143,7 @@ def _choose_set(directory: Path, index: Index | None) -> tuple[tuple[str, int], 
 
 
 def _check_numbers(name: str, count: int, numbered: Mapping[int, Path], findings: Findings) -> None:
+    # Files are named `<name>-<number>-of-<count>`, so their names show which are missing, also without an index.
     for number in range(count):
         if number not in numbered:
             findings.add("shard_missing", f"{name}-{number:05d}-of-{count:05d}", "there is no such file")
