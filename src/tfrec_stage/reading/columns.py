@@ -1,4 +1,4 @@
-"""A batch of records as columns: one array per key, so that a question is asked of all records at once."""
+"""A batch of records as columns: one NumPy array per key, to check or count all records at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

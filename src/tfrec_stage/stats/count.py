@@ -56,7 +56,7 @@ def _batches(features: Iterator[dict[str, Feature]]) -> Iterator[list[dict[str, 
 
 def print_statistics(name: str, statistics: Mapping[str, Any], stream: TextIO) -> None:
     """Print the statistics of a split as tables; `statistics` is what `count_shards` returns."""
-    # A file or a pipe has no width, so that of the tables is fixed.
+    # A file or a pipe has no width: use a fixed one.
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 100)
     boxes, parts = statistics["boxes"], statistics["parts"]
     console.print(

@@ -15,7 +15,7 @@ _HIGHEST_BIN: Final = 40 * _BINS_PER_OCTAVE
 
 
 class Histogram:
-    """Counts whole numbers. All results are exact; memory grows with the number of different values."""
+    """Counts whole numbers. Results are exact up to the final rounding; memory grows with the distinct values."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
@@ -41,7 +41,7 @@ class Histogram:
 class Distribution:
     """Counts numbers above 0 in logarithmic bins, in constant memory.
 
-    Between 2^-40 and 2^40 the median is right to a thousandth of itself; the other results are exact.
+    Between 2^-40 and 2^40 the median is right to a thousandth of itself. The other results use the numbers themselves.
     """
 
     def __init__(self) -> None:
@@ -64,6 +64,7 @@ class Distribution:
         total = int(ranks[-1])
         if not total:
             return {}
+        # Of an even count, the upper of the two values in the middle: bins need no exact median.
         index = int(np.searchsorted(ranks, total // 2, side="right"))
         # The middle of the first or last bin may lie outside the numbers.
         median = min(max(2 ** ((index + _LOWEST_BIN + 0.5) / _BINS_PER_OCTAVE), self._min), self._max)

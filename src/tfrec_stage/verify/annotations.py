@@ -1,7 +1,7 @@
-"""Check the annotations of stored records by the rules of a build, where no manifest is there to compare them with.
+"""Check the annotations of stored records by the rules of a build, if they could not be compared with a manifest.
 
-All records of a batch are screened with arrays. The few that may be invalid are turned back into records, and the rules
-in `annotations.rules` say what is wrong. The keys that profiles add are compared with the core keys they repeat.
+All records of a batch are first checked as arrays. The few that may be invalid are turned back into records, and the
+rules in `annotations.rules` say what is wrong. The keys that profiles add are compared with the core keys they repeat.
 """
 
 import re
@@ -39,14 +39,15 @@ def check_annotations(parsed: ParsedBatch, policy: AnnotationPolicy, area: AreaU
         return
     columns = parsed.columns if area is AreaUnit.normalized else _normalize_areas(parsed.columns)
     mismatched = mismatched_rows(columns)
-    screens = (_rows_out_of_bounds, _reversed_rows, _rows_not_utf8)
-    suspects = reduce(or_, (screen(columns) for screen in screens), mismatched)
+    # A flagged record may be valid, for example with parts that are not in the image: the rules decide.
+    array_checks = (_rows_out_of_bounds, _reversed_rows, _rows_not_utf8)
+    suspects = reduce(or_, (find_rows(columns) for find_rows in array_checks), mismatched)
     for row in np.flatnonzero(suspects).tolist():
         _check_record(_record_at(columns, row), parsed.locations[row], policy, findings)
     _check_derived_keys(parsed, mismatched, findings)
 
 
-# --- screen all records ---------------------------------------------------------------------------------------------
+# --- check all records as arrays ------------------------------------------------------------------------------------
 
 
 def _normalize_areas(columns: Columns) -> Columns:

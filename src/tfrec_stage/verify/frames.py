@@ -89,7 +89,7 @@ def _read_frame(stream: BinaryIO, header: bytes, record: int, offset: int) -> tu
     payload, footer = _read(stream, length), _read(stream, FOOTER.size)
     size = HEADER.size + length + FOOTER.size
     has_payload = len(footer) == FOOTER.size and mask_crc(value(payload)) == FOOTER.unpack(footer)[0]
-    # The length is checked before the end of the file: a wrong length usually leads beyond it.
+    # Report a wrong length first: it usually leads beyond the end of the file, which would look like a truncated file.
     if not has_length:
         return payload, size, _broken_length(record, offset, trusted=has_payload)
     if len(footer) < FOOTER.size:

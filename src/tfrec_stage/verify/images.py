@@ -1,4 +1,4 @@
-"""Decode images with TensorFlow, in threads but one by one, so that an error names its image; compare with records."""
+"""Decode images with TensorFlow in threads, each image alone so that an error names it; compare them with records."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -126,7 +126,7 @@ def check_formats(parsed: ParsedBatch, findings: Findings, *, stores_images: boo
 
 
 def check_sizes(parsed: ParsedBatch, findings: Findings) -> None:
-    """Check that records state at least one pixel; for images that are not stored, which cannot be decoded."""
+    """Check that records state at least one pixel. For images that are not stored and so cannot be decoded."""
     heights, widths = (parsed.columns.scalars[key].tolist() for key in ("image/height", "image/width"))
     for location, height, width in zip(parsed.locations, heights, widths, strict=True):
         if height < 1 or width < 1:
