@@ -4,7 +4,7 @@ import pytest
 
 from tfrec_stage.errors import ConfigError, SourceError
 from tfrec_stage.importers import csv_boxes
-from tfrec_stage.importers.csv_kinds import KERAS_RETINANET
+from tfrec_stage.importers.csv_columns import KERAS_RETINANET
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax"
 ROWS = [("a.png", [0.25], [0.75], ["cat"])]

@@ -1,8 +1,8 @@
-"""Tables with one box a row → image records.
+"""CSV tables with one box per row → image records.
 
 Source: the box files of OpenImages (https://storage.googleapis.com/openimages/web/download_v7.html), whose edges are
 normalised, the tables of the TensorFlow Object Detection API's tutorials, whose edges are in pixels, and those of
-keras-retinanet (https://github.com/fizyr/keras-retinanet), which have no header and are in pixels, too.
+keras-retinanet (https://github.com/fizyr/keras-retinanet), which have no header and whose edges are in pixels.
 """
 
 import csv
@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.csv_kinds import EDGES, Columns
+from tfrec_stage.importers.csv_columns import EDGES, Columns, Layout
+from tfrec_stage.importers.csv_layout import find_layout
 from tfrec_stage.importers.csv_rows import Row, Table
 from tfrec_stage.importers.image_files import ImageFolder
 from tfrec_stage.importers.interface import (
@@ -46,40 +47,44 @@ def read(
     names: list[str] | None = None,
     class_names: str | None = None,
 ) -> ImportedDataset:
-    """Read CSV files; those of OpenImages and of TensorFlow's tutorials are known by their header.
+    """Read CSV files; those of OpenImages and of TensorFlow's tutorials are recognised by their header.
 
     Without a header the columns are those of keras-retinanet: image, xmin, ymin, xmax, ymax, class. Cells are separated
     by commas, semicolons, tabs or vertical bars; numbers may have a decimal comma unless commas separate cells.
 
-    Rows of one image make one record, and the image's cell is its id. A row with neither label nor edges is an image
-    without objects; an image in no row is not part of the data set. Where each image's rows stand together, rows are
-    streamed; otherwise they are all held in memory, and records are sorted by image.
+    The rows of an image become one record, whose id is the image's cell. A row with neither label nor edges is an image
+    without objects; an image in no row is not part of the data set. If the rows of each image are adjacent, they are
+    streamed; otherwise all rows are held in memory, and records are sorted by image.
 
     Args:
         annotations: the CSV files.
         images: folder that the image's cell starts from.
         images_root: folder that records' `filename` starts from.
         columns: header of each role's column: image, label, xmin, xmax, ymin, ymax and, where there are any, width,
-            height and is_crowd; adds to what the header tells. Or, for a table without a header, a list of these roles
-            in the order of the columns, with "-" for a column to pass over; label may be called class.
-        delimiter: what separates cells, a character or "tab"; by default it is recognised.
+            height and is_crowd; adds to what the header shows. Or, for a table without a header, a list of these roles
+            in the order of the columns, with "-" for a column to ignore; label may be called class.
+        delimiter: the character between cells, or "tab"; by default it is recognised.
         pixels: whether edges are in pixels, else normalised; by default they are in pixels if there is a width, or no
             header.
-        suffix: what turns the image's cell into a file name; by default ".jpg" for OpenImages, else nothing.
-        extra: headers of columns to keep in `extra`, as lists of texts that run parallel to the boxes; by default
+        suffix: appended to the image's cell to get a file name; by default ".jpg" for OpenImages, else nothing.
+        extra: headers of columns to keep in `extra`, as lists of texts with one entry per object; by default
             OpenImages' flags.
-        names: all labels as the table writes them, in the order of their numbers; else those of `class_names` in the
-            order of their texts, else those found in alphabetical order.
-        class_names: CSV file without header: labels as the table writes them, and their texts.
+        names: all labels as the table writes them, in the order of their numbers; by default those of `class_names` in
+            the order of their texts, else those found in alphabetical order.
+        class_names: CSV file without a header: labels as the table writes them, and their texts.
 
     Raises:
         SourceError: a file cannot be read, lacks a column, or can be read in several ways.
-        ConfigError: `columns` has an unknown role, `delimiter` is no character, or `names` has one name twice.
+        ConfigError: `columns` has an unknown role, `delimiter` is not one character, or `names` has one name twice.
     """
     if not annotations:
         raise SourceError("expected CSV files in `annotations`, but got none")
     folder = ImageFolder(images, images_root)
-    tables = [Table.open(path, columns, suffix, extra, delimiter=delimiter, pixels=pixels) for path in annotations]
+    layouts = [find_layout(path, columns, delimiter, extra, pixels=pixels) for path in annotations]
+    if suffix is not None:
+        layouts = [replace(layout, suffix=suffix) for layout in layouts]
+    tables = [Table(path, layout) for path, layout in zip(annotations, layouts, strict=True)]
+    # Tables are read twice: labels have to be numbered before the first record, and rows may not fit into memory.
     overview = _Overview.of(_read_rows(tables))
     texts = {} if class_names is None else _read_texts(Path(class_names))
     ordered = names or sorted(texts, key=lambda key: (texts[key], key)) or None
@@ -104,12 +109,12 @@ def _read_texts(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Overview:
-    """What has to be known about all rows before the first record."""
+    """What must be known about all rows before the first record is built."""
 
     labels: frozenset[str]
     """Labels as the table writes them."""
     is_grouped: bool
-    """Whether the rows of each image stand together."""
+    """Whether the rows of each image are adjacent."""
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "_Overview":
@@ -123,24 +128,29 @@ class _Overview:
         return cls(frozenset(labels), is_grouped)
 
     def group(self, rows: Iterable[Row]) -> Iterator[tuple[str, Iterable[Row]]]:
-        """Yield each image with its rows."""
+        """Yield each image with its rows.
+
+        The sort is stable: objects of an image keep the order of their rows.
+        """
         return groupby(rows if self.is_grouped else sorted(rows, key=attrgetter("image")), attrgetter("image"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    """Builds image records from rows."""
+
     folder: ImageFolder
     labels: Mapping[str, Label]
     """By their text in the table."""
     tables: Mapping[Path, Table]
     pixels: bool | None
-    """Whether edges are in pixels; None: as the table's columns tell."""
+    """Whether edges are in pixels; None: as the layout of each table says."""
 
     def to_records(self, groups: Iterable[tuple[str, Iterable[Row]]]) -> Iterator[ImageRecord | Problem]:
         for image, group in groups:
             rows = list(group)
-            if not image:
-                yield from map(_nameless, rows)
+            if not image:  # unrelated rows: each is a problem of its own
+                yield from map(_to_unnamed_problem, rows)
                 continue
             try:
                 yield self._to_record(image, rows)
@@ -151,34 +161,35 @@ class _Reader:
         for row in rows:
             if row.problem:
                 raise _row_problem(row, row.problem)
-        table = self.tables[rows[0].path]
-        filename, path = self._find_image(rows[0], image + table.suffix)
+        layout = self.tables[rows[0].path].layout
+        filename, path = self._find_image(rows[0], image + layout.suffix)
         objects = [row for row in rows if row.has_object]
         size = _find_size(rows)
-        if self._in_pixels(table):
+        if self._in_pixels(layout):
+            # A stated size names the frame that was annotated, upright or as stored; the file cannot tell which.
             size = size or inspect_image(path).upright
             if size is None and objects:
                 raise _row_problem(rows[0], "expected width and height in the table, or a readable image")
-        scale = size if size and self._in_pixels(table) else (1, 1)
+        scale = size if size and self._in_pixels(layout) else (1, 1)
         width, height = size or (None, None)
         return ImageRecord(
             filename=filename,
             id=image,
             object=to_objects([self._to_instance(row, *scale) for row in objects]),
-            extra={name: [row.extra[i] for row in objects] for i, name in enumerate(table.extra)} or "",
+            extra={name: [row.extra[i] for row in objects] for i, name in enumerate(layout.extra)} or "",
             width=width,
             height=height,
         )
 
     def _find_image(self, row: Row, name: str) -> tuple[str, Path]:
-        """Return an image's file name for records, and its path."""
+        """Return the `filename` of an image and its path."""
         try:
             return self.folder.filename(name), self.folder.locate(name)
         except AnnotationError as error:
             raise _row_problem(row, str(error)) from None
 
-    def _in_pixels(self, table: Table) -> bool:
-        return table.layout.in_pixels if self.pixels is None else self.pixels
+    def _in_pixels(self, layout: Layout) -> bool:
+        return layout.in_pixels if self.pixels is None else self.pixels
 
     def _to_instance(self, row: Row, width: int, height: int) -> Instance:
         if row.label not in self.labels:
@@ -190,7 +201,7 @@ class _Reader:
 
 
 def _find_size(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """Return the width and height in pixels that all rows of an image state."""
+    """Return the width and height in pixels that all rows of an image state; None if the table has no such columns."""
     first = rows[0]
     if "width" not in first.cells or "height" not in first.cells:
         return None
@@ -210,12 +221,12 @@ def _read_number(row: Row, role: str) -> float:
         number = float(row.cells[role])
     except ValueError:
         number = math.nan
-    if not abs(number) < LARGEST_PX:
+    if not abs(number) < LARGEST_PX:  # also true for NaN
         raise _row_problem(row, f"expected a number as {role}, but got {row.cells[role]!r}")
     return number
 
 
-def _nameless(row: Row) -> Problem:
+def _to_unnamed_problem(row: Row) -> Problem:
     return Problem(str(row.path), row.problem or "expected the name of an image, but its cell is empty", row.line)
 
 
