@@ -15,7 +15,7 @@ from tfrec_stage.build.build import BuildRequest, build
 from tfrec_stage.dataset_info import read_labels
 from tfrec_stage.exporters.boxes_csv import COLUMNS
 from tfrec_stage.importers import find_importer
-from tfrec_stage.importers.import_dataset import import_dataset
+from tfrec_stage.importers.import_stage import import_dataset
 from tfrec_stage.manifest import open_manifest
 
 SharedData = Callable[[str], Path]

@@ -12,7 +12,7 @@ import pytest
 from tfrec_stage.build.build import BuildRequest, build
 from tfrec_stage.build.options import EncodeOptions, OutputOptions
 from tfrec_stage.importers import find_importer
-from tfrec_stage.importers.import_dataset import import_dataset
+from tfrec_stage.importers.import_stage import import_dataset
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.schema.options import Profile
 

@@ -14,7 +14,7 @@ from tfrec_stage import create, format_versions
 from tfrec_stage.build.fingerprint import options_as_dict
 from tfrec_stage.build.options import OutputOptions
 from tfrec_stage.importers import find_importer
-from tfrec_stage.importers.import_dataset import import_dataset
+from tfrec_stage.importers.import_stage import import_dataset
 from tfrec_stage.schema.fields import IMAGE_KEY
 from tfrec_stage.shards.reader import read_features
 

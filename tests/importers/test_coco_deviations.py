@@ -293,11 +293,11 @@ def test_a_bad_category_is_a_problem_with_its_annotations(coco_file, read_all):
         ([{"id": 3, "name": "car"}, {"id": 4}], "category 4 has no name"),
         (
             [{"id": 0, "name": "__background__"}, {"id": 3, "name": "car"}],
-            "category 0 ('__background__') becomes class 0; take it out of the categories unless it is meant",
+            "category 0 ('__background__') becomes class 0; remove it from the categories unless that is intended",
         ),
         (
             [{"id": 0, "name": "Background"}, {"id": 3, "name": "car"}],
-            "category 0 ('Background') becomes class 0; take it out of the categories unless it is meant",
+            "category 0 ('Background') becomes class 0; remove it from the categories unless that is intended",
         ),
         ([{"id": 3, "name": "car"}, {"id": 3, "name": "car"}], "instances.json: category 3 ('car') is listed 2 times"),
     ],

@@ -98,7 +98,7 @@ def test_a_name_that_leads_nowhere_is_told_with_its_line(draw, write_table, read
     records, problems = read_all(path)
     assert [each.id for each in records] == ["b.png"]
     assert [(each.path, each.line) for each in problems] == [(str(path), 2)]
-    assert "there is none of 'home/x/sub/a.png', 'x/sub/a.png', 'sub/a.png', 'a.png' in" in problems[0].message
+    assert "none of 'home/x/sub/a.png', 'x/sub/a.png', 'sub/a.png', 'a.png' exists in" in problems[0].message
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -86,13 +86,13 @@ def test_problems_are_in_every_split(coco_file, tmp_path):
             "yolo",
             (),
             {"names": {4: "background", 7: "dog"}},
-            ["category 4 ('background') becomes class 0; take it out of the categories unless it is meant"],
+            ["category 4 ('background') becomes class 0; remove it from the categories unless that is intended"],
         ),
         (
             "csv",
             ("boxes.csv",),
             {},
-            ["category '__background__' becomes class 0; take it out of the categories unless it is meant"],
+            ["category '__background__' becomes class 0; remove it from the categories unless that is intended"],
         ),
         (
             "csv",
@@ -104,7 +104,7 @@ def test_problems_are_in_every_split(coco_file, tmp_path):
             "image_folder",
             (),
             {},
-            ["category 'Background' becomes class 0; take it out of the categories unless it is meant"],
+            ["category 'Background' becomes class 0; remove it from the categories unless that is intended"],
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_an_unknown_importer_is_refused():
     ("options", "message"),
     [
         ({"nams": ["cat"]}, "importer yolo: unknown option 'nams'; did you mean 'names'"),
-        ({"colour": 1}, "importer yolo: unknown option 'colour'; it knows "),
+        ({"colour": 1}, "importer yolo: unknown option 'colour'; known options: "),
         ({"names": 3}, "importer yolo: option names: Expected `object | array | null`, got `int`"),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.image_files import ImageFolder, walk_files
+from tfrec_stage.importers.image_files import ImageFolder, find_files
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_names_start_from_the_root(images, root, name, filename):
 def test_a_file_that_was_found_means_itself(images, root, filename):
     """The name of a file that a walk found is not looked up again."""
     folder = ImageFolder(Path(images), Path(root))
-    assert folder.filename_of_found("a%20b.jpg") == filename
+    assert folder.filename_of_existing("a%20b.jpg") == filename
     assert not folder.notes.counts
 
 
@@ -56,7 +56,7 @@ def test_images_are_found_in_order(draw, tmp_path):
     for name in ("b/z.png", "b/a.jpg", "c.JPG", "a/deep/x.webp"):
         draw(name)
     (tmp_path / "b" / "notes.txt").touch()
-    assert list(walk_files(tmp_path)) == ["c.JPG", "a/deep/x.webp", "b/a.jpg", "b/z.png"]
+    assert list(find_files(tmp_path)) == ["c.JPG", "a/deep/x.webp", "b/a.jpg", "b/z.png"]
 
 
 def test_linked_folders_are_walked(draw, tmp_path):
@@ -64,7 +64,7 @@ def test_linked_folders_are_walked(draw, tmp_path):
     draw("disk/a.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "disk")
-    assert list(walk_files(tmp_path / "data")) == ["train/a.jpg"]
+    assert list(find_files(tmp_path / "data")) == ["train/a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_several_files_are_a_problem(draw, tmp_path):
 @pytest.mark.parametrize(
     ("name", "tried"),
     [
-        (r"x\a.jpg", "there is no 'x\\\\\\\\a.jpg'; read another way, there is none of 'x/a.jpg' in"),
-        ("/data/x/a.jpg", "leads out of it, and there is none of 'data/x/a.jpg', 'x/a.jpg', 'a.jpg' in"),
-        ("http://e.org/x/a.jpg", "there is none of 'x/a.jpg', 'a.jpg' in"),
-        ("/data", "leads out of it, and there is none of 'data' in"),
+        (r"x\a.jpg", "there is no 'x\\\\\\\\a.jpg', and none of 'x/a.jpg' exists in"),
+        ("/data/x/a.jpg", "leads out of it, and none of 'data/x/a.jpg', 'x/a.jpg', 'a.jpg' exists in"),
+        ("http://e.org/x/a.jpg", "none of 'x/a.jpg', 'a.jpg' exists in"),
+        ("/data", "leads out of it, and none of 'data' exists in"),
     ],
 )
 def test_what_was_tried_is_told(draw, tmp_path, name, tried):

@@ -7,7 +7,7 @@ from PIL import ExifTags, Image
 
 from tfrec_stage.images.policy import FORMATS, readable_formats
 from tfrec_stage.importers import Problem
-from tfrec_stage.importers.pin_images import ImageFacts, inspect_image, pin
+from tfrec_stage.importers.pin_images import ImageInfo, inspect_image, pin
 from tfrec_stage.records import ImageRecord
 
 
@@ -73,14 +73,14 @@ def test_a_named_pipe_is_not_waited_for(tmp_path):
     """What is no regular file is never opened."""
     os.mkfifo(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").mkdir()
-    assert inspect_image(tmp_path / "a.jpg") == inspect_image(tmp_path / "b.jpg") == ImageFacts()
+    assert inspect_image(tmp_path / "a.jpg") == inspect_image(tmp_path / "b.jpg") == ImageInfo()
 
 
 @pytest.mark.parametrize("name", ["a\0.jpg", "n" * 300, "dangling.jpg"])
 def test_an_impossible_name_is_no_error(tmp_path, name):
     """A name that no file can have, or a link to nothing, is as a missing file."""
     (tmp_path / "dangling.jpg").symlink_to("nowhere")
-    assert inspect_image(tmp_path / name) == ImageFacts()
+    assert inspect_image(tmp_path / name) == ImageInfo()
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "jpg"])
@@ -101,7 +101,7 @@ def test_an_absurd_size_is_left_to_the_encoder(tmp_path):
     """An image beyond Pillow's pixel limit has no size here, and no warning either."""
     header = b"P6 100000 100000 255 "
     (tmp_path / "a.ppm").write_bytes(header)
-    assert inspect_image(tmp_path / "a.ppm") == ImageFacts(hashlib.sha256(header).hexdigest())
+    assert inspect_image(tmp_path / "a.ppm") == ImageInfo(hashlib.sha256(header).hexdigest())
 
 
 def test_a_broken_exif_block_is_no_error(tmp_path):

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_stage.importers.shapes import RunLengths, mask_area, mask_box, outline_area, outline_box, polygon_area
+from tfrec_stage.importers.shapes import (
+    RunLengths,
+    mask_area,
+    mask_box,
+    polygon_area,
+    segmentation_area,
+    segmentation_box,
+)
 
 corners = st.tuples(st.integers(0, 100), st.integers(0, 100))
 
@@ -104,12 +111,12 @@ def test_a_mask_without_a_height_has_no_box(mask):
 
 def test_polygons_have_one_box():
     """The box around all polygons of one object; none where there is no point."""
-    assert outline_box([[1, 2, 3, 4], [0, 7, 2, 3]]) == (0, 2, 3, 5)
-    assert outline_box([[]]) is None
-    assert outline_box(None) is None
+    assert segmentation_box([[1, 2, 3, 4], [0, 7, 2, 3]]) == (0, 2, 3, 5)
+    assert segmentation_box([[]]) is None
+    assert segmentation_box(None) is None
 
 
-@pytest.mark.parametrize("measure", [outline_area, outline_box])
+@pytest.mark.parametrize("measure", [segmentation_area, segmentation_box])
 def test_a_point_has_two_coordinates(measure):
     """A number too many is an error, not a point."""
     with pytest.raises(ValueError, match="expected x and y of each point of a polygon, but got 5 numbers"):

@@ -160,7 +160,7 @@ def test_a_filename_that_leads_nowhere_says_what_was_tried(draw, write_xml, read
     path = write_xml("1.xml", box(), filename="C:\\data\\b.png", size="")
     _, problems = read_all()
     assert problems[0].path == str(path)
-    assert "there is none of 'data/b.png', 'b.png' in" in problems[0].message
+    assert "none of 'data/b.png', 'b.png' exists in" in problems[0].message
 
 
 @pytest.mark.parametrize("again", ["c.png", ".\\c.png", "/data/c.png", "%63.png"])

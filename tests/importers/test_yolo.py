@@ -40,7 +40,7 @@ def read_all(tmp_path, sort_out):
 
 
 def test_a_line_becomes_a_box(draw, write_labels, read_all):
-    """Centre and size become edges; YOLO's class number gives the label."""
+    """Centre and size become edges, and YOLO's class number becomes the label."""
     draw("images/train/a.png")
     write_labels("a.txt", "1 0.5 0.5 0.5 0.25", "0 0.25 0.5 0.5 1 ")
     (record,), problems = read_all()
@@ -63,8 +63,8 @@ def test_an_image_without_lines_is_background(draw, write_labels, read_all, line
     assert not problems
 
 
-def test_an_outline_becomes_the_box_around_it(draw, write_labels, read_all):
-    """A line of points gives the box around them, and the area that they enclose."""
+def test_a_polygon_becomes_the_box_around_it(draw, write_labels, read_all):
+    """A line of points gives the box around them and the area that they enclose."""
     draw("images/train/a.png")
     write_labels("a.txt", "0 0.25 0 0.75 0 0.75 0.5")
     (record,), _ = read_all()
@@ -82,7 +82,7 @@ def test_an_outline_becomes_the_box_around_it(draw, write_labels, read_all):
     ],
 )
 def test_keypoints_become_parts(draw, write_labels, read_all, *, kpt_shape, points, parts):
-    """Keypoints become parts; without a visibility, those at the origin or outside are not in the image."""
+    """Keypoints become parts; without a visibility, those at the origin or with negative numbers get 0."""
     draw("images/train/a.png")
     write_labels("a.txt", f"0 0.5 0.5 0.5 0.5 {points}")
     (record,), problems = read_all(kpt_shape=kpt_shape)
@@ -100,7 +100,7 @@ def test_keypoints_become_parts(draw, write_labels, read_all, *, kpt_shape, poin
         (
             "0 1e200 0.5 1e200 0.5",
             "expected a class and numbers, but got '0 1e200 0.5 1e200 0.5'",
-        ),  # whose area is none
+        ),  # whose area would be infinite
         ("0 0.5 0.5 0.5 0.5 1.5", "expected a confidence in [0, 1] behind the numbers of the box, but got 1.5"),
         (
             "0 0.5 0.5 0.5 0.5 0.9",
@@ -111,8 +111,8 @@ def test_keypoints_become_parts(draw, write_labels, read_all, *, kpt_shape, poin
         ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.5", SHAPES.format(7)),  # three points and one number, or a box and a keypoint
     ],
 )
-def test_a_malformed_line_takes_its_image_out(draw, write_labels, read_all, *, line, message):
-    """A malformed line is a problem with its file and line, and its image is left out; others go on."""
+def test_a_malformed_line_is_a_problem(draw, write_labels, read_all, *, line, message):
+    """A malformed line is a problem with file and line instead of a record; other images become records."""
     draw("images/train/a.png")
     draw("images/train/b.png")
     path = write_labels("a.txt", "0 0.5 0.5 0.5 0.5", line)
@@ -128,8 +128,8 @@ def test_a_malformed_line_takes_its_image_out(draw, write_labels, read_all, *, l
         ("0.1 0.1 2 0.1 0.1 3", "expected 0, 1 or 2 as visibility of a keypoint, but got 3"),
     ],
 )
-def test_malformed_keypoints_take_their_image_out(draw, write_labels, read_all, *, points, message):
-    """Keypoints have to be as many as kpt_shape says, and their visibility 0, 1 or 2."""
+def test_malformed_keypoints_are_a_problem(draw, write_labels, read_all, *, points, message):
+    """Keypoints of another number than kpt_shape, or with an invalid visibility, are a problem."""
     draw("images/train/a.png")
     write_labels("a.txt", f"0 0.5 0.5 0.5 0.5 {points}")
     _, problems = read_all(kpt_shape=(2, 3))
@@ -140,12 +140,12 @@ def test_malformed_keypoints_take_their_image_out(draw, write_labels, read_all, 
     ("kpt_shape", "keypoint"),
     [
         (None, ""),
-        ((1, 2), "0.5 0.5 "),  # kpt_shape tells which of the seven numbers is the confidence
+        ((1, 2), "0.5 0.5 "),  # kpt_shape decides which of the seven numbers is the confidence
         ((1, 3), "0.5 0.5 2 "),
     ],
 )
 def test_a_confidence_becomes_a_score(draw, write_labels, read_all, kpt_shape, keypoint):
-    """One number more than a box has is its confidence, as `yolo predict save_conf=True` writes it."""
+    """A number after those of the box becomes its score, as `yolo predict save_conf=True` writes it."""
     draw("images/train/a.png")
     write_labels("a.txt", f"1 0.5 0.5 0.5 0.25 {keypoint}0.93", "", f"0 0.5 0.5 0.5 0.25 {keypoint}0")
     (record,), problems = read_all(kpt_shape=kpt_shape)
@@ -159,23 +159,23 @@ def test_a_confidence_becomes_a_score(draw, write_labels, read_all, kpt_shape, k
     [
         (["0 0.5 0.5 0.5 0.5 0.9", "0 0.5 0.5 0.5 0.5"], 2),
         (["0 0.5 0.5 0.5 0.5", "", "0 0.5 0.5 0.5 0.5 0.9", "0 0.5 0.5 0.5 0.5 0.9"], 3),
-        (["0 0.5 0.5 0.5 0.5 0.9", "0 0.1 0.1 0.9 0.1 0.9 0.9"], 2),  # an outline has none
+        (["0 0.5 0.5 0.5 0.5 0.9", "0 0.1 0.1 0.9 0.1 0.9 0.9"], 2),  # a polygon has no confidence
     ],
 )
 def test_a_file_with_some_confidences_is_a_problem(draw, write_labels, read_all, lines, differing):
-    """Scores run parallel to the boxes: where one is missing, nobody knows what to fill in."""
+    """A file in which only some boxes have a confidence is a problem of the first line that differs."""
     draw("images/train/a.png")
     draw("images/train/b.png")
     write_labels("a.txt", *lines)
-    write_labels("b.txt", "0 0.5 0.5 0.5 0.5")  # other files may do otherwise
+    write_labels("b.txt", "0 0.5 0.5 0.5 0.5")  # other files may differ
     records, problems = read_all()
     assert [each.id for each in records] == ["b.png"]
     assert [each.line for each in problems] == [differing]
     assert problems[0].message.startswith("expected a confidence in all lines or in none")
 
 
-def test_a_byte_order_mark_is_no_number(draw, write_labels, read_all):
-    """Windows editors begin a file with one."""
+def test_a_byte_order_mark_is_ignored(draw, write_labels, read_all):
+    """A byte order mark at the start of a label file is ignored."""
     draw("images/train/a.png")
     write_labels("a.txt", "\ufeff0 0.5 0.5 0.5 0.5")
     (record,), _ = read_all()
@@ -183,14 +183,14 @@ def test_a_byte_order_mark_is_no_number(draw, write_labels, read_all):
 
 
 def test_every_malformed_line_is_reported(draw, write_labels, read_all):
-    """All malformed lines of a file are reported at once."""
+    """Each malformed line of a file is a problem."""
     draw("images/train/a.png")
     write_labels("a.txt", "x", "0 0.5 0.5 0.5 0.5", "y")
     _, problems = read_all()
     assert [each.line for each in problems] == [1, 3]
 
 
-def test_a_file_that_is_no_text_is_a_problem(draw, write_labels, read_all):
+def test_a_file_that_is_not_text_is_a_problem(draw, write_labels, read_all):
     """A label file that is not UTF-8 is a problem of its image."""
     draw("images/train/a.png")
     write_labels("a.txt").write_bytes(b"\xff0")
@@ -199,8 +199,8 @@ def test_a_file_that_is_no_text_is_a_problem(draw, write_labels, read_all):
     assert "expected lines of text, but: 'utf-8'" in problems[0].message
 
 
-def test_a_name_on_the_disk_means_itself(draw, write_labels, read_all, tmp_path):
-    """Images are found by walking, so that a `%` or a backslash is no other name, also of a link that leads nowhere."""
+def test_an_existing_name_is_not_interpreted(draw, write_labels, read_all, tmp_path):
+    """A `%` or a backslash in the name of an existing file or link is not interpreted."""
     draw("images/train/a b.png")
     draw("images/train/c\\d.png")
     (tmp_path / "images" / "train" / "a%20b.png").symlink_to(tmp_path / "nowhere")
@@ -214,8 +214,8 @@ def test_a_name_on_the_disk_means_itself(draw, write_labels, read_all, tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_names_the_encoding(draw, write_labels, read_all, encoding):
-    """Label files may come from Windows."""
+def test_a_byte_order_mark_decides_the_encoding(draw, write_labels, read_all, encoding):
+    """A byte order mark decides the encoding of a label file."""
     draw("images/train/a.png")
     write_labels("a.txt").write_bytes("1 0.5 0.5 0.5 0.5\r\n".encode(encoding))
     (record,), problems = read_all()
@@ -223,7 +223,7 @@ def test_a_byte_order_mark_names_the_encoding(draw, write_labels, read_all, enco
 
 
 def test_labels_without_an_image_are_a_problem(draw, write_labels, read_all):
-    """A label file whose image is missing is reported after all records; labelImg's classes.txt is none."""
+    """A label file without an image is a problem after all records; classes.txt is not a label file."""
     draw("images/train/a.png")
     path = write_labels("b.txt", "0 0.5 0.5 0.5 0.5")
     write_labels("classes.txt", "cat")
@@ -234,7 +234,7 @@ def test_labels_without_an_image_are_a_problem(draw, write_labels, read_all):
 
 @pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "\n  0: cat\n  1: dog"])
 def test_data_yaml_names_the_classes(draw, write_labels, tmp_path, names):
-    """Names are read from data.yaml, as a list or by number; its other keys do not matter."""
+    """Names are read from data.yaml, as a list or by number; its other keys are ignored."""
     write_labels("a.txt")
     draw("images/train/a.png")
     data = tmp_path / "data.yaml"
@@ -243,8 +243,8 @@ def test_data_yaml_names_the_classes(draw, write_labels, tmp_path, names):
     assert dataset.labels == (Label(0, "cat", 0), Label(1, "dog", 1))
 
 
-def test_class_numbers_with_gaps_become_labels_without(draw, write_labels, read_all):
-    """Labels are contiguous also where YOLO's class numbers are not."""
+def test_labels_are_contiguous(draw, write_labels, read_all):
+    """Labels are contiguous even if YOLO's class numbers are not."""
     draw("images/train/a.png")
     write_labels("a.txt", "7 0.5 0.5 0.5 0.5")
     (record,), _ = read_all(names={3: "cat", 7: "dog"})
@@ -252,7 +252,7 @@ def test_class_numbers_with_gaps_become_labels_without(draw, write_labels, read_
 
 
 def test_data_yaml_gives_kpt_shape(draw, write_labels, read_all, tmp_path):
-    """The shape of keypoints is read from data.yaml."""
+    """kpt_shape is read from data.yaml."""
     draw("images/train/a.png")
     write_labels("a.txt", "0 0.5 0.5 0.5 0.5 0.1 0.2 1")
     (tmp_path / "data.yaml").write_text("names: [person]\nkpt_shape: [1, 3]\n")
@@ -261,7 +261,7 @@ def test_data_yaml_gives_kpt_shape(draw, write_labels, read_all, tmp_path):
 
 
 def test_the_folder_of_labels_can_be_named(draw, tmp_path, sort_out):
-    """Label files may lie anywhere, also beside the images."""
+    """The folder of label files can be named, and may be the folder of images."""
     draw("data/a.png")
     (tmp_path / "data" / "a.txt").write_text("0 0.5 0.5 0.5 0.5")
     dataset = yolo.read((tmp_path / "data",), tmp_path / "data", tmp_path, names=["cat"])
@@ -270,7 +270,7 @@ def test_the_folder_of_labels_can_be_named(draw, tmp_path, sort_out):
 
 
 def test_the_last_folder_named_images_is_replaced(draw, tmp_path, sort_out):
-    """Only the last "images" of the path stands for "labels"."""
+    """Only the last "images" of the path is replaced by "labels"."""
     draw("images/set/images/a.png")
     (tmp_path / "images" / "set" / "labels").mkdir()
     (tmp_path / "images" / "set" / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5")
@@ -284,7 +284,7 @@ def test_the_last_folder_named_images_is_replaced(draw, tmp_path, sort_out):
         (
             ["missing.yaml", "pictures"],
             "images",
-            r"missing\.yaml: expected data.yaml with `names`, but there is no such file, nor are they in ",
+            r"missing\.yaml: expected data.yaml with `names`, but it does not exist, and the names are not in ",
         ),
         (["list.yaml"], "images", r"list\.yaml: expected data.yaml .* Expected `object`, got `array`"),
         (
@@ -298,8 +298,8 @@ def test_the_last_folder_named_images_is_replaced(draw, tmp_path, sort_out):
         (["good.yaml", "images", "pictures"], "images", "expected one folder of label files, but got "),
     ],
 )
-def test_what_cannot_be_read_is_refused(tmp_path, annotations, images, message):
-    """A missing or malformed data.yaml, and a missing folder, are errors that name it."""
+def test_missing_or_malformed_sources_are_refused(tmp_path, annotations, images, message):
+    """A missing or malformed data.yaml, or a missing folder, is an error that names it."""
     for name, content in {"list": "[]", "empty": "nc: 2", "good": "names: [cat]"}.items():
         (tmp_path / f"{name}.yaml").write_text(content)
     for name in ("images", "pictures"):
@@ -309,7 +309,7 @@ def test_what_cannot_be_read_is_refused(tmp_path, annotations, images, message):
 
 
 def test_records_are_streamed(draw, write_labels, tmp_path):
-    """Label files are read one by one, as records are asked for."""
+    """Label files are read one by one, when records are requested."""
     draw("images/train/a.png")
     path = write_labels("a.txt", "nonsense")
     records = yolo.read((), tmp_path / "images" / "train", tmp_path, names=["cat"]).records

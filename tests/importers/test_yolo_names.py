@@ -95,10 +95,10 @@ def test_lists_that_disagree_are_refused(read_names):
     ("files", "annotations", "message"),
     [
         ({"set/classes.txt": "cat\n\ndog"}, [], r"^set/classes\.txt:2: expected a class name in each line, but got an"),
-        ({"set/classes.txt": "c\udcfft"}, [], r"^set/classes\.txt: expected class names, one a line, but: 'utf-8'"),
+        ({"set/classes.txt": "c\udcfft"}, [], r"^set/classes\.txt: expected class names, one per line, but: 'utf-8'"),
         ({"set/classes.txt": ""}, [], "but got none$"),
         ({"set/a.yaml": "names: [cat\n"}, ["set/a.yaml"], r"^set/a\.yaml: expected data.yaml with `names`, but: .*$"),
-        ({}, ["no.names"], r"^no\.names: expected class names, one a line, but: .*No such file"),
+        ({}, ["no.names"], r"^no\.names: expected class names, one per line, but: .*No such file"),
         ({}, ["no.data"], r"^no\.data: expected a file with a line `names = FILE`, but there is none$"),
     ],
 )

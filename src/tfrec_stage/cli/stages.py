@@ -15,7 +15,7 @@ from tfrec_stage.cli.exit_codes import ExitCode
 from tfrec_stage.dataset_info import Label, read_labels
 from tfrec_stage.errors import ConfigError, ManifestError, TooManyFailuresError
 from tfrec_stage.importers import SplitOptions, find_importer
-from tfrec_stage.importers.import_dataset import LABELS_NAME, import_dataset
+from tfrec_stage.importers.import_stage import LABELS_NAME, import_dataset
 from tfrec_stage.manifest import open_manifest
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.paths import is_or_holds, refuse_inside, refuse_same, refuse_unwritable_file

@@ -1,11 +1,20 @@
 """Import annotations of common formats as image records.
 
-An importer is one module with one function, `read` (the Protocol `Importer`). It reads the labels first, which are
-small, then streams the records; images are never kept in memory. What all importers share is added here:
+    coco           COCO instances, person_keypoints and image classes; COCO-Text
+    csv            tables with one box per row, such as those of OpenImages
+    datumaro       any format that the library Datumaro reads
+    image_folder   one folder of images per class
+    voc            Pascal VOC: one XML file per image
+    yolo           YOLO: one text file per image
 
-    annotations ──read──▶ records ──keep──▶ those of one split ──pin──▶ with sha256, width, height
+Each importer is one module with a function `read`, which returns the labels and a stream of records. Images are never
+kept in memory. `find_importer` adds the steps that all formats share:
 
-`Problem` is what cannot become a record. To add a format, add a module, its name in `IMPORTERS` and conf/importer/.
+    annotations ──read──▶ records ──keep──▶ records of one split ──pin──▶ records with sha256, width and height
+
+To add a format: write a module with a function `read` that follows the Protocol `Importer`, with the options of the
+format as keyword-only arguments; add it to `IMPORTERS`; add conf/importer/NAME.yaml. `interface` has what `read`
+returns, `image_files` finds images and resolves file names, and `objects` builds the lists of a record.
 """
 
 import difflib
@@ -47,22 +56,22 @@ IMPORTERS: Final[Mapping[str, str]] = MappingProxyType(
         "yolo": "tfrec_stage.importers.yolo",
     }
 )
-"""Name of each importer, and the module whose `read` it is; imported only when it is asked for."""
+"""The module of each importer, by name; a module is imported only when its importer is used."""
 
 
 def find_importer(
     name: str, options: Mapping[str, Any] | None = None, *, keep: Callable[[ImageRecord], bool] | None = None
 ) -> Importer:
-    """Return the importer with that name, with its options set and its records pinned.
+    """Return the importer with that name; its options are set, and the records it yields are pinned.
 
     Args:
         name: a key of `IMPORTERS`.
-        options: keyword-only arguments of that importer's `read`, as a YAML file gives them.
+        options: keyword-only arguments of the importer's `read`, with the types that YAML has.
         keep: decides which records to keep, before their images are read; problems are always kept. For example
             `functools.partial(SplitOptions({"train": 0.9, "val": 0.1}).belongs_to, "train")`.
 
     Raises:
-        ConfigError: the importer or an option is unknown, or an option has another type.
+        ConfigError: the importer or an option is unknown, or an option has the wrong type.
     """
     if name not in IMPORTERS:
         raise ConfigError(f"importer: expected one of {', '.join(sorted(IMPORTERS))}, but got {name!r}")
@@ -72,7 +81,7 @@ def find_importer(
 
 
 def known_options(name: str) -> list[str]:
-    """Return the names of the options of an importer, in its own order."""
+    """Return the names of an importer's options, in the order in which its `read` declares them."""
     parameters = inspect.signature(_find_read(name)).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
@@ -91,8 +100,9 @@ def _import(
 ) -> ImportedDataset:
     dataset = read(annotations, images, images_root)
     dataset.notes.warnings.extend(list_odd_names(dataset.labels))
-    kept = (found for found in dataset.records if isinstance(found, Problem) or keep is None or keep(found))
-    pinned = (found if isinstance(found, Problem) else pin(found, images_root) for found in kept)
+    # Filtered first: images of other splits are not even opened.
+    kept = (each for each in dataset.records if isinstance(each, Problem) or keep is None or keep(each))
+    pinned = (each if isinstance(each, Problem) else pin(each, images_root) for each in kept)
     return ImportedDataset(dataset.labels, pinned, dataset.notes)
 
 
@@ -104,7 +114,7 @@ def _check_options(name: str, read: Callable[..., Any], options: Mapping[str, An
 def _convert(name: str, option: str, value: Any, known: list[str], types: Mapping[str, Any]) -> Any:
     if option not in known:
         near = difflib.get_close_matches(option, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; it knows {', '.join(known) or 'none'}"
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known options: {', '.join(known) or 'none'}"
         raise ConfigError(f"importer {name}: unknown option {option!r}{hint}")
     try:
         return msgspec.convert(value, types[option])

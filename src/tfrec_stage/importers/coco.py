@@ -1,6 +1,6 @@
 """COCO: instances and person_keypoints files → image records.
 
-`coco_reader` gives the entries of each file; here files are merged, and become records.
+`coco_reader` reads the entries of each file. Here the files are merged, and each image becomes a record.
 """
 
 import math
@@ -14,16 +14,21 @@ from msgspec.structs import replace
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.coco_categories import (
-    Classes,
+from tfrec_stage.importers.coco_categories import Classes
+from tfrec_stage.importers.coco_deviations import NO_BOX
+from tfrec_stage.importers.coco_file import (
+    Annotation,
+    CocoFile,
+    DerivedAnnotation,
+    Image,
+    Key,
+    describe_entry,
     expect_one_name,
     find_shared_ids,
     match_key,
     number_annotations,
     sort_keys,
 )
-from tfrec_stage.importers.coco_deviations import NO_BOX
-from tfrec_stage.importers.coco_file import Annotation, CocoFile, DerivedAnnotation, Image, Key, place_of
 from tfrec_stage.importers.coco_reader import read_coco_file
 from tfrec_stage.importers.image_files import ImageFolder
 from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, ImportNotes, Problem
@@ -39,13 +44,17 @@ _IMAGE_CLASSES: Final = "annotations without a box, taken as the class of their 
 def read(annotations: tuple[Path, ...], images: Path, images_root: Path) -> ImportedDataset:
     """Read COCO files; several of the same images are merged by annotation id.
 
-    Labels are numbered in the order of category ids, and images come in the order of theirs. With instances
-    and person_keypoints of the same images, keypoints go to the instance of the same annotation id. Where any
-    category has keypoints, every object has as many parts as the category with the most, the missing ones as
-    (0, 0, 0). Boxes stay as annotated, also where they stick out of the image by rounding; an absent one is
-    derived from the outline, else from the visible keypoints. An absent `area` is that of the outline, else
-    that of the box. Where no annotation of a file has a box, an outline, keypoints or an area, they give the
-    classes of whole images. Files of COCO-Text are read with the classes that their annotations name.
+    Labels are numbered in the order of category ids, and records are in the order of image ids.
+
+    Boxes stay as annotated, even if rounding made them extend beyond the image. A missing box is derived from the
+    segmentation, else from the visible keypoints. A missing `area` is that of the segmentation, else that of the box.
+
+    With instances and person_keypoints of the same images, keypoints are added to the instance with the same annotation
+    id. If any category has keypoints, every object gets as many parts as the category with the most; missing parts are
+    (0, 0, 0).
+
+    If no annotation of a file has a box, a segmentation, keypoints or an area, its annotations give the classes of
+    whole images. In COCO-Text files, which have no categories, the classes are those that the annotations name.
 
     Args:
         annotations: the JSON files.
@@ -64,53 +73,60 @@ def read(annotations: tuple[Path, ...], images: Path, images_root: Path) -> Impo
         notes.counts[_NUMBERED] = numbered
     classes = Classes.from_files(files)
     notes.warnings += classes.list_warnings(files)
-    found = _Found(files, classes, notes)
+    merged = _MergedFiles(files, classes, notes)
     for file in files:
-        found.add(file)
-    return ImportedDataset(tuple(classes.labels.values()), found.to_records(folder), notes)
+        merged.add(file)
+    return ImportedDataset(tuple(classes.labels.values()), merged.to_records(folder), notes)
 
 
-def _unite_images(files: Iterable[CocoFile]) -> dict[Key, Image]:
+def _merge_images(files: Iterable[CocoFile]) -> dict[Key, Image]:
+    """Return the images of all files by id.
+
+    Raises:
+        SourceError: one id stands for two file names in different files.
+    """
     images: dict[Key, Image] = {}
     for file in files:
+        # The first of several with one id; within a file that is a problem of one image, not an error.
         for image in {each.id: each for each in reversed(file.images)}.values():
             known = images.setdefault(image.id, image)
             expect_one_name("image", file.path, image.id, known.file_name, image.file_name)
     return {key: images[key] for key in sort_keys(images)}
 
 
-class _Found:
-    """The merged annotations of all files, and the problems with them."""
+class _MergedFiles:
+    """The images and annotations of all files, and the problems with them."""
 
     def __init__(self, files: Sequence[CocoFile], classes: Classes, notes: ImportNotes) -> None:
         self._classes = classes
         self._notes = notes
-        self._images = _unite_images(files)
+        self._images = _merge_images(files)
         self._images_with_problems = {key for file in files for key in file.images_with_problems}
         self._annotations: dict[Key | None, Annotation] = {}
         self._image_labels: dict[Key, Label] = {}
         self._problems: defaultdict[Key | None, list[Problem]] = defaultdict(list)
 
     def add(self, file: CocoFile) -> None:
-        """Add a file's annotations and the problems with its entries."""
+        """Add the annotations of a file and the problems with its entries."""
         for each in chain(file.entry_problems, find_shared_ids(file.images)):
             key = None if each.image_id is None else match_key(each.image_id, self._images)
-            self._problems[key].append(Problem(str(file.path), f"{each.place}: {each.message}"))
-        is_of_images = file.gives_image_classes
-        in_this_file: set[Key | None] = set()
-        for place, annotation in zip(file.places, file.annotations, strict=True):
-            problem = self._find_fault(annotation, in_this_file)
+            self._problems[key].append(Problem(str(file.path), f"{each.entry}: {each.message}"))
+        gives_image_classes = file.gives_image_classes
+        ids_in_file: set[Key | None] = set()
+        for position, annotation in zip(file.positions, file.annotations, strict=True):
+            problem = self._find_problem(annotation, ids_in_file)
+            # Ids are only matched after a problem: an id that is known as written means itself.
             if problem and self._match_ids(annotation):
-                problem = self._find_fault(annotation, in_this_file)
+                problem = self._find_problem(annotation, ids_in_file)
             if not problem:
-                problem = self._classify(annotation) if is_of_images else self._merge(annotation)
-            in_this_file.add(annotation.id)
+                problem = self._classify(annotation) if gives_image_classes else self._merge(annotation)
+            ids_in_file.add(annotation.id)
             if problem:
-                where = place_of(file.section, place, annotation.id)
+                where = describe_entry(file.section, position, annotation.id)
                 self._problems[annotation.image_id].append(Problem(str(file.path), f"{where}: {problem}"))
 
     def to_records(self, folder: ImageFolder) -> Iterator[ImageRecord | Problem]:
-        """Yield the problems that belong to no image, then each image's record or its problems."""
+        """Yield the problems that belong to no listed image, then the record or the problems of each image."""
         by_image: defaultdict[Key, list[Annotation]] = defaultdict(list)
         for each in self._annotations.values():
             by_image[each.image_id].append(each)
@@ -126,17 +142,18 @@ class _Found:
                 yield self._to_record(image, by_image.pop(key, []), folder)
 
     def _match_ids(self, annotation: Annotation) -> bool:
-        """Treat an id that is text in one place and a number in another as the same; return whether any was."""
+        """Replace ids that are text here and numbers elsewhere, or the reverse; return whether any was replaced."""
         ids = annotation.image_id, annotation.category_id
         annotation.image_id = match_key(annotation.image_id, self._images)
         annotation.category_id = match_key(annotation.category_id, self._classes.labels)
-        is_other = ids != (annotation.image_id, annotation.category_id)
-        if is_other:
+        is_changed = ids != (annotation.image_id, annotation.category_id)
+        if is_changed:
             self._notes.counts[_MATCHED] += 1
-        return is_other
+        return is_changed
 
-    def _find_fault(self, annotation: Annotation, in_this_file: set[Key | None]) -> str | None:
-        if annotation.id in in_this_file:
+    def _find_problem(self, annotation: Annotation, ids_in_file: set[Key | None]) -> str | None:
+        """Return why an annotation cannot be used; None if it can."""
+        if annotation.id in ids_in_file:
             return "expected each annotation id once in a file, but it is there again"
         if annotation.image_id not in self._images and annotation.image_id not in self._images_with_problems:
             return f"image {annotation.image_id!r} is not in `images`"
@@ -158,13 +175,13 @@ class _Found:
         return None
 
     def _merge(self, annotation: Annotation) -> str | None:
-        """Add an object; the keypoints of a known object go to that object."""
+        """Add an object, or add its keypoints to the object with the same id from an earlier file."""
         if annotation.bbox is None:
             return NO_BOX.format("nothing")
         known = self._annotations.setdefault(annotation.id, annotation)
         known.keypoints = known.keypoints or annotation.keypoints
         if type(known) is DerivedAnnotation and type(annotation) is Annotation:
-            annotation.keypoints = known.keypoints  # a box that is stated counts more than one that was derived
+            annotation.keypoints = known.keypoints  # a stated box replaces a derived one
             self._annotations[annotation.id] = annotation
         return None
 
@@ -187,12 +204,14 @@ class _Found:
 
 
 def _is_finite(objects: Objects) -> bool:
-    """Return whether JSON can hold the numbers: finite ones may add up or multiply to infinity."""
+    """Return whether all numbers are finite, as JSON needs: sums and products of large numbers may be infinite."""
+    # One infinity or NaN carries over into the sum of all.
     columns = (objects.area, objects.bbox.xmax, objects.bbox.ymax, objects.parts.x, objects.parts.y)
     return math.isfinite(sum(map(sum, columns)))
 
 
 def _find_size(image: Image, folder: ImageFolder) -> tuple[int, int] | None:
+    """Return width and height in pixels, as stated, else as read from the file; None if neither is known."""
     if image.width and image.height:
         return image.width, image.height
     return inspect_image(folder.locate(image.file_name)).upright

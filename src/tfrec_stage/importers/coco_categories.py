@@ -1,71 +1,12 @@
-"""The categories of COCO files as labels, and the objects of these classes."""
+"""The categories of COCO files as labels, and annotations as objects of these classes."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from pathlib import Path
 
 from tfrec_stage.dataset_info import Label
-from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, EntryProblem, Image, Key
+from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, Key, expect_one_name, sort_keys
 from tfrec_stage.importers.objects import Box, Instance, Part
-
-
-def sort_keys(keys: Iterable[Key]) -> list[Key]:
-    """Sort ids: numbers by value, then texts."""
-    return sorted(keys, key=lambda key: (isinstance(key, str), key))
-
-
-def match_key(key: Key, known: Container[Key]) -> Key:
-    """Give the known id that is meant: the same, else the one that is the same number as text or the text as number.
-
-    >>> match_key("0042", {42, "a"}), match_key(7, {"7"}), match_key("b", {"a"})
-    (42, '7', 'b')
-    """
-    if key in known:
-        return key
-    other = str(key) if isinstance(key, int) else _parse_digits(key)
-    return key if other is None or other not in known else other
-
-
-def number_annotations(files: Sequence[CocoFile]) -> int:
-    """Give annotations without an id one by their place, above all ids that there are; how many were numbered."""
-    if not any(None in map(attrgetter("id"), file.annotations) for file in files):
-        return 0
-    numbers = (_parse_digits(str(each.id)) for file in files for each in file.annotations)
-    start, numbered = 1 + max((number for number in numbers if number is not None), default=-1), 0
-    for file in files:
-        for place, each in enumerate(file.annotations, start):
-            if each.id is None:
-                each.id = place
-                numbered += 1
-        start += len(file.annotations)
-    return numbered
-
-
-def find_shared_ids(images: Iterable[Image]) -> Iterator[EntryProblem]:
-    """Find images of one file with the same id: it is unknown to which of them annotations belong."""
-    names: dict[Key, str] = {}
-    for each in images:
-        name = names.setdefault(each.id, each.file_name)
-        if name != each.file_name:
-            message = f"expected an id of its own for each image, but got {name!r} and {each.file_name!r}"
-            yield EntryProblem(f"images (id {each.id!r})", message, each.id)
-
-
-def expect_one_name(what: str, path: Path, key: Key, earlier: str, name: str) -> None:
-    """Refuse two things under one id, as in files that were numbered independently.
-
-    Raises:
-        SourceError: the names differ.
-    """
-    if earlier != name:
-        raise SourceError(f"{path}: expected one name for {what} {key!r}, but got {earlier!r} and then {name!r}")
-
-
-def _parse_digits(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +20,13 @@ class Classes:
 
     @classmethod
     def from_files(cls, files: Sequence[CocoFile]) -> "Classes":
-        """Unite the categories of several files.
+        """Merge the categories of several files.
 
         Raises:
             SourceError: one id stands for two names.
         """
-        categories = enumerate(_unite_categories(files))
+        # Numbered in the order of ids, not of the file: two splits of a data set may list their categories differently.
+        categories = enumerate(_merge_categories(files))
         labels = {each.id: Label(number, each.name, each.id, each.keypoints) for number, each in categories}
         named = max((len(label.keypoints) for label in labels.values()), default=0)
         return cls(labels, named or _max_keypoints(files))
@@ -99,7 +41,7 @@ class Classes:
             yield f"no category names its keypoints; every object gets {self.num_parts}, as the one with the most has"
 
     def find_problem(self, annotation: Annotation) -> str | None:
-        """Return what keeps an annotation from becoming an object."""
+        """Return why an annotation cannot become an object; None if it can."""
         label = self.labels.get(annotation.category_id)
         if label is None:
             return f"category {annotation.category_id!r} is not in `categories`"
@@ -109,7 +51,7 @@ class Classes:
         expected = 3 * (len(label.keypoints) or self.num_parts)
         if len(keypoints) != expected:
             return (
-                f"expected {expected} numbers in `keypoints`, 3 for each {self._source_of_parts(label)}, "
+                f"expected {expected} numbers in `keypoints`, 3 for each {self._describe_keypoint(label)}, "
                 f"but got {len(keypoints)}"
             )
         if any(v not in {0, 1, 2} for v in keypoints[2::3]):
@@ -131,18 +73,19 @@ class Classes:
     def _show(self, key: Key) -> str:
         return f"{key!r} ({self.labels[key].text!r})"
 
-    def _source_of_parts(self, label: Label) -> str:
+    def _describe_keypoint(self, label: Label) -> str:
         if label.source_id is not None and label.keypoints:
             return f"name that category {self._show(label.source_id)} lists in `categories` under `keypoints`"
         return f"keypoint of any object, as category {label.text!r} lists no names under `keypoints`"
 
 
-def _unite_categories(files: Iterable[CocoFile]) -> list[Category]:
+def _merge_categories(files: Iterable[CocoFile]) -> list[Category]:
     categories: dict[Key, Category] = {}
     for file in files:
         for category in file.categories:
             earlier = categories.get(category.id, category)
             expect_one_name("category", file.path, category.id, earlier.name, category.name)
+            # instances files list the category "person" without keypoints, person_keypoints files with them
             categories[category.id] = earlier if earlier.keypoints else category
     return [categories[key] for key in sort_keys(categories)]
 

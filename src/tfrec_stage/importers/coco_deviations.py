@@ -1,4 +1,8 @@
-"""Read entries of COCO files that deviate from the specification: what is meant, or what is wrong."""
+"""Convert entries of COCO files that deviate from the specification.
+
+What is unambiguous is read: integral floats, null, a missing box that a polygon or a mask gives. Anything else raises
+`AnnotationError`, which says what is wrong with the entry.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -8,22 +12,22 @@ import msgspec
 
 from tfrec_stage.importers.coco_file import Annotation, Category, DerivedAnnotation, Image, Key
 from tfrec_stage.importers.interface import AnnotationError
-from tfrec_stage.importers.shapes import Box, Outline, outline_area, outline_box, points_box
+from tfrec_stage.importers.shapes import Box, Segmentation, points_box, segmentation_area, segmentation_box
 from tfrec_stage.text_files import is_utf8
 
 T = TypeVar("T")
 
 _SHOWN: Final = 80
-"""Most characters of a value in a message."""
+"""Characters of a value that a message shows."""
 NO_BOX: Final = "expected 4 numbers in `bbox`, or an outline or visible keypoints to derive them from, but got {}"
-"""What is wrong with an object without a box."""
+"""Message for an object without a box."""
 
 
 def to_image(entry: Any) -> Image:
-    """Read one of `images`; a size of 0 is taken as unknown, and `coco_url` serves where there is no `file_name`.
+    """Convert one of `images`; a size of 0 means unknown, and `coco_url` replaces a missing `file_name`.
 
     Raises:
-        AnnotationError: it is no image.
+        AnnotationError: it is not an image.
     """
     values = _expect_object(entry)
     name = values.get("file_name") or values.get("coco_url")
@@ -33,10 +37,10 @@ def to_image(entry: Any) -> Image:
 
 
 def to_category(entry: Any) -> Category:
-    """Read one of `categories`; one without a name has an empty one.
+    """Convert one of `categories`; a missing name becomes an empty one.
 
     Raises:
-        AnnotationError: it is no category.
+        AnnotationError: it is not a category.
     """
     values = _expect_object(entry)
     name, keypoints = values.get("name"), values.get("keypoints") or []
@@ -49,10 +53,10 @@ def to_category(entry: Any) -> Category:
 
 
 def to_annotation(entry: Any) -> Annotation:
-    """Read one of `annotations`; a box that is not there is derived from the outline, else from the keypoints.
+    """Convert one of `annotations`; a missing box is derived from the segmentation, else from the visible keypoints.
 
     Raises:
-        AnnotationError: it is no annotation, or has numbers that are not finite where they are needed.
+        AnnotationError: it is not an annotation, or a number that is needed is not finite.
     """
     values = _expect_object(entry)
     image_id, category_id = _to_key(values, "image_id"), _to_key(values, "category_id")
@@ -60,11 +64,12 @@ def to_annotation(entry: Any) -> Annotation:
     area, is_crowd, keypoints = _to_area(values), _to_flag(values, "iscrowd"), _to_keypoints(values)
     box = _to_box(values)
     if box is not None:
-        area = _to_outline_area(values) if area is None else area
+        area = _to_segmentation_area(values) if area is None else area
         return Annotation(image_id, category_id, key, box, area, is_crowd, keypoints)
     derived, source = _derive_box(values, keypoints)
     if derived is not None:
-        area = _to_outline_area(values) if area is None else area
+        # A class of its own: where another file states the box of this annotation, that one is used instead.
+        area = _to_segmentation_area(values) if area is None else area
         return DerivedAnnotation(image_id, category_id, key, derived, area, is_crowd, keypoints, source=source)
     if values.get("bbox") or values.get("segmentation") or keypoints:
         raise AnnotationError(NO_BOX.format(show(values.get("bbox"))))
@@ -72,7 +77,7 @@ def to_annotation(entry: Any) -> Annotation:
 
 
 def find_key(entry: Any, name: str) -> Key | None:
-    """Return the id of an entry if it is usable."""
+    """Return an id of an entry; None if there is none or it is malformed."""
     try:
         return _to_key(entry, name)
     except (AnnotationError, AttributeError, TypeError):
@@ -89,6 +94,7 @@ def _to_key(values: Mapping[str, Any], name: str) -> Key:
     value = values.get(name)
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    # `True` is an int to Python, and would pass for the id 1.
     if isinstance(value, bool) or not isinstance(value, int | str) or not is_utf8(str(value)):
         raise AnnotationError(f"expected an integer or a text in `{name}`, but got {show(value)}")
     return value
@@ -127,7 +133,10 @@ def _to_keypoints(values: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _to_box(values: Mapping[str, Any]) -> Box | None:
-    """Return the box; None if it has to be derived."""
+    """Return the box; None if it has to be derived.
+
+    A list of another length or with other values counts as missing; a number that is not finite is a problem.
+    """
     value = values.get("bbox")
     numbers = value if isinstance(value, list) else []
     if any(_is_number(each) and not _is_finite(each) for each in numbers):
@@ -139,25 +148,26 @@ def _to_box(values: Mapping[str, Any]) -> Box | None:
 
 
 def _derive_box(values: Mapping[str, Any], keypoints: tuple[float, ...]) -> tuple[Box | None, str]:
-    around_outline = _measure(outline_box, values)
-    if around_outline is not None:
-        return around_outline, "outlines"
+    """Return the box and what it was derived from; None if there is nothing to derive it from."""
+    from_segmentation = _measure(segmentation_box, values)
+    if from_segmentation is not None:
+        return from_segmentation, "outlines"
     visible = [(x, y) for x, y, v in zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=False) if v]
     return points_box([x for x, _ in visible], [y for _, y in visible]), "keypoints"
 
 
-def _to_outline_area(values: Mapping[str, Any]) -> float | None:
-    """Return the area of the outline; None if there is none."""
-    return _measure(outline_area, values) or None
+def _to_segmentation_area(values: Mapping[str, Any]) -> float | None:
+    """Return the area of the segmentation; None if there is none."""
+    return _measure(segmentation_area, values) or None
 
 
-def _measure(measure: Callable[[Outline], T], values: Mapping[str, Any]) -> T:
+def _measure(measure: Callable[[Segmentation], T], values: Mapping[str, Any]) -> T:
     value = values.get("segmentation") or None
     if isinstance(value, list) and _is_number(value[0]):
-        value = [value]  # one polygon, in no list
+        value = [value]  # a single polygon that is not in a list
     try:
-        measured = measure(msgspec.convert(value, Outline))
-    except ValueError as error:  # also msgspec's
+        measured = measure(msgspec.convert(value, Segmentation))
+    except ValueError as error:  # msgspec.ValidationError is one, too
         raise AnnotationError(f"`segmentation`: {error}") from None
     numbers = measured if isinstance(measured, tuple) else (measured or 0,)
     if not all(map(_is_finite, numbers)):
@@ -166,11 +176,12 @@ def _measure(measure: Callable[[Outline], T], values: Mapping[str, Any]) -> T:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number; Booleans, which are integers to Python, are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_finite(value: object) -> TypeGuard[float]:
-    """Return whether a value is a number that a float can hold."""
+    """Return whether a value is a finite number that a float can hold; NaN fails the comparison."""
     return _is_number(value) and abs(value) <= sys.float_info.max
 
 

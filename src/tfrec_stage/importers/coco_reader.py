@@ -1,7 +1,7 @@
 """Parse a COCO file into its images, categories and annotations.
 
 A file that follows the specification is decoded at once. Any other is decoded again entry by entry, so that a problem
-with one entry affects only that entry. `NaN` and `Infinity`, which Python writes and JSON does not have, need the
+with one entry affects only that entry. `NaN` and `Infinity`, which Python writes although JSON has neither, need the
 standard library's decoder for that.
 """
 
@@ -14,75 +14,14 @@ import msgspec
 
 from tfrec_stage.errors import SourceError
 from tfrec_stage.importers.coco_deviations import find_key, show, to_annotation, to_category, to_image
-from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, EntryProblem, Image, Key, place_of
+from tfrec_stage.importers.coco_file import Annotation, Category, CocoFile, EntryProblem, Image, Key, describe_entry
 from tfrec_stage.importers.interface import AnnotationError, show_names
 from tfrec_stage.text_files import read_utf8
-
-_NEEDED = "needed is an instances or person_keypoints file, an object with `images`, `annotations` and `categories`"
-
-
-def explain_other(value: Any, sample: Mapping[str, Any]) -> str:
-    """Say what a file is that holds no object, and what is needed instead.
-
-    Args:
-        value: what it holds.
-        sample: the first object in it, where it is a list; else empty.
-    """
-    if not isinstance(value, list):
-        return f"{show(value)}; {_NEEDED}"
-    what = "results, as detectors write them" if "image_id" in sample else "entries"
-    return f"a list of {len(value):,} {what}; {_NEEDED}"
-
-
-def explain_object(sections: Collection[str], keys: Collection[str], sample: Mapping[str, Any]) -> str | None:
-    """Say what a file is that holds an object and cannot be imported, and what is needed instead; None if it can be.
-
-    Args:
-        sections: which of `images`, `annotations` and `categories` it has.
-        keys: the keys it has.
-        sample: its first annotation; empty if there is none.
-    """
-    absent = {name for name in ("images", "annotations", "categories") if name not in sections}
-    kinds = [
-        (not sections, f"an object with the keys {show_names(keys) or 'none'}; {_NEEDED}"),
-        ("annotations" in absent, f"a file of images without `annotations`, as for a test set; {_NEEDED}"),
-        ("segments_info" in sample, f"a panoptic file, whose annotations have `segments_info`; {_NEEDED}"),
-        (_is_caption(sample), f"a captions file, whose annotations have no `category_id`; {_NEEDED}"),
-        (
-            "images" in absent,
-            "a file of annotations without `images`; needed is a list with `id` and `file_name` of each image",
-        ),
-        (
-            "categories" in absent and not is_text(sample),
-            "a file of annotations without `categories`; needed is a list with `id` and `name` of each class",
-        ),
-    ]
-    return next((explanation for is_it, explanation in kinds if is_it), None)
-
-
-def _is_caption(sample: Mapping[str, Any]) -> bool:
-    return "caption" in sample and "category_id" not in sample
-
-
-def is_text(sample: Mapping[str, Any]) -> bool:
-    """Return whether an annotation is from COCO-Text, whose files have no categories."""
-    return "category_id" not in sample and ("utf8_string" in sample or "legibility" in sample)
-
-
-def to_usual_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an annotation of COCO-Text under COCO's names; without a `class` it is "text"."""
-    return {"category_id": values.get("class") or "text", "segmentation": values.get("mask")} | dict(values)
-
-
-def list_classes(annotations: Iterable[Annotation]) -> list[Category]:
-    """Return the classes that annotations name themselves, for files without `categories`."""
-    return [Category(name, str(name)) for name in sorted({str(each.category_id) for each in annotations})]
-
 
 T = TypeVar("T")
 
 _BAD_JSON: Final = (ValueError, RecursionError)  # both decoders' errors are ValueErrors, as is UnicodeDecodeError
-_NAMES: Final[Mapping[str, str]] = {
+_SECTIONS: Final[Mapping[str, str]] = {
     "images": "images",
     "annotations": "annotations",
     "categories": "categories",
@@ -90,9 +29,15 @@ _NAMES: Final[Mapping[str, str]] = {
     "anns": "annotations",
     "cats": "categories",
 }
+"""Key of each section in a file, and its name in the specification."""
+_NEEDED: Final = (
+    "needed is an instances or person_keypoints file, an object with `images`, `annotations` and `categories`"
+)
 
 
 class _WellFormed(msgspec.Struct, frozen=True):
+    """A file that follows the specification."""
+
     images: list[Image]
     annotations: list[Annotation]
     categories: list[Category]
@@ -104,7 +49,7 @@ class _Section(NamedTuple):
     name: str
     """Its key in the file."""
     entries: list[tuple[Key, Any]]
-    """Each entry's index, or its key where the section is an object."""
+    """Each entry with its index, or with its key if the section is an object."""
 
 
 def read_coco_file(path: Path) -> CocoFile:
@@ -125,24 +70,24 @@ def read_coco_file(path: Path) -> CocoFile:
 
 
 def _read_entries(path: Path, content: bytes) -> CocoFile:
-    outer = _decode_outer(path, content)
-    if not isinstance(outer, dict):
-        raise _refuse(path, explain_other(outer, _find_sample(outer if isinstance(outer, list) else [])))
-    sections = _find_sections(path, outer)
+    top_level = _decode_top_level(path, content)
+    if not isinstance(top_level, dict):
+        raise _refuse(path, _explain_other(top_level, _find_sample(top_level if isinstance(top_level, list) else [])))
+    sections = _find_sections(path, top_level)
     objects = sections.get("annotations", _Section("annotations", []))
     sample = _find_sample(entry for _, entry in objects.entries)
-    if explanation := explain_object(sections, outer, sample):
+    if explanation := _explain_object(sections, top_level, sample):
         raise _refuse(path, explanation)
-    named_itself = is_text(sample)
+    is_text = _is_coco_text(sample)
     images = _Entries(sections["images"], Image, to_image, "id")
-    annotations = _Entries(objects, Annotation, _to_text_annotation if named_itself else to_annotation, "image_id")
+    annotations = _Entries(objects, Annotation, _convert_coco_text if is_text else to_annotation, "image_id")
     categories = _Entries(sections.get("categories", _Section("categories", [])), Category, to_category)
     return CocoFile(
         path=path,
         images=images.read,
-        categories=list_classes(annotations.read) if named_itself else categories.read,
+        categories=_list_classes(annotations.read) if is_text else categories.read,
         annotations=annotations.read,
-        places=annotations.keys,
+        positions=annotations.positions,
         section=objects.name,
         entry_problems=[*categories.entry_problems, *images.entry_problems, *annotations.entry_problems],
         images_with_problems=frozenset(
@@ -152,11 +97,12 @@ def _read_entries(path: Path, content: bytes) -> CocoFile:
 
 
 def _find_sample(entries: Iterable[Any]) -> dict[str, Any]:
-    """Return the first entry that is an object; all entries are of one kind."""
-    return next((plain for entry in entries if isinstance(plain := _to_plain(entry), dict)), {})
+    """Return the first entry that is an object; one shows what the file is, as all entries have the same keys."""
+    return next((decoded for entry in entries if isinstance(decoded := _decode_entry(entry), dict)), {})
 
 
-def _decode_outer(path: Path, content: bytes) -> Any:
+def _decode_top_level(path: Path, content: bytes) -> Any:
+    # `Raw` leaves entries undecoded, for one decoder call each. It accepts no NaN; the standard library does.
     try:
         return msgspec.json.decode(content, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
     except _BAD_JSON:
@@ -167,15 +113,12 @@ def _decode_outer(path: Path, content: bytes) -> Any:
         raise SourceError(f"{path}: expected COCO annotations, but this is no JSON: {error}") from error
 
 
-def _refuse(path: Path, explanation: str) -> SourceError:
-    return SourceError(f"{path}: expected COCO annotations, but this is {explanation}")
-
-
-def _find_sections(path: Path, outer: Mapping[str, Any]) -> dict[str, _Section]:
-    found = {_NAMES[name]: (name, value) for name, value in outer.items() if name in _NAMES}
+def _find_sections(path: Path, top_level: Mapping[str, Any]) -> dict[str, _Section]:
+    """Return the sections of a file by their names in the specification; a section that is null is absent."""
+    found = {_SECTIONS[key]: (key, value) for key, value in top_level.items() if key in _SECTIONS}
     return {
-        usual: _Section(name, _list_entries(path, name, value))
-        for usual, (name, value) in found.items()
+        name: _Section(key, _list_entries(path, key, value))
+        for name, (key, value) in found.items()
         if not _is_null(value)
     }
 
@@ -184,25 +127,24 @@ def _is_null(value: Any) -> bool:
     return value is None or (isinstance(value, msgspec.Raw) and bytes(memoryview(value)[:5]) == b"null")
 
 
-def _list_entries(path: Path, name: str, value: Any) -> list[tuple[Key, Any]]:
+def _list_entries(path: Path, key: str, value: Any) -> list[tuple[Key, Any]]:
     if isinstance(value, msgspec.Raw):
         try:
             value = msgspec.json.decode(value, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
         except msgspec.ValidationError:
-            value = _to_plain(value)
+            value = _decode_entry(value)
     if isinstance(value, dict):
         return list(value.items())
     if not isinstance(value, list):
-        raise _refuse(path, f"an object whose `{name}` is {show(value)}; needed is a list")
+        raise _refuse(path, f"an object whose `{key}` is {show(value)}; needed is a list")
     return list(enumerate(value))
 
 
-def _to_text_annotation(entry: Any) -> Annotation:
-    return to_annotation(to_usual_names(entry) if isinstance(entry, dict) else entry)
+def _decode_entry(entry: Any) -> Any:
+    """Decode an entry; None if it is not JSON.
 
-
-def _to_plain(entry: Any) -> Any:
-    """Decode an entry; bytes that are not UTF-8 become surrogates, and are reported where they matter."""
+    Bytes that are not UTF-8 become surrogates, so that only the entries whose names have them are problems.
+    """
     if not isinstance(entry, msgspec.Raw):
         return entry
     try:
@@ -215,37 +157,102 @@ class _Entries(Generic[T]):
     """The entries of a section, each decoded on its own."""
 
     def __init__(self, section: _Section, kind: type[T], convert: Callable[[Any], T], image_key: str = "") -> None:
-        """Decode them.
+        """Decode the entries.
 
         Args:
             section: what to decode.
-            kind: what each entry is.
-            convert: reads an entry that is not as the specification has it.
-            image_key: name of the id that tells which image an entry belongs to.
+            kind: type of the entries.
+            convert: converts an entry that deviates from the specification.
+            image_key: name of the id of the image that an entry belongs to.
         """
         self.read: list[T] = []
-        self.keys: list[Key] = []
+        self.positions: list[Key] = []
         self.entry_problems: list[EntryProblem] = []
         self._decode = msgspec.json.Decoder(kind).decode
         self._convert = convert
-        for key, entry in section.entries:
+        for position, entry in section.entries:
             try:
-                self.read.append(self._read_one(key, entry))
-                self.keys.append(key)
+                self.read.append(self._read_one(position, entry))
+                self.positions.append(position)
             except AnnotationError as error:
-                self.entry_problems.append(_to_problem(section.name, key, entry, str(error), image_key))
+                self.entry_problems.append(_to_problem(section.name, position, entry, str(error), image_key))
 
-    def _read_one(self, key: Key, entry: Any) -> T:
-        if isinstance(entry, msgspec.Raw) and isinstance(key, int):
+    def _read_one(self, position: Key, entry: Any) -> T:
+        if isinstance(entry, msgspec.Raw) and isinstance(position, int):
             try:
                 return self._decode(entry)
             except _BAD_JSON:
                 pass
-        plain = _to_plain(entry)
-        # In an object the key is the id.
-        return self._convert({"id": key} | plain if isinstance(key, str) and isinstance(plain, dict) else plain)
+        decoded = _decode_entry(entry)
+        if isinstance(position, str) and isinstance(decoded, dict):
+            decoded = {"id": position} | decoded  # in an object the key is the id, unless the entry states another
+        return self._convert(decoded)
 
 
-def _to_problem(section: str, key: Key, entry: Any, message: str, image_key: str) -> EntryProblem:
-    plain = _to_plain(entry)
-    return EntryProblem(place_of(section, key, find_key(plain, "id")), message, find_key(plain, image_key))
+def _to_problem(section: str, position: Key, entry: Any, message: str, image_key: str) -> EntryProblem:
+    decoded = _decode_entry(entry)
+    return EntryProblem(
+        describe_entry(section, position, find_key(decoded, "id")), message, find_key(decoded, image_key)
+    )
+
+
+def _is_coco_text(sample: Mapping[str, Any]) -> bool:
+    """Return whether an annotation is from COCO-Text, whose files have no categories."""
+    return "category_id" not in sample and ("utf8_string" in sample or "legibility" in sample)
+
+
+def _convert_coco_text(entry: Any) -> Annotation:
+    """Convert an annotation of COCO-Text; its class is `class`, or "text" without one, and its polygon is `mask`."""
+    if not isinstance(entry, dict):
+        return to_annotation(entry)
+    return to_annotation({"category_id": entry.get("class") or "text", "segmentation": entry.get("mask")} | entry)
+
+
+def _list_classes(annotations: Iterable[Annotation]) -> list[Category]:
+    """Return a category for each class that the annotations name."""
+    return [Category(name, str(name)) for name in sorted({str(each.category_id) for each in annotations})]
+
+
+def _refuse(path: Path, explanation: str) -> SourceError:
+    return SourceError(f"{path}: expected COCO annotations, but this is {explanation}")
+
+
+def _explain_other(value: Any, sample: Mapping[str, Any]) -> str:
+    """Say what a file is whose top level is not an object, and what is needed instead.
+
+    Args:
+        value: the top level.
+        sample: the first object in it if it is a list; else empty.
+    """
+    if not isinstance(value, list):
+        return f"{show(value)}; {_NEEDED}"
+    what = "results, as detectors write them" if "image_id" in sample else "entries"
+    return f"a list of {len(value):,} {what}; {_NEEDED}"
+
+
+def _explain_object(sections: Collection[str], keys: Collection[str], sample: Mapping[str, Any]) -> str | None:
+    """Say what a file is that cannot be imported, and what is needed instead; None if it can be imported.
+
+    Args:
+        sections: which of `images`, `annotations` and `categories` it has.
+        keys: the keys it has.
+        sample: its first annotation; empty if there is none.
+    """
+    absent = {name for name in ("images", "annotations", "categories") if name not in sections}
+    is_caption = "caption" in sample and "category_id" not in sample
+    # The order matters: panoptic and captions files may lack sections too, and are better explained by what they are.
+    cases = [
+        (not sections, f"an object with the keys {show_names(keys) or 'none'}; {_NEEDED}"),
+        ("annotations" in absent, f"a file of images without `annotations`, as for a test set; {_NEEDED}"),
+        ("segments_info" in sample, f"a panoptic file, whose annotations have `segments_info`; {_NEEDED}"),
+        (is_caption, f"a captions file, whose annotations have no `category_id`; {_NEEDED}"),
+        (
+            "images" in absent,
+            "a file of annotations without `images`; needed is a list with `id` and `file_name` of each image",
+        ),
+        (
+            "categories" in absent and not _is_coco_text(sample),
+            "a file of annotations without `categories`; needed is a list with `id` and `name` of each class",
+        ),
+    ]
+    return next((explanation for applies, explanation in cases if applies), None)

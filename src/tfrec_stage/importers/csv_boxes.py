@@ -84,7 +84,7 @@ def read(
     if suffix is not None:
         layouts = [replace(layout, suffix=suffix) for layout in layouts]
     tables = [Table(path, layout) for path, layout in zip(annotations, layouts, strict=True)]
-    # Tables are read twice: labels have to be numbered before the first record, and rows may not fit into memory.
+    # Tables are read twice: labels are numbered before the first record, and rows are streamed rather than kept.
     overview = _Overview.of(_read_rows(tables))
     texts = {} if class_names is None else _read_texts(Path(class_names))
     ordered = names or sorted(texts, key=lambda key: (texts[key], key)) or None

@@ -1,6 +1,6 @@
-"""The formats that the library Datumaro reads (CVAT, KITTI, LabelMe, WIDER FACE and many more) → image records.
+"""Formats that the library Datumaro reads (CVAT, KITTI, LabelMe, WIDER FACE and many more) → image records.
 
-Needs the optional group `tfrec-stage[datumaro]`.
+Requires the optional group `tfrec-stage[datumaro]`.
 """
 
 import importlib
@@ -21,8 +21,11 @@ from tfrec_stage.records import ImageClass, ImageRecord
 _CLASS: Final = "label"
 _BOX: Final = "bbox"
 _POINTS: Final = "points"
-_OUTLINES: Final = frozenset({"polygon", "mask", "ellipse", "rotated_bbox"})
-_SHAPES: Final = _OUTLINES | {_BOX, _POINTS}
+_REGION: Final = "region"
+"""Stands for all of `_REGIONS`."""
+_REGIONS: Final = frozenset({"polygon", "mask", "ellipse", "rotated_bbox"})
+"""Shapes with an area of their own, which is more exact than that of a box."""
+_SHAPES: Final = _REGIONS | {_BOX, _POINTS}
 
 
 def read(
@@ -30,26 +33,29 @@ def read(
     images: Path,
     images_root: Path,
     *,
-    format: str | None = None,  # noqa: A002 - the word that Datumaro's own users know
+    format: str | None = None,  # noqa: A002 - Datumaro's own word
     subset: str | None = None,
 ) -> ImportedDataset:
     """Read a data set in any format that Datumaro knows.
 
-    Shapes of one group are one object: its box is the group's one box, else the one around its outlines; its area that
-    of its outlines, else of its box; its parts the group's points. Shapes without a group, or in a group of
-    several boxes, are an object each. Labels keep Datumaro's order. The item's id is the record's, after the name of
-    its subset where several are read.
+    Shapes of one group and label are one object. Its box is the group's only box, else the one around its polygons,
+    masks, ellipses and rotated boxes, else the one around its points; its area is that of these shapes, else that of
+    its box; its parts are the group's points. Shapes without a group, or in a group with several boxes, are one object
+    each.
+
+    Labels keep Datumaro's order. A record's id is the item's id; if several subsets are read, the subset's name is put
+    before it.
 
     Args:
-        annotations: the folder or file of the data set, one.
+        annotations: the folder or file of the data set; exactly one.
         images: folder of the images; Datumaro looks for them by the rules of the format.
         images_root: folder that records' `filename` starts from.
-        format: Datumaro's name of the format, such as "cvat"; else it is recognised.
-        subset: the one subset to read, such as "train"; else all.
+        format: Datumaro's name of the format, such as "cvat"; by default it is recognised.
+        subset: the one subset to read, such as "train"; by default all.
 
     Raises:
         ConfigError: Datumaro is not installed.
-        SourceError: it cannot read the data set, or there is no such subset.
+        SourceError: Datumaro cannot read the data set, or there is no such subset.
     """
     if len(annotations) != 1:
         raise SourceError(f"expected one data set in `annotations`, but got {len(annotations)}")
@@ -61,6 +67,7 @@ def read(
         raise SourceError(f"{annotations[0]}: expected the subset {subset!r}, but got {', '.join(subsets) or 'none'}")
     wanted = subsets if subset is None else [subset]
     items = [(name, item) for name in wanted for item in dataset.subsets()[name]]
+    # Two subsets may have items with the same id.
     keyed = ((f"{name}/{item.id}" if len(wanted) > 1 else str(item.id), item) for name, item in items)
     reader = _Reader(folder, labels, _count_parts(item for _, item in items))
     return ImportedDataset(tuple(labels), reader.to_records(keyed), folder.notes)
@@ -68,6 +75,7 @@ def read(
 
 def _load(path: Path, name: str | None) -> Any:
     try:
+        # Imported late: it is optional.
         library = importlib.import_module("datumaro")
     except ImportError as error:
         raise ConfigError(
@@ -75,7 +83,7 @@ def _load(path: Path, name: str | None) -> Any:
         ) from error
     try:
         return library.Dataset.import_from(str(path), name)
-    except Exception as error:
+    except Exception as error:  # each of its formats raises its own
         reason = error.__cause__ or error
         raise SourceError(f"{path}: expected a data set that Datumaro reads, but: {reason}") from error
 
@@ -98,6 +106,8 @@ def _count_parts(items: Iterable[Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    """Builds image records from Datumaro's items."""
+
     folder: ImageFolder
     labels: Sequence[Label]
     num_parts: int
@@ -154,40 +164,43 @@ class _Reader:
 
 
 def _group(shapes: Iterable[Any]) -> list[list[Any]]:
-    """Group the shapes of each object."""
+    """Return the shapes of each object."""
+    # Datumaro's group 0 means no group. The index of the shape then keeps it alone.
     groups: defaultdict[tuple[int, ...], list[Any]] = defaultdict(list)
-    for place, shape in enumerate(shapes):
-        groups[(shape.group, shape.label) if shape.group else (0, 0, place)].append(shape)
+    for index, shape in enumerate(shapes):
+        groups[(shape.group, shape.label) if shape.group else (0, 0, index)].append(shape)
     return [part for group in groups.values() for part in _split_if_several(group)]
 
 
 def _split_if_several(group: list[Any]) -> list[list[Any]]:
+    """Split a group with several boxes into one object per shape: such a group ties objects together."""
     return [group] if len(_by_kind(group)[_BOX]) <= 1 else [[each] for each in group]
 
 
 def _find_box(group: Iterable[Any], width: int, height: int) -> Box:
-    """Return the group's only box, or the one around its outlines, or the one around its points."""
+    """Return the group's only box, else the one around its regions, else the one around its points."""
     by_kind = _by_kind(group)
-    shapes = by_kind[_BOX] or by_kind["outline"] or by_kind[_POINTS]
+    shapes = by_kind[_BOX] or by_kind[_REGION] or by_kind[_POINTS]
     corners = [(x, y, x + w, y + h) for x, y, w, h in (map(float, each.get_bbox()) for each in shapes)]
     left, top, right, bottom = zip(*corners, strict=True)
     return Box(min(left) / width, max(right) / width, min(top) / height, max(bottom) / height)
 
 
 def _find_area(group: Iterable[Any]) -> float:
-    """Return the area of the group's outlines, or of its box, in square pixels."""
+    """Return the area of the group's regions, else that of its box, in square pixels."""
     by_kind = _by_kind(group)
-    return sum(float(each.get_area()) for each in by_kind["outline"] or by_kind[_BOX])
+    return sum(float(each.get_area()) for each in by_kind[_REGION] or by_kind[_BOX])
 
 
 def _by_kind(group: Iterable[Any]) -> defaultdict[str, list[Any]]:
     kinds: defaultdict[str, list[Any]] = defaultdict(list)
     for each in group:
-        kinds["outline" if each.type.name in _OUTLINES else each.type.name].append(each)
+        kinds[_REGION if each.type.name in _REGIONS else each.type.name].append(each)
     return kinds
 
 
 def _to_parts(points: Any, width: int, height: int) -> Iterator[Part]:
     xy = points.points
     for x, y, visibility in zip(xy[0::2], xy[1::2], points.visibility, strict=True):
+        # Datumaro's visibility has COCO's numbers: 0 absent, 1 hidden, 2 visible.
         yield float(x) / width, float(y) / height, int(visibility.value)

@@ -1,4 +1,4 @@
-"""Image folders: one folder per class → image records."""
+"""Image folders, one per class → image records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.image_files import ImageFolder, walk_files
+from tfrec_stage.importers.image_files import ImageFolder, find_files
 from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, Problem, number_labels, show_names
 from tfrec_stage.records import ImageClass, ImageRecord
 from tfrec_stage.text_files import is_utf8
@@ -15,22 +15,23 @@ from tfrec_stage.text_files import is_utf8
 def read(
     annotations: tuple[Path, ...], images: Path, images_root: Path, *, names: list[str] | None = None
 ) -> ImportedDataset:
-    """Read a folder for each class; nested ones are named by their path, such as "birds/finch".
+    """Read one folder per class; a nested folder's class is its path, such as "birds/finch".
 
-    Classes are numbered in alphabetical order. The path of an image below its top folder is the record's id.
+    The path of an image below its top folder is the record's id.
 
     Args:
-        annotations: the top folders of the classes, inside `images`; none: `images` is the one top folder.
+        annotations: the folders that the class folders are in, inside `images`; by default `images` itself.
         images: folder of the images.
         images_root: folder that records' `filename` starts from.
-        names: all class names in the order of their numbers; else those found, in alphabetical order.
+        names: all class names in the order of their numbers; by default those found, in alphabetical order.
 
     Raises:
-        SourceError: a folder cannot be read, there is no image, or none is in the folder of a class.
+        SourceError: a folder cannot be read, there is no image, or no image is in a class folder.
         ConfigError: `names` has one name twice.
     """
     folder = ImageFolder(images, images_root)
-    found = [(top, name) for top in annotations or (images,) for name in walk_files(top)]
+    found = [(top, name) for top in annotations or (images,) for name in find_files(top)]
+    # A name that is not UTF-8 cannot be written into labels.json; its images become problems.
     classes = {_class_of(name) for _, name in found if is_utf8(name)} - {""}
     if not found:
         _refuse_empty(annotations or (images,))
@@ -41,6 +42,7 @@ def read(
 
 
 def _class_of(name: str) -> str:
+    """Return the class of an image; empty if it lies directly in a top folder."""
     parent = PurePosixPath(name).parent.as_posix()
     return "" if parent == "." else parent
 

@@ -1,4 +1,4 @@
-"""What importers return: labels, problems and a stream of image records."""
+"""What an importer is and returns: the Protocol, labels, notes, and a stream of image records and problems."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -12,15 +12,16 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.records import ImageRecord
 
 LARGEST_PX: Final = 2**31
-"""No image has as many pixels in a row; areas of such boxes would soon be no numbers any more."""
+"""Limit of coordinates in pixels. No image is as wide, and areas of much larger boxes would overflow to infinity."""
+_BACKGROUND: Final = frozenset({"background", "__background__"})
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the annotations that could not become an image record."""
+    """Something wrong in the annotations, because of which an image does not become a record."""
 
     path: str
-    """File it was found in."""
+    """File in which it was found."""
     message: str
     """What was expected, what was found and what to do."""
     line: int | None = None
@@ -33,7 +34,7 @@ class Problem:
 
 
 class AnnotationError(ValueError):
-    """Raised while one image's annotations are read, and turned into its `Problem`; it never leaves an importer."""
+    """Raised for the annotations of one image and converted to its `Problem`; it never leaves an importer."""
 
     def __init__(self, message: str, line: int | None = None, path: Path | None = None) -> None:
         super().__init__(message)
@@ -41,45 +42,45 @@ class AnnotationError(ValueError):
         self.path = path
 
     def to_problem(self, path: str | Path) -> Problem:
-        """Return the problem, in that file unless the error names another."""
+        """Return the problem, located in `path` unless the error names another file."""
         return Problem(str(self.path or path), str(self), self.line)
 
 
 @dataclass(slots=True)
 class ImportNotes:
-    """What people should know about an import that is not a problem; it grows while records are read."""
+    """What users should know about an import besides problems; it grows while records are read."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """How often something was done, by what it was in words, for example `boxes derived from outlines`."""
+    """How often something was derived or interpreted, by its description, for example `boxes derived from outlines`."""
     warnings: list[str] = field(default_factory=list)
-    """What looks wrong and was taken as it is, a sentence each."""
+    """What looks wrong but was accepted, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedDataset:
-    """What an importer returns: the labels at once, the records as a stream that can be read once."""
+    """What an importer returns: all labels, and the records as a stream that can be read once."""
 
     labels: tuple[Label, ...]
     """Classes in the order of their numbers."""
     records: Iterator[ImageRecord | Problem] = field(repr=False)
     """Image records and problems, in a deterministic order."""
     notes: ImportNotes = field(default_factory=ImportNotes)
-    """Complete once the records have been walked to their end."""
+    """Complete when the records have been read to the end."""
 
 
 class Importer(Protocol):
-    """Annotations and a folder of images → labels and image records."""
+    """Reads annotations and a folder of images as labels and image records."""
 
     def __call__(self, annotations: tuple[Path, ...], images: Path, images_root: Path) -> ImportedDataset:
         """Read the annotations.
 
-        What a build detects itself (an image that is missing, unreadable or damaged) stays a record and fails there.
-        What only an importer can see is yielded as a `Problem` at its place in the stream, and its image is skipped as
-        a whole: an image without one of its objects would teach the opposite of what the annotator saw.
+        An image that is missing, unreadable or damaged still becomes a record: the build detects that. What only an
+        importer can detect is yielded as a `Problem`, in the order of the stream, and the whole image is skipped. A
+        record without one of its objects would teach a model that there is nothing.
 
         Args:
-            annotations: annotation files or folders, as each importer describes.
-            images: folder that the annotations' file names start from.
+            annotations: annotation files or folders; each importer says which.
+            images: folder that file names in the annotations start from.
             images_root: folder that records' `filename` starts from; an ancestor of `images`, or the same.
 
         Raises:
@@ -88,19 +89,16 @@ class Importer(Protocol):
         ...
 
 
-_BACKGROUND: Final = frozenset({"background", "__background__"})
-
-
 def number_labels(found: Iterable[str], names: list[str] | None = None) -> dict[str, Label]:
-    """Assign a label to each class name, in the order of the numbers.
+    """Return a label for each class name, in the order of their numbers.
 
     Args:
         found: the names in the annotations; they are numbered in alphabetical order.
-        names: all names in the order of their numbers, instead. Splits whose annotations do not have every class agree
-            on the numbers in no other way.
+        names: all names in the order of their numbers; replaces `found`. Splits need it to have the same numbers if
+            some of them lack a class.
 
     Raises:
-        ConfigError: `names` has one name twice.
+        ConfigError: `names` has a name twice.
 
     >>> number_labels({"dog", "cat"})["dog"]
     Label(label=1, text='dog', source_id='dog', keypoints=())
@@ -116,24 +114,24 @@ def list_odd_names(labels: Collection[Label]) -> Iterator[str]:
     """Yield one sentence for each class name that looks wrong but is accepted."""
     for name, count in Counter(label.text for label in labels).items():
         if count > 1:
-            keys = [_key_of(label) for label in labels if label.text == name]
+            keys = [_source_id_of(label) for label in labels if label.text == name]
             yield f"{count} categories have the name {name!r}, and become {count} classes: ids {show_names(keys)}"
     for label in labels:
         if not label.text:
-            yield f"category {_key_of(label)!r} has no name"
+            yield f"category {_source_id_of(label)!r} has no name"
         if label.label == 0 and label.text.lower() in _BACKGROUND:
             shown = (
                 repr(label.text) if label.source_id in {label.text, None} else f"{label.source_id!r} ({label.text!r})"
             )
-            yield f"category {shown} becomes class 0; take it out of the categories unless it is meant"
+            yield f"category {shown} becomes class 0; remove it from the categories unless that is intended"
 
 
-def _key_of(label: Label) -> int | str:
+def _source_id_of(label: Label) -> int | str:
     return label.label if label.source_id is None else label.source_id
 
 
 def show_names(names: Collection[str | int]) -> str:
-    """List names for a message, the first ten of them.
+    """Return the first ten names for a message, and how many there are.
 
     >>> show_names(["cat", "dog"])
     "'cat', 'dog'"

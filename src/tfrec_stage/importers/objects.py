@@ -1,4 +1,4 @@
-"""Annotated objects → the lists of a record, with one entry per object."""
+"""Annotated objects as importers find them → the lists of a record, with one entry per object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,24 +30,24 @@ class Instance:
     """One annotated object."""
 
     label: Label
-    """Its class."""
+    """The class."""
     box: Box
-    """Where it is."""
+    """The bounding box."""
     area: float
-    """Area of its box or of its outline, normalised by width times height."""
+    """Area of the polygon or mask if there is one, else of the box, normalised by width times height."""
     id: str | None = None
-    """Identifier, in formats that have one."""
+    """The identifier; None in formats without one."""
     is_crowd: bool | None = None
-    """Whether the box covers a crowd, in formats that say so."""
+    """Whether the box covers a crowd; None in formats that do not say."""
     parts: tuple[Part, ...] = ()
-    """Its parts (keypoints)."""
+    """The keypoints."""
 
 
 def to_objects(instances: Sequence[Instance], parts_per_object: int = 0) -> Objects:
-    """Turn objects into lists, in their order.
+    """Return the lists of a record, in the order of the objects.
 
-    An object with fewer parts than `parts_per_object` is padded with parts that are not in the image (0, 0, 0), so that
-    the lists of parts are `parts_per_object` times as long as those of the boxes.
+    An object with fewer parts than `parts_per_object` is padded with parts that are not in the image (0, 0, 0). So the
+    lists of parts are `parts_per_object` times as long as those of the boxes.
     """
     if not instances:
         return Objects()
@@ -57,7 +57,7 @@ def to_objects(instances: Sequence[Instance], parts_per_object: int = 0) -> Obje
         id=[each.id for each in instances if each.id is not None],
         is_crowd=[int(each.is_crowd) for each in instances if each.is_crowd is not None],
         bbox=_to_boxes(instances),
-        parts=_to_parts([part for each in instances for part in _fill(each.parts, parts_per_object)]),
+        parts=_to_parts([part for each in instances for part in _pad(each.parts, parts_per_object)]),
     )
 
 
@@ -76,5 +76,5 @@ def _to_parts(parts: Sequence[Part]) -> Parts:
     return Parts(x=[x for x, _, _ in parts], y=[y for _, y, _ in parts], v=[v for _, _, v in parts])
 
 
-def _fill(parts: tuple[Part, ...], number: int) -> tuple[Part, ...]:
+def _pad(parts: tuple[Part, ...], number: int) -> tuple[Part, ...]:
     return parts + ((0.0, 0.0, 0),) * (number - len(parts))

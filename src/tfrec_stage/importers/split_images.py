@@ -1,4 +1,7 @@
-"""Divide images into splits by hash: the split depends only on the image's own key, so new images move no old one."""
+"""Divide images into splits by hash.
+
+The split depends only on the image's own key: a new image never moves another one to a different split.
+"""
 
 import hashlib
 import math
@@ -19,13 +22,13 @@ class SplitOptions:
     """
 
     fractions: dict[str, float] = field(default_factory=dict)
-    """Share of each split, in (0, 1], together 1; empty: every image belongs to every split."""
+    """Share of each split, in (0, 1], with a sum of 1; empty: every image belongs to every split."""
     group_by: str | None = None
-    """Regular expression, searched in `filename`; its first group that took part (else the whole match) is
-    the key, and images with one key stay together, as the frames of one video should. None: the key is the
-    id."""
+    """Regular expression that is searched in `filename` and gives the key of an image: its first group that matched,
+    else the whole match. Images with the same key stay together, as the frames of one video should. None: the key is
+    the id."""
     seed: int = 0
-    """Another seed deals another way."""
+    """Another seed gives another division."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -37,7 +40,7 @@ class SplitOptions:
             raise ConfigError(f"group_by: expected a regular expression, but got {self.group_by!r}: {error}") from None
 
     def belongs_to(self, split: str, record: ImageRecord) -> bool:
-        """Return whether the record belongs to that split.
+        """Return whether the record belongs to the split.
 
         Raises:
             ConfigError: there is no such split, or `group_by` does not match.
@@ -49,24 +52,24 @@ class SplitOptions:
         return self.split_of(record) == split
 
     def split_of(self, record: ImageRecord) -> str:
-        """Name the record's split.
+        """Return the name of the record's split.
 
-        In the order of their names, the splits are half-open intervals of [0, 2^64), as long as their
-        fractions.
+        The splits, in the order of their names, divide [0, 2^64) into half-open intervals as long as their fractions;
+        the hash of the key falls into one of them.
 
         Raises:
             ConfigError: there are no fractions, or `group_by` does not match.
         """
         point, end = self._hash64(record), 0.0
         names = sorted(self.fractions)
-        for name in names[:-1]:
+        for name in names[:-1]:  # the last one takes the rest, which rounding may make a little longer or shorter
             end += self.fractions[name]
             if point < int(end * 2**64):
                 return name
         return names[-1]
 
     def _hash64(self, record: ImageRecord) -> int:
-        # `person` makes this hash independent of the one that places records into shards: with the same hash, all
+        # `person` makes this hash independent of the one that places records into shards. With the same hash, all
         # records of a split would fall into the same few shards.
         data = f"{self.seed}\0{self._key(record)}".encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=b"split").digest(), "big")

@@ -1,4 +1,7 @@
-"""Parse XML into elements that know their line; documents that declare entities are refused."""
+"""Parse XML into elements that know their line; documents that declare entities are rejected.
+
+`xml.etree` keeps no lines, expands entities, and cannot read the multi-byte encodings of East Asia.
+"""
 
 import math
 import re
@@ -11,10 +14,11 @@ from tfrec_stage.importers.interface import LARGEST_PX, AnnotationError
 from tfrec_stage.text_files import find_encoding
 
 _DECLARED: Final = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
-_OF_EXPAT: Final = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
-"""Encodings left to the parser, which knows none of those of East Asia."""
+"""A declaration that names an encoding."""
+_EXPAT_ENCODINGS: Final = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
+"""Encodings that the parser reads itself; all others are converted for it."""
 _UNMARKED: Final = ((b"<\0?\0", "utf-16-le"), (b"\0<\0?", "utf-16-be"))
-"""First bytes of a declaration in UTF-16 without a byte order mark. Source: XML 1.0, appendix F."""
+"""First bytes of a document in UTF-16 without a byte order mark. Source: XML 1.0, appendix F."""
 
 
 @dataclass(slots=True)
@@ -31,15 +35,15 @@ class Element:
     """The elements directly inside it."""
 
     def find_all(self, tag: str) -> list["Element"]:
-        """Return the children with that name."""
+        """Return the children with that tag."""
         return [child for child in self.children if child.tag == tag]
 
     def find_text(self, tag: str, default: str = "") -> str:
-        """Return the text of the first child with that name."""
+        """Return the text of the first child with that tag, else the default."""
         return next((child.text for child in self.find_all(tag)), default)
 
     def find(self, tag: str) -> "Element":
-        """Give the first child of that name.
+        """Return the first child with that tag.
 
         Raises:
             AnnotationError: there is none.
@@ -49,33 +53,33 @@ class Element:
         raise AnnotationError(f"expected <{tag}> in <{self.tag}>", self.line)
 
     def find_number(self, tag: str) -> float:
-        """Give the number in the first child of that name.
+        """Return the number in the first child with that tag.
 
         Raises:
-            AnnotationError: there is no such child, or no number of a reasonable size in it.
+            AnnotationError: there is no such child, or its text is not a number below `LARGEST_PX`.
         """
         child = self.find(tag)
         try:
             number = float(child.text)
         except ValueError:
             number = math.nan
-        if not abs(number) < LARGEST_PX:
+        if not abs(number) < LARGEST_PX:  # also true for NaN
             raise AnnotationError(f"expected a number in <{tag}>, but got {child.text!r}", child.line)
         return number
 
 
 def parse_xml(path: Path) -> Element:
-    """Read a document.
+    """Parse a document in any encoding that Python knows, and return its root element.
 
-    It may be in any encoding that Python knows. Entities are refused: a few lines of them can expand to gigabytes.
+    Entities are rejected: a few lines of them can expand to gigabytes.
 
     Raises:
         OSError: the file cannot be read.
-        AnnotationError: it is no XML, is not in the encoding that it declares, or declares entities.
+        AnnotationError: it is not XML, is not in the encoding that it declares, or declares entities.
     """
     content, encoding = _decode(path.read_bytes())
-    parser = expat.ParserCreate(encoding)
-    stack = [Element("", 0)]
+    parser = expat.ParserCreate(encoding)  # overrides the declaration, which is wrong after a conversion
+    stack = [Element("", 0)]  # the open elements, innermost last; the first one holds the root
 
     def start(tag: str, _attributes: dict[str, str]) -> None:
         element = Element(tag, parser.CurrentLineNumber)
@@ -92,7 +96,7 @@ def parse_xml(path: Path) -> Element:
     def refuse_entity(name: str, *_rest: Any) -> None:
         raise AnnotationError(f"expected no entities, but {name!r} is declared", parser.CurrentLineNumber)
 
-    parser.buffer_text = True
+    parser.buffer_text = True  # text in few pieces
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = add_text
@@ -105,16 +109,15 @@ def parse_xml(path: Path) -> Element:
 
 
 def _decode(content: bytes) -> tuple[bytes, str]:
-    """Return a document in a form that the parser accepts, and its encoding then."""
+    """Return a document in an encoding that the parser reads, and the name of that encoding."""
     declared = _DECLARED.match(content)
     stated = declared[1].decode().lower() if declared else "utf-8"
-    if stated.startswith(
-        "utf-16"
-    ):  # some programs write this; the declaration was readable byte by byte, so it is not UTF-16
+    if stated.startswith("utf-16"):
+        # .NET writes this into UTF-8. It is never true here: a declaration in UTF-16 does not match `_DECLARED`.
         stated = "utf-8"
     stated = next((name for start, name in _UNMARKED if content.startswith(start)), stated)
     encoding = find_encoding(content, stated)  # a byte order mark overrides the declaration
-    if encoding in _OF_EXPAT:
+    if encoding in _EXPAT_ENCODINGS:
         return content, encoding
     try:
         return content.decode(encoding).encode(), "utf-8"

@@ -1,4 +1,4 @@
-"""YOLO: one text file an image, one line an object → image records.
+"""YOLO: one text file per image, one line per object → image records.
 
 Source: the dataset formats of Ultralytics for detect, segment, pose and oriented boxes,
 https://docs.ultralytics.com/datasets/, and what `yolo predict save_txt=True save_conf=True` writes.
@@ -15,7 +15,7 @@ import msgspec
 
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.image_files import ImageFolder, strip_suffix, walk_files
+from tfrec_stage.importers.image_files import ImageFolder, find_files, strip_suffix
 from tfrec_stage.importers.interface import AnnotationError, ImportedDataset, Problem, show_names
 from tfrec_stage.importers.objects import Box, Instance, Part, to_objects
 from tfrec_stage.importers.shapes import polygon_area
@@ -31,8 +31,9 @@ from tfrec_stage.records import ImageRecord, Objects
 from tfrec_stage.text_files import read_text
 
 _BOX_NUMBERS: Final = 4
-_TOO_LARGE: Final = 1e9
-"""Numbers are parts of an image's width or height; with larger ones areas would soon be no numbers any more."""
+_LIMIT: Final = 1e9
+"""Numbers are fractions of the image's width or height; areas of much larger ones would overflow to infinity."""
+_MIXED: Final = "expected a confidence in all lines or in none, but this one differs from those before it"
 
 
 def read(
@@ -45,26 +46,28 @@ def read(
 ) -> ImportedDataset:
     """Read label files and data.yaml.
 
-    A line is `class xc yc w h`; or `class x0 y0 x1 y1 x2 y2 …`, an outline or an oriented box, of which the
-    box around it and its area are kept; or, with `kpt_shape`, `class xc yc w h` and x, y or x, y, v of each
-    keypoint. All are normalised. A box may have a confidence behind its other numbers, which becomes its score;
-    then all lines of the file have one. A keypoint without v is visible unless it is at (0, 0) or negative. An
-    image whose label file is empty or missing has no objects. The path of an image below `images` is the
-    record's id. Labels come in the order of YOLO's class numbers.
+    A line has one of these forms, with all coordinates normalised:
+
+    - `class xc yc w h`: a box;
+    - `class x0 y0 x1 y1 x2 y2 …`: a polygon or an oriented box; the box around it and its area are kept;
+    - `class xc yc w h`, then x, y or x, y, v of each keypoint, if `kpt_shape` is set.
+
+    A box may end with a confidence, which becomes its score; then every line of the file must have one. A keypoint
+    without v is visible unless it is at (0, 0) or negative. An image whose label file is empty or missing has no
+    objects. The path of an image below `images` is the record's id. Labels are in the order of YOLO's class numbers.
 
     Args:
         annotations: data.yaml, the folder of the label files, a list of class names (classes.txt, obj.names or
-            obj.data), or several of these. Without the folder it is `images` with its last "images" replaced by
-            "labels".
+            obj.data), or several of these. Without a folder, label files are in `images` with its last "images"
+            replaced by "labels".
         images: folder of the images.
         images_root: folder that records' `filename` starts from.
-        names: class names, as a list or by number, instead of those in data.yaml; without either they are
-            those in a list of `annotations`, else of one beside the label files or up to two folders above.
-        kpt_shape: number of keypoints, and of numbers for each (2 or 3), instead of that in data.yaml.
+        names: class names, as a list or by number; by default those in data.yaml, else those in a list of
+            `annotations`, else those in a list beside the label files or up to two folders above.
+        kpt_shape: number of keypoints, and of numbers for each (2 or 3); by default that in data.yaml.
 
     Raises:
-        SourceError: a folder or data.yaml cannot be read, or nothing states the class names, or two lists of
-            them disagree.
+        SourceError: a folder or data.yaml cannot be read, the class names are nowhere, or two lists of them disagree.
     """
     folder = ImageFolder(images, images_root)
     sources, notes = Sources.of(annotations), folder.notes
@@ -76,25 +79,25 @@ def read(
         class_names, path = found
         notes.counts[f"classes, as {path} names them"] = len(class_names)
     if class_names is None:
-        _refuse_nameless(absent)
+        _refuse_without_names(absent)
     notes.warnings += [f"there is no {path}; class names are taken from elsewhere" for path in absent]
     reader = _LineReader(_number_labels(class_names), kpt_shape or stated.kpt_shape)
     records = _to_records(folder, labels_folder, reader, {*sources.lists})
     return ImportedDataset(tuple(reader.labels.values()), records, notes)
 
 
-def _refuse_nameless(absent: list[Path]) -> NoReturn:
+def _refuse_without_names(absent: list[Path]) -> NoReturn:
     places = f"in the option `names`, or in {CLASSES_NAME} or *.names beside the label files or up to two folders above"
     if absent:
         raise SourceError(
-            f"{absent[0]}: expected data.yaml with `names`, but there is no such file, nor are they {places}"
+            f"{absent[0]}: expected data.yaml with `names`, but it does not exist, and the names are not {places}"
         )
     raise SourceError(f"expected class names in data.yaml, {places}, but got none")
 
 
 def _number_labels(names: Names) -> dict[int, Label]:
     by_number = dict(enumerate(names)) if isinstance(names, list) else names
-    ordered = enumerate(sorted(by_number))
+    ordered = enumerate(sorted(by_number))  # YOLO's numbers may have gaps, those of labels have none
     return {number: Label(label, by_number[number], source_id=number) for label, number in ordered}
 
 
@@ -108,6 +111,7 @@ def _find_labels_folder(folders: list[Path], images: Path) -> Path:
 
 
 def _replace_last(path: Path, old: str, new: str) -> Path:
+    """Return the path with the last folder named `old` renamed, as Ultralytics finds labels of images."""
     parts = path.parts if old in path.parts else path.absolute().parts
     if old not in parts:
         raise SourceError(f"expected {old!r} in the path of the images, or a folder in `annotations`, but got {path}")
@@ -118,45 +122,47 @@ def _replace_last(path: Path, old: str, new: str) -> Path:
 def _to_records(
     folder: ImageFolder, labels_folder: Path, reader: "_LineReader", lists: Collection[Path]
 ) -> Iterator[ImageRecord | Problem]:
-    label_files = {strip_suffix(name): labels_folder / name for name in walk_files(labels_folder, {".txt"})}
+    label_files = {strip_suffix(name): labels_folder / name for name in find_files(labels_folder, {".txt"})}
+    # Lists of class names may lie among the label files and have the same suffix.
     without_image = {key for key, path in label_files.items() if path.name != CLASSES_NAME and path not in lists}
-    for name in walk_files(folder.path):
+    for name in find_files(folder.path):
         without_image -= {strip_suffix(name)}
         objects, problems = reader.read_file(label_files.get(strip_suffix(name)))
         if problems:
             yield from problems
         else:
-            yield ImageRecord(filename=folder.filename_of_found(name), id=name, object=objects)
+            yield ImageRecord(filename=folder.filename_of_existing(name), id=name, object=objects)
     for key in sorted(without_image):
         yield Problem(str(label_files[key]), f"expected an image {key}.* in {folder.path}, but got none")
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One object."""
+    """One line of a label file: one object."""
 
     number: int
-    """Where it stands, from 1."""
+    """Number of the line, from 1."""
     instance: Instance
     score: float | None
-    """Confidence of its box, in [0, 1]; None: the line has none."""
+    """Confidence of the box, in [0, 1]; None if the line has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _LineReader:
-    """Interprets the lines of label files."""
+    """Reads the lines of label files."""
 
     labels: Mapping[int, Label]
-    """By YOLO's class number, in its order."""
+    """By YOLO's class number, in the order of these numbers."""
     kpt_shape: tuple[int, int] | None
-    """Number of keypoints, and of numbers for each; None: lines have none."""
+    """Number of keypoints, and of numbers for each; None: lines have no keypoints."""
 
     @property
     def num_parts(self) -> int:
+        """Number of parts of every object."""
         return self.kpt_shape[0] if self.kpt_shape else 0
 
     def read_file(self, path: Path | None) -> tuple[Objects, list[Problem]]:
-        """Return the objects of one image; none if there is no file."""
+        """Return the objects of one image and the problems with its lines; without a file there are no objects."""
         if path is None:
             return Objects(), []
         try:
@@ -186,7 +192,10 @@ class _LineReader:
 
     @property
     def _num_box_numbers(self) -> int:
-        """How many numbers a box with its keypoints has; an outline never has one more, which would be odd."""
+        """How many numbers a box with its keypoints has.
+
+        One more is a confidence. Without keypoints that makes five, an odd number, which no polygon has.
+        """
         return _BOX_NUMBERS + (math.prod(self.kpt_shape) if self.kpt_shape else 0)
 
     def _to_instance(self, label: Label, numbers: list[float]) -> Instance:
@@ -210,15 +219,13 @@ class _LineReader:
         return Instance(label, Box(min(xs), max(xs), min(ys), max(ys)), polygon_area(numbers))
 
 
-_MIXED: Final = "expected a confidence in all lines or in none, but this one differs from those before it"
-
-
 def _differing(lines: list[_Line]) -> Iterator[int]:
-    """Yield the first line that has a confidence while earlier lines have none, or the other way round."""
+    """Yield the number of the first line that has a confidence unlike the lines before it, or lacks one unlike them."""
     return islice((line.number for line in lines if (line.score is None) != (lines[0].score is None)), 1)
 
 
 def _to_scored_objects(lines: list[_Line], num_parts: int) -> Objects:
+    """Return the objects of all lines, with the confidences as scores of the boxes if there are any."""
     objects = to_objects([line.instance for line in lines], num_parts)
     scores = [line.score for line in lines if line.score is not None]
     if not scores:
@@ -237,7 +244,8 @@ def _parse_numbers(line: str) -> list[float]:
         numbers = [float(word) for word in line.split()]
     except ValueError:
         numbers = [math.nan]
-    if not all(abs(number) < _TOO_LARGE for number in numbers):
+    # False for NaN as well, which `float` accepts.
+    if not all(abs(number) < _LIMIT for number in numbers):
         raise AnnotationError(f"expected a class and numbers, but got {line.strip()!r}")
     return numbers
 
@@ -249,6 +257,7 @@ def _to_box(numbers: list[float]) -> Box:
 
 def _to_parts(numbers: list[float], dimensions: int) -> Iterator[Part]:
     for x, y, *rest in (numbers[i : i + dimensions] for i in range(0, len(numbers), dimensions)):
+        # Without a visibility, 2 (visible) or 0 (not in the image).
         v = rest[0] if rest else 2 * (min(x, y) >= 0 and (x, y) != (0, 0))
         if v not in {0, 1, 2}:
             raise AnnotationError(f"expected 0, 1 or 2 as visibility of a keypoint, but got {v:g}")

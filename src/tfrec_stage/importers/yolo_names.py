@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from tfrec_stage.errors import SourceError
-from tfrec_stage.importers.image_files import walk_files
+from tfrec_stage.importers.image_files import find_files
 from tfrec_stage.importers.interface import show_names
 from tfrec_stage.text_files import find_encoding, read_text
 
@@ -21,14 +21,14 @@ KeypointShape = tuple[Annotated[int, msgspec.Meta(ge=1)], Annotated[int, msgspec
 CLASSES_NAME: Final = "classes.txt"
 YAML: Final = (".yaml", ".yml")
 LISTS: Final = (".txt", ".names", ".data")
-"""Suffixes of files that have class names, a name a line; a .data file names such a file."""
+"""Suffixes of files with one class name per line; a .data file names such a file."""
 
-_HEAD: Final = 1 << 16
-"""Bytes of a .data file that are looked at."""
+_HEAD_BYTES: Final = 1 << 16
+"""Bytes of a .data file that are searched for its list."""
 
 
 class DataYaml(msgspec.Struct, frozen=True):
-    """The part of data.yaml that matters here."""
+    """The keys of data.yaml that are used; others are ignored."""
 
     names: Names | None = None
     """Class names, as a list or by number."""
@@ -38,18 +38,18 @@ class DataYaml(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The entries of `annotations` by kind."""
+    """The entries of the option `annotations`, sorted by what they are."""
 
     yamls: list[Path] = field(default_factory=list)
-    """data.yaml."""
+    """YAML files: data.yaml."""
     lists: list[Path] = field(default_factory=list)
-    """Files with a class name a line, or .data files."""
+    """Files with one class name per line, or .data files."""
     folders: list[Path] = field(default_factory=list)
     """Folders of label files."""
 
     @classmethod
     def of(cls, annotations: Iterable[Path]) -> "Sources":
-        """Sort entries by suffix; a folder may have any name."""
+        """Sort entries by suffix; a folder may be named like a list."""
         sources = cls()
         for path in annotations:
             if path.suffix in YAML:
@@ -62,10 +62,10 @@ class Sources:
 
 
 def read_data_yaml(paths: list[Path]) -> DataYaml:
-    """Read data.yaml, if one is named.
+    """Return the content of data.yaml; an empty one without a path.
 
     Raises:
-        SourceError: it cannot be read, or several are named.
+        SourceError: it cannot be read, or there are several paths.
     """
     if not paths:
         return DataYaml()
@@ -74,18 +74,19 @@ def read_data_yaml(paths: list[Path]) -> DataYaml:
     try:
         return msgspec.yaml.decode(paths[0].read_bytes(), type=DataYaml)
     except (OSError, msgspec.MsgspecError) as error:
-        reason = " ".join(str(error).split())  # the parser tells in several lines
+        reason = " ".join(str(error).split())  # the parser's messages have several lines
         raise SourceError(f"{paths[0]}: expected data.yaml with `names`, but: {reason}") from error
 
 
 def find_class_names(named: Sequence[Path], labels_folder: Path) -> tuple[list[str], Path] | None:
-    """Give class names and the file they stand in.
+    """Return the class names and the list that they are from; None if there is no list.
 
-    It is one of `named`, else one beside the label files or up to two folders above. Of several lists the longest holds
-    if it only continues the others: LabelImg writes one into each folder that it saves to, and adds to it over time.
+    The lists are those in `named`, else those beside the label files or up to two folders above. If there are several,
+    the longest is used, provided that the others are its beginning: LabelImg writes a list into each folder that it
+    saves to, and appends to it over time.
 
     Raises:
-        SourceError: a list cannot be read, or two give a number different names.
+        SourceError: a list cannot be read, or two lists disagree on the name of a class.
     """
     found = {path: _read_list(path) for path in (_follow(named) if named else _search(labels_folder))}
     longest = max(found, key=lambda path: len(found[path]), default=None)
@@ -101,7 +102,8 @@ def find_class_names(named: Sequence[Path], labels_folder: Path) -> tuple[list[s
 
 
 def _search(labels_folder: Path) -> Iterator[Path]:
-    for name in walk_files(labels_folder, {".txt"}):
+    """Yield the lists beside the label files and up to two folders above them."""
+    for name in find_files(labels_folder, {".txt"}):
         if Path(name).name == CLASSES_NAME:
             yield labels_folder / name
     here = labels_folder.absolute()
@@ -111,20 +113,26 @@ def _search(labels_folder: Path) -> Iterator[Path]:
 
 
 def _follow(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield each list, and for a .data file the list that it names, relative to the directory darknet runs in."""
+    """Yield each list, and for a .data file the list that it names.
+
+    The name is relative to the directory that darknet runs in, which nothing states: the folders of the .data file and
+    above are tried.
+    """
     for path in paths:
         if path.suffix != ".data":
             yield path
         elif stated := _find_stated(path):
-            places = [folder / stated for folder in (path.parent, *path.absolute().parents[1:3])]
-            yield next((place for place in places if place.is_file()), path.parent / stated.name)
+            candidates = [folder / stated for folder in (path.parent, *path.absolute().parents[1:3])]
+            # The last resort is the list's name beside the .data file, for folders that were moved.
+            yield next((each for each in candidates if each.is_file()), path.parent / stated.name)
 
 
 def _find_stated(path: Path) -> Path | None:
+    """Return the list that a .data file names; None if it names none."""
     if not path.is_file():
         raise SourceError(f"{path}: expected a file with a line `names = FILE`, but there is none")
-    with path.open("rb") as file:  # any program may call any file .data
-        head = file.read(_HEAD)
+    with path.open("rb") as file:  # other programs have .data files too, of any size and content
+        head = file.read(_HEAD_BYTES)
     lines = head.decode(find_encoding(head), errors="replace").splitlines()
     for line in lines:
         key, _, value = line.partition("=")
@@ -135,6 +143,7 @@ def _find_stated(path: Path) -> Path | None:
 
 def _read_list(path: Path) -> list[str]:
     lines = [line.strip() for line in _read_lines(path)]
+    # Empty lines at the end are harmless. One in between would shift the numbers of all classes after it.
     while lines and not lines[-1]:
         lines.pop()
     if "" in lines:
@@ -146,8 +155,9 @@ def _read_lines(path: Path) -> list[str]:
     try:
         return read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: expected class names, one a line, but: {error}") from error
+        raise SourceError(f"{path}: expected class names, one per line, but: {error}") from error
 
 
 def _shorten(path: Path) -> Path:
+    """Return the path relative to the working directory if it is below it, for messages."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,4 +1,4 @@
-"""The import stage: annotations → manifest, labels.json and problems."""
+"""The import stage: write the records of an importer as a manifest and its labels as labels.json."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,34 +21,35 @@ class ImportReport:
     records: int
     """Image records in the manifest."""
     labels: tuple[Label, ...]
-    """Classes."""
+    """Classes in the order of their numbers."""
     problems: tuple[Problem, ...]
-    """What could not become a record."""
+    """What is wrong in the annotations."""
     notes: ImportNotes
-    """What was derived, found another way or looks wrong."""
+    """What was derived or interpreted, and what looks wrong."""
 
 
 def import_dataset(dataset: ImportedDataset, manifest: Path) -> ImportReport:
     """Write the manifest, and `labels.json` beside it.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: a file cannot be written.
         SourceError: there is no record at all; an earlier manifest is left as it was.
     """
-    problems: list[Problem] = []
-    records = write_manifest(manifest, _records(dataset.records, problems))
+    problems: list[Problem] = []  # filled while the manifest is written, as records are streamed
+    records = write_manifest(manifest, _separate(dataset.records, problems))
     write_labels(manifest.with_name(LABELS_NAME), dataset.labels)
     return ImportReport(records, dataset.labels, tuple(problems), dataset.notes)
 
 
-def _records(found: Iterable[ImageRecord | Problem], problems: list[Problem]) -> Iterator[ImageRecord]:
+def _separate(stream: Iterable[ImageRecord | Problem], problems: list[Problem]) -> Iterator[ImageRecord]:
+    """Yield the records, and append the problems to `problems`."""
     is_empty = True
-    for item in found:
+    for item in stream:
         if isinstance(item, Problem):
             problems.append(item)
         else:
             is_empty = False
             yield item
-    if is_empty:  # most likely a wrong folder: what is raised here keeps the manifest from being written
+    if is_empty:  # most likely a wrong folder; raising here keeps `write_manifest` from replacing the manifest
         first = f"; the first of {len(problems):,} problems: {problems[0]}" if problems else ""
         raise SourceError(f"expected images, but the annotations give no image record{first}; look at `importer`")
