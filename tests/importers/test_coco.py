@@ -19,8 +19,8 @@ def test_a_box_becomes_normalised_edges(coco_file, read_all):
     assert not problems
 
 
-def test_images_come_by_id_also_without_annotations(coco_file, read_all):
-    """Images come in the order of their ids, and one without annotations is an image without objects."""
+def test_records_are_in_the_order_of_image_ids(coco_file, read_all):
+    """Records are in the order of image ids, and an image without annotations has no objects."""
     records, _ = read_all(coco_file([annotation()]))
     assert [(each.id, each.filename, each.object.size) for each in records] == [
         ("3", "train/a.jpg", 1),
@@ -30,20 +30,20 @@ def test_images_come_by_id_also_without_annotations(coco_file, read_all):
 
 
 def test_labels_are_numbered_by_category_id(coco_file, tmp_path):
-    """Labels are contiguous in the order of category ids, whatever the order in the file."""
+    """Labels are contiguous and in the order of category ids, independent of the order in the file."""
     labels = coco.read((coco_file(),), tmp_path, tmp_path).labels
     assert labels == (Label(0, "person", 1), Label(1, "car", 3))
 
 
 def test_keypoints_become_parts(coco_file, read_all):
-    """Keypoints become normalised parts with their visibility, and their names are in the label."""
+    """Keypoints become normalised parts with their visibility, and the label has their names."""
     path = coco_file([annotation(category_id=1, keypoints=[5, 2, 2, 0, 0, 0])], [PERSON])
     records, _ = read_all(path)
     assert records[0].object.parts == Parts(x=[0.25, 0.0], y=[0.2, 0.0], v=[2, 0])
 
 
 def test_instances_and_keypoints_are_merged_by_annotation_id(coco_file, read_all, tmp_path):
-    """Keypoints go to the instance of the same id; objects without any get as many parts, all zero."""
+    """Keypoints are added to the instance with the same id; objects without keypoints get as many parts, all zero."""
     instances = coco_file([annotation(id=7), annotation(id=8, category_id=1, bbox=[0, 0, 2, 2])])
     people = coco_file([annotation(id=8, category_id=1, keypoints=[10, 5, 2, 4, 8, 1])], [PERSON], name="p.json")
     records, problems = read_all(instances, people)
@@ -55,7 +55,7 @@ def test_instances_and_keypoints_are_merged_by_annotation_id(coco_file, read_all
 
 
 def test_the_order_of_the_files_changes_no_keypoint(coco_file, read_all):
-    """The person_keypoints file may be named first; objects then stand in that order."""
+    """If the person_keypoints file is named first, only the order of the objects changes."""
     instances = coco_file([annotation(id=7), annotation(id=8, category_id=1)])
     people = coco_file([annotation(id=8, category_id=1, keypoints=[10, 5, 2, 4, 8, 1])], [PERSON], name="p.json")
     records, _ = read_all(people, instances)
@@ -63,7 +63,7 @@ def test_the_order_of_the_files_changes_no_keypoint(coco_file, read_all):
 
 
 def test_files_of_different_images_are_joined(coco_file, read_all):
-    """Files that share no image simply follow one another."""
+    """The records of files that share no image are concatenated."""
     first = coco_file([annotation()], images=IMAGES[:1] + IMAGES[1:])
     other = coco_file([annotation(id=9, image_id=30)], images=[IMAGES[0] | {"id": 30}], name="more.json")
     records, _ = read_all(first, other)
@@ -74,29 +74,29 @@ def test_files_of_different_images_are_joined(coco_file, read_all):
     ("segmentation", "area"),
     [
         ([[0, 0, 4, 0, 4, 3]], 6),  # a triangle
-        ([[0, 0, 4, 0, 4, 3], [10, 0, 10, 2, 12, 2, 12, 0]], 10),  # and a square, the other way round
+        ([[0, 0, 4, 0, 4, 3], [10, 0, 10, 2, 12, 2, 12, 0]], 10),  # and a square in the other direction
         ({"size": [10, 20], "counts": [5, 3, 190, 2]}, 5),
-        ({"size": [10, 20], "counts": "P137000]1NiN7j1"}, 18),  # the same, packed
-        ([], 40),  # none: the box
+        ({"size": [10, 20], "counts": "P137000]1NiN7j1"}, 18),  # the same mask, packed
+        ([], 40),  # none: the area of the box
         (None, 40),
     ],
 )
-def test_a_missing_area_is_that_of_the_outline(coco_file, read_all, segmentation, area):
-    """Without `area`, polygons and run lengths give it, and else the box."""
+def test_a_missing_area_is_that_of_the_segmentation(coco_file, read_all, segmentation, area):
+    """Without `area`, the area is that of the polygons or run lengths, else that of the box."""
     without = {key: value for key, value in annotation(segmentation=segmentation).items() if key != "area"}
     records, _ = read_all(coco_file([without]))
     assert records[0].object.area == [pytest.approx(area / 200)]
 
 
-def test_a_box_out_of_the_image_stays_as_annotated(coco_file, read_all):
-    """Rounding may push a box out of the image; whether to clip it is not decided here."""
+def test_a_box_beyond_the_image_is_kept(coco_file, read_all):
+    """A box that rounding made extend beyond the image is not clipped by the importer."""
     records, _ = read_all(coco_file([annotation(bbox=[10, 0, 10.01, 10])]))
     assert records[0].object.bbox.xmax == [pytest.approx(1.0005)]
 
 
 @pytest.mark.parametrize("changes", [{"bbox": [1e308] * 4}, {"bbox": [0, 0, 1e200, 1e200], "area": None}])
 def test_numbers_beyond_floats_are_a_problem(coco_file, read_all, changes):
-    """Edges and areas that come out infinite cannot be written to a manifest."""
+    """Edges and areas that overflow to infinity are a problem: a manifest cannot hold them."""
     records, problems = read_all(coco_file([annotation(**changes)]))
     assert [each.id for each in records] == ["20"]
     assert problems[0].message == "image 3: expected pixels, but some numbers are too large for floats"
@@ -128,8 +128,8 @@ def test_a_crowd_is_marked(coco_file, read_all):
         ),
     ],
 )
-def test_a_faulty_annotation_takes_its_image_out(coco_file, read_all, wrong, message):
-    """An image with a faulty annotation is a problem that names the annotation; the other images go on."""
+def test_an_invalid_annotation_is_a_problem_of_its_image(coco_file, read_all, wrong, message):
+    """An image with an invalid annotation is a problem that names the annotation; other images become records."""
     path = coco_file([annotation(**wrong)], [*CATEGORIES[:1], PERSON])
     records, problems = read_all(path)
     assert [each.id for each in records] == ["20"]
@@ -137,7 +137,7 @@ def test_a_faulty_annotation_takes_its_image_out(coco_file, read_all, wrong, mes
 
 
 def test_an_annotation_of_an_unknown_image_is_a_problem(coco_file, read_all):
-    """An annotation whose image is not listed is reported before all records."""
+    """An annotation whose image is not listed is a problem before all records."""
     path = coco_file([annotation(image_id=99)])
     records, problems = read_all(path)
     assert [str(each) for each in problems] == [f"{path}: annotations[0] (id 7): image 99 is not in `images`"]
@@ -145,21 +145,21 @@ def test_an_annotation_of_an_unknown_image_is_a_problem(coco_file, read_all):
 
 
 def test_an_annotation_id_twice_in_a_file_is_a_problem(coco_file, read_all):
-    """One annotation id twice in one file is a problem of the second one's image."""
+    """An annotation id that a file uses twice is a problem of the image of the second annotation."""
     records, problems = read_all(coco_file([annotation(), annotation(image_id=20)]))
     assert [each.id for each in records] == ["3"]
     assert "annotations[1] (id 7): expected each annotation id once in a file" in problems[0].message
 
 
 def test_an_annotation_id_of_two_images_is_a_problem(coco_file, read_all):
-    """One annotation id for two images in two files is a problem: they do not describe the same objects."""
+    """An annotation id that stands for different images in two files is a problem."""
     files = coco_file([annotation()]), coco_file([annotation(image_id=20)], name="other.json")
     _, problems = read_all(*files)
     assert "annotations[0] (id 7): it belongs to image 20 here, but to 3 in another file" in problems[0].message
 
 
-def test_an_image_out_of_the_root_is_a_problem(coco_file, read_all):
-    """A file name that leads out of images_root is a problem, for a manifest does not know the machine."""
+def test_an_image_outside_the_root_is_a_problem(coco_file, read_all):
+    """A file name that leads out of images_root is a problem."""
     _, problems = read_all(coco_file(images=[IMAGES[0] | {"file_name": "/elsewhere/b.jpg"}]))
     assert "leads out of it" in problems[0].message
 
@@ -172,35 +172,35 @@ def test_a_missing_size_is_read_from_the_image(coco_file, read_all, draw):
     assert (records[0].width, records[0].height, records[0].object.bbox.xmin) == (20, 10, [0.25])
 
 
-def test_a_size_that_nobody_knows_is_a_problem(coco_file, read_all):
-    """Without a size in the annotations and without an image, boxes cannot be normalised."""
+def test_boxes_without_a_size_are_a_problem(coco_file, read_all):
+    """Boxes without a size in the annotations and without a readable image are a problem."""
     records, problems = read_all(coco_file([annotation()], images=[{"id": 3, "file_name": "a.jpg"}]))
     assert not records
     assert "expected `width` and `height`" in problems[0].message
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    """A file that is not there is an error that names it."""
+    """A missing file is an error that names it."""
     with pytest.raises(SourceError, match=r"nowhere\.json"):
         coco.read((tmp_path / "nowhere.json",), tmp_path, tmp_path)
 
 
 def test_one_id_for_two_images_is_refused(coco_file, read_all):
-    """Two data sets that number their images alike cannot be merged."""
+    """Two files that use one image id for different file names are refused."""
     files = coco_file(), coco_file(images=[IMAGES[0] | {"file_name": "c.jpg"}], name="other.json")
     with pytest.raises(SourceError, match=r"one name for image 20, but got 'b\.jpg' and then 'c\.jpg'"):
         read_all(*files)
 
 
 def test_one_id_for_two_categories_is_refused(coco_file, read_all):
-    """Two files that name one category id differently cannot be merged."""
+    """Two files that use one category id for different names are refused."""
     files = coco_file(), coco_file(categories=[{"id": 3, "name": "cart"}], name="other.json")
     with pytest.raises(SourceError, match="one name for category 3, but got 'car' and then 'cart'"):
         read_all(*files)
 
 
 def test_records_are_streamed(coco_file, tmp_path):
-    """Records are made one by one, as they are asked for."""
+    """Records are built one by one, when they are requested."""
     assert isinstance(coco.read((coco_file(),), tmp_path, tmp_path).records, GeneratorType)
 
 
@@ -211,7 +211,7 @@ def pairs_of(root, split):
 
 @pytest.mark.parametrize(("split", "instances", "with_keypoints"), [("train", 470, 57), ("val", 382, 46)])
 def test_real_instances_and_keypoints(tiny_coco, sort_out, split, instances, with_keypoints):
-    """Real annotations: every image, every object, 17 parts each, the size and digest of every file."""
+    """Real annotations give every image and object, 17 parts per object, and the size and hash of every file."""
     dataset = find_importer("coco")(*pairs_of(tiny_coco, split))
     records, problems = sort_out(dataset.records)
     visible = [each.object.parts.v[i : i + 17] for each in records for i in range(0, 17 * each.object.size, 17)]
@@ -224,7 +224,7 @@ def test_real_instances_and_keypoints(tiny_coco, sort_out, split, instances, wit
 
 @pytest.mark.parametrize(("split", "people"), [("train", 99), ("val", 127)])
 def test_real_keypoints_alone(tiny_coco, sort_out, split, people):
-    """The person_keypoints file alone has one label and its own objects."""
+    """The person_keypoints file alone gives one label and its own objects."""
     files, *folders = pairs_of(tiny_coco, split)
     dataset = find_importer("coco")(files[1:], *folders)
     records, _ = sort_out(dataset.records)
@@ -233,8 +233,8 @@ def test_real_keypoints_alone(tiny_coco, sort_out, split, people):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_real_boxes_give_back_their_pixels(tiny_coco, sort_out, split):
-    """Boxes times width and height give back the pixels of each annotation to 0.01, areas theirs."""
+def test_real_boxes_equal_the_annotated_pixels(tiny_coco, sort_out, split):
+    """Boxes and areas times the image's size equal the pixels of each annotation to 0.01."""
     files, *folders = pairs_of(tiny_coco, split)
     records, _ = sort_out(find_importer("coco")(files, *folders).records)
     expected = {str(each["id"]): each for each in json.loads(files[0].read_bytes())["annotations"]}

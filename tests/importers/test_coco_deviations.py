@@ -1,4 +1,4 @@
-"""One bad entry of a COCO file is one problem, and what can be meant is read."""
+"""Entries of COCO files that deviate from the specification: unambiguous ones are read, others are one problem each."""
 
 import math
 
@@ -15,7 +15,7 @@ DOT = {"size": [10, 20], "counts": [35, 5, 5, 5, 150]}
 
 @pytest.fixture
 def read_one(coco_file, tmp_path, sort_out):
-    """Reads a file with one annotation of image 3, besides a good one of image 20."""
+    """Read a file with one annotation of image 3 and a valid one of image 20."""
 
     def read(changes=(), without=(), **file):
         one = {name: value for name, value in (annotation() | dict(changes)).items() if name not in without}
@@ -34,14 +34,14 @@ def read_one(coco_file, tmp_path, sort_out):
     [
         ({"segmentation": [[2, 1, 12, 1, 12, 6]]}, (0.1, 0.6, 0.1, 0.6), "outlines"),
         ({"segmentation": [[2, 1, 12, 1, 12, 6], [14, 2, 16, 2, 16, 8]]}, (0.1, 0.8, 0.1, 0.8), "outlines"),
-        ({"segmentation": [2, 1, 12, 1, 12, 6]}, (0.1, 0.6, 0.1, 0.6), "outlines"),  # a polygon in no list
+        ({"segmentation": [2, 1, 12, 1, 12, 6]}, (0.1, 0.6, 0.1, 0.6), "outlines"),  # a polygon that is not in a list
         ({"segmentation": DOT}, (0.15, 0.25, 0.5, 1.0), "outlines"),
         ({"segmentation": None, "keypoints": [2, 1, 2, 12, 6, 1]}, (0.1, 0.6, 0.1, 0.6), "keypoints"),
         ({"segmentation": [], "keypoints": [2, 1, 2, 0, 0, 0]}, (0.1, 0.1, 0.1, 0.1), "keypoints"),
     ],
 )
 def test_a_box_is_derived(read_one, bbox, shape, box, source):
-    """A box that is not there, or no box at all, is that of the outline, else of the visible keypoints; counted."""
+    """A missing or invalid box is derived from the segmentation, else from the visible keypoints, and counted."""
     record, problems, notes = read_one({"bbox": bbox, "category_id": 1, **shape}, categories=[PERSON, CATEGORIES[0]])
     boxes = record.object.bbox
     got = (boxes.xmin[0], boxes.xmax[0], boxes.ymin[0], boxes.ymax[0])
@@ -51,20 +51,20 @@ def test_a_box_is_derived(read_one, bbox, shape, box, source):
 
 
 def test_a_box_without_a_key_is_derived(read_one):
-    """The same without the key `bbox`; the area is then the outline's."""
+    """Without the key `bbox`, box and area are those of the segmentation."""
     record, problems, _ = read_one({"segmentation": [[2, 1, 12, 1, 12, 6]]}, without=("bbox", "area"))
     assert (record.object.bbox.xmax, record.object.area, problems) == ([0.6], [0.125], [])
 
 
-def test_keypoints_alone_make_a_box_with_its_own_area(read_one):
-    """Without an outline the area is that of the box."""
+def test_a_box_from_keypoints_has_its_own_area(read_one):
+    """An object whose box is derived from keypoints has the area of that box."""
     changes = {"category_id": 1, "keypoints": [2, 1, 2, 12, 6, 1]}
     record, _, _ = read_one(changes, without=("bbox", "area"), categories=[PERSON, CATEGORIES[0]])
     assert record.object.area == [0.25]
 
 
-def test_a_stated_box_counts_more_than_a_derived_one(coco_file, read_all):
-    """Where one of two files has the box of an annotation, it is taken, with the keypoints of the other."""
+def test_a_stated_box_replaces_a_derived_one(coco_file, read_all):
+    """A box that one of two files states is used, with the keypoints of the other file."""
     without = {name: value for name, value in annotation(category_id=1).items() if name != "bbox"}
     people = coco_file([without | {"keypoints": [10, 5, 2, 4, 8, 1]}], [PERSON], name="p.json")
     for files in ((people, coco_file([annotation(category_id=1)])), (coco_file([annotation(category_id=1)]), people)):
@@ -105,8 +105,8 @@ def test_a_stated_box_counts_more_than_a_derived_one(coco_file, read_all):
         ({"id": "\ud800"}, "expected an integer or a text in `id`, but got '\\ud800'"),
     ],
 )
-def test_a_bad_annotation_takes_its_image_out(read_one, changes, message):
-    """The image is left out as a whole, and told with the place of the annotation; the other image comes through."""
+def test_an_invalid_annotation_is_a_problem_of_its_image(read_one, changes, message):
+    """An invalid annotation makes its image a problem that names the annotation; the other image becomes a record."""
     record, problems, _ = read_one(changes)
     assert record is None
     assert len(problems) == 1
@@ -115,15 +115,15 @@ def test_a_bad_annotation_takes_its_image_out(read_one, changes, message):
     assert message in problems[0]
 
 
-def test_a_bad_annotation_may_name_its_image_by_text(coco_file, read_all):
-    """The image that it means is left out."""
+def test_an_invalid_annotation_may_refer_to_its_image_by_text(coco_file, read_all):
+    """An invalid annotation whose image id is text makes the image with that number a problem."""
     records, problems = read_all(coco_file([annotation(image_id="3", area="big"), GOOD]))
     assert ([each.id for each in records], len(problems)) == (["20"], 1)
 
 
 @pytest.mark.parametrize("bad", [None, 5, "x", [], {}, {"id": 7, "category_id": 3}, {"image_id": True}])
-def test_what_is_no_annotation_is_a_problem(coco_file, read_all, bad):
-    """What tells no image is a problem of its own, before all records; every image comes through."""
+def test_an_entry_without_an_image_id_is_a_problem(coco_file, read_all, bad):
+    """An entry without an image id is a problem before all records, and every image becomes a record."""
     records, problems = read_all(coco_file([bad, GOOD]))
     assert [each.id for each in records] == ["3", "20"]
     assert len(problems) == 1
@@ -140,12 +140,12 @@ def test_what_is_no_annotation_is_a_problem(coco_file, read_all, bad):
         {"keypoints": None},
         {"id": 7.0, "image_id": 3.0, "category_id": 3.0},
         {"id": "7"},
-        {"score": math.nan, "segmentation": [[math.inf]]},  # not looked at
+        {"score": math.nan, "segmentation": [[math.inf]]},  # unused fields
         {"segmentation": "none"},
     ],
 )
-def test_what_can_be_meant_is_read(read_one, changes):
-    """Null, integral floats and bad values in fields that are not needed change nothing."""
+def test_harmless_deviations_are_read(read_one, changes):
+    """Null, integral floats and invalid values in unused fields do not change the record."""
     record, problems, notes = read_one(changes)
     assert (record.object.bbox.xmin, record.object.area, record.object.id) == ([0.25], [0.1], ["7"])
     assert (record.object.is_crowd, record.object.bbox.label) == ([0], [1])
@@ -155,15 +155,15 @@ def test_what_can_be_meant_is_read(read_one, changes):
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
-        ((None, None), ["0", "1"]),  # the place
-        ((None, 7), ["8", "7"]),  # above all there are
-        ((None, "7"), ["8", "7"]),  # text too, as ids are text in records
+        ((None, None), ["0", "1"]),  # the position
+        ((None, 7), ["8", "7"]),  # above all ids in the file
+        ((None, "7"), ["8", "7"]),  # ids of text count too, as ids are text in records
         ((3, None), ["3", "5"]),
     ],
 )
 @pytest.mark.parametrize("null", [True, False])
-def test_absent_ids_are_given_by_place(coco_file, tmp_path, sort_out, ids, expected, null):
-    """Annotations without an id get the number of their place, above every id there is; counted."""
+def test_missing_ids_are_numbered_by_position(coco_file, tmp_path, sort_out, ids, expected, null):
+    """Annotations without an id are numbered by position, above every id in the files, and counted."""
     entries = [annotation(id=each) for each in ids]
     entries = entries if null else [{k: v for k, v in each.items() if v is not None} for each in entries]
     dataset = coco.read((coco_file(entries),), tmp_path, tmp_path)
@@ -172,8 +172,8 @@ def test_absent_ids_are_given_by_place(coco_file, tmp_path, sort_out, ids, expec
     assert dataset.notes.counts == {"annotations without an id, numbered by their place": ids.count(None)}
 
 
-def test_absent_ids_do_not_collide_between_files(coco_file, read_all):
-    """Annotations of two files are different objects unless they state one id."""
+def test_missing_ids_do_not_collide_between_files(coco_file, read_all):
+    """Annotations of two files are different objects unless they have the same id."""
     without = {name: value for name, value in annotation().items() if name != "id"}
     records, _ = read_all(coco_file([without]), coco_file([without, annotation(id=0)], name="more.json"))
     assert records[0].object.id == ["1", "2", "0"]
@@ -187,16 +187,16 @@ def test_absent_ids_do_not_collide_between_files(coco_file, read_all):
         ({"image_id": 2}, [IMAGES[0] | {"id": 20}, IMAGES[1] | {"id": "2"}]),
     ],
 )
-def test_numbers_may_be_text(read_one, changes, images):
-    """An id that is text in one place and a number in the other is one id; counted."""
+def test_ids_may_be_text_or_numbers(read_one, changes, images):
+    """An id that is text in one place and a number in another is the same id; such annotations are counted."""
     record, problems, notes = read_one(changes, images=images)
     assert (record.object.bbox.label, problems) == ([1], [])
     assert notes.counts == {"annotations whose ids of images or categories are text here and a number there": 1}
 
 
-@pytest.mark.parametrize("category", [3, "3"])  # also where another id has to be matched
-def test_an_id_as_written_wins(coco_file, read_all, category):
-    """Where both the number and the text are ids of images, each means itself."""
+@pytest.mark.parametrize("category", [3, "3"])  # also if another id has to be matched
+def test_an_id_as_written_takes_precedence(coco_file, read_all, category):
+    """If both the number and the text are ids of images, each means its own image."""
     images = [IMAGES[1], IMAGES[1] | {"id": "3", "file_name": "c.jpg"}]
     records, _ = read_all(coco_file([annotation(image_id="3", category_id=category)], images=images))
     assert [(each.filename, each.object.size) for each in records] == [("train/a.jpg", 0), ("train/c.jpg", 1)]
@@ -207,12 +207,12 @@ def test_an_id_as_written_wins(coco_file, read_all, category):
     [
         ({"width": 20.0, "height": 10.0}, (20, 10)),
         ({"id": 3.0}, (20, 10)),
-        ({"width": None, "height": None}, (40, 30)),  # that of the file
+        ({"width": None, "height": None}, (40, 30)),  # the file's size
         ({"width": 0, "height": 0}, (40, 30)),
     ],
 )
 def test_sizes_may_be_floats_or_unknown(coco_file, read_all, draw, changes, size):
-    """Integral floats are integers, and what is not stated is read from the image."""
+    """A size may be an integral float; a missing one is read from the image."""
     draw("train/a.jpg", (40, 30))
     records, problems = read_all(coco_file([annotation()], images=[IMAGES[1] | changes]))
     assert [(each.id, each.width, each.height) for each in records] == [("3", *size)]
@@ -231,16 +231,16 @@ def test_sizes_may_be_floats_or_unknown(coco_file, read_all, draw, changes, size
         ({"file_name": 5}, "images[1] (id 3): expected `file_name` or `coco_url`, but got 5"),
     ],
 )
-def test_a_bad_image_is_one_problem(coco_file, read_all, changes, message):
-    """Its annotations are not told again, and the other images come through."""
+def test_an_invalid_image_is_one_problem(coco_file, read_all, changes, message):
+    """An invalid image is one problem, without one for its annotations; other images become records."""
     path = coco_file([annotation(), annotation(id=9), GOOD], images=[IMAGES[0], IMAGES[1] | changes])
     records, problems = read_all(path)
     assert [(each.id, each.object.size) for each in records] == [("20", 1)]
     assert [str(each) for each in problems] == [f"{path}: {message}"]
 
 
-def test_two_images_of_one_id_are_a_problem(coco_file, read_all):
-    """Nothing tells which of them the annotations belong to; an entry that is there twice is one image."""
+def test_two_images_with_one_id_are_a_problem(coco_file, read_all):
+    """Two images with the same id are a problem; the same image listed twice is one image."""
     path = coco_file([annotation(), GOOD], images=[*IMAGES, IMAGES[1] | {"file_name": "c.jpg"}, IMAGES[0]])
     records, problems = read_all(path)
     assert [each.id for each in records] == ["20"]
@@ -249,14 +249,14 @@ def test_two_images_of_one_id_are_a_problem(coco_file, read_all):
 
 
 def test_an_image_without_id_is_a_problem(coco_file, read_all):
-    """Nothing can refer to it."""
+    """An image without an id is a problem."""
     records, problems = read_all(coco_file([GOOD], images=[IMAGES[0], {"file_name": "c.jpg"}]))
     assert [each.id for each in records] == ["20"]
     assert problems[0].message == "images[1]: expected an integer or a text in `id`, but got nothing"
 
 
-def test_an_image_may_have_a_url_alone(coco_file, tmp_path, sort_out, draw):
-    """`coco_url` serves as the name, as in LVIS: the file at its end is taken, and counted."""
+def test_an_image_may_have_only_a_url(coco_file, tmp_path, sort_out, draw):
+    """`coco_url` replaces a missing `file_name`, as in LVIS: the file at the end of the URL is used and counted."""
     draw("train/a.jpg")
     image = {"id": 3, "coco_url": "http://images.example.org/all/a.jpg", "width": 20, "height": 10}
     dataset = coco.read((coco_file([annotation()], images=[image]),), tmp_path / "train", tmp_path)
@@ -265,15 +265,15 @@ def test_an_image_may_have_a_url_alone(coco_file, tmp_path, sort_out, draw):
     assert dataset.notes.counts == {"file names read another way (end of a URL)": 1}
 
 
-def test_a_name_read_another_way_finds_the_size_too(coco_file, read_all, draw):
-    """The size of an image that does not state one is read from the file that was found."""
+def test_the_size_is_read_from_the_file_that_was_found(coco_file, read_all, draw):
+    """A missing size is read from the file that the interpreted name leads to."""
     draw("train/x/a.jpg", (40, 30))
     records, _ = read_all(coco_file([annotation()], images=[{"id": 3, "file_name": "x\\a.jpg"}]))
     assert (records[0].filename, records[0].width, records[0].height) == ("train/x/a.jpg", 40, 30)
 
 
-def test_a_bad_category_is_a_problem_with_its_annotations(coco_file, read_all):
-    """What is no category is told, and so is every annotation that would need it."""
+def test_an_invalid_category_and_its_annotations_are_problems(coco_file, read_all):
+    """An invalid category is a problem, and so is every annotation that refers to it."""
     records, problems = read_all(coco_file([annotation(category_id=1), GOOD], [CATEGORIES[0], {"name": "person"}]))
     assert [each.id for each in records] == ["20"]
     assert [each.message for each in problems] == [
@@ -302,21 +302,21 @@ def test_a_bad_category_is_a_problem_with_its_annotations(coco_file, read_all):
         ([{"id": 3, "name": "car"}, {"id": 3, "name": "car"}], "instances.json: category 3 ('car') is listed 2 times"),
     ],
 )
-def test_odd_categories_are_warned_of(coco_file, tmp_path, categories, warning):
-    """What looks wrong is taken as it is, and named."""
+def test_categories_that_look_wrong_are_warned_of(coco_file, tmp_path, categories, warning):
+    """Categories that look wrong are accepted with a warning."""
     dataset = find_importer("coco")((coco_file([annotation()], categories),), tmp_path, tmp_path)
     assert len(dataset.notes.warnings) == 1
     assert dataset.notes.warnings[0].endswith(warning)
 
 
-def test_a_background_among_others_is_a_class(coco_file, tmp_path):
-    """Only as the first class does it take the place of the background that some consumers put there."""
+def test_a_background_that_is_not_class_0_is_a_class(coco_file, tmp_path):
+    """A class named background is only warned of as class 0, which some programs reserve for the background."""
     categories = [{"id": 3, "name": "car"}, {"id": 9, "name": "background"}]
     assert not find_importer("coco")((coco_file([], categories),), tmp_path, tmp_path).notes.warnings
 
 
 def test_keypoints_without_names_are_warned_of(coco_file, tmp_path):
-    """Without names the object with the most keypoints tells how many there are."""
+    """Without keypoint names, the object with the most keypoints decides the number of parts, with a warning."""
     categories = [CATEGORIES[0] | {"keypoints": None}]
     dataset = coco.read((coco_file([annotation(keypoints=[5, 2, 2])], categories),), tmp_path, tmp_path)
     assert dataset.notes.warnings == [
@@ -325,7 +325,7 @@ def test_keypoints_without_names_are_warned_of(coco_file, tmp_path):
     assert next(dataset.records).object.parts.v == [2]
 
 
-def test_plain_files_have_nothing_to_note(coco_file, tmp_path):
-    """Ids with gaps in any order are no problem."""
+def test_valid_files_have_no_notes(coco_file, tmp_path):
+    """Valid files give no warnings and no counts, even if their ids have gaps."""
     notes = coco.read((coco_file([annotation(), GOOD], [CATEGORIES[0], PERSON]),), tmp_path, tmp_path).notes
     assert (notes.counts, notes.warnings) == ({}, [])

@@ -1,4 +1,4 @@
-"""Which files are read as COCO, in which encodings, and what is said of the others."""
+"""Which files are read as COCO, in which encodings, and how others are refused."""
 
 import codecs
 import json
@@ -14,7 +14,7 @@ FILE = {"images": IMAGES, "annotations": [annotation()], "categories": CATEGORIE
 
 @pytest.fixture
 def read_content(tmp_path, sort_out):
-    """Reads bytes, or a value as JSON: records, problems and notes."""
+    """Read bytes, or a value as JSON; return records, problems and notes."""
 
     def read(content):
         path = tmp_path / "file.json"
@@ -37,22 +37,22 @@ def read_content(tmp_path, sort_out):
     ],
 )
 @pytest.mark.parametrize("number", ["20", "NaN"])
-def test_a_byte_order_mark_names_the_encoding(read_content, mark, encoding, number):
-    """Files of Windows programs are read, in the fast way and entry by entry."""
+def test_a_byte_order_mark_decides_the_encoding(read_content, mark, encoding, number):
+    """Files with a byte order mark are read, both at once and entry by entry."""
     text = json.dumps(FILE | {"info": {"é": 0}}, ensure_ascii=False).replace('"é": 0', f'"é": {number}')
     _, records, problems, _ = read_content(mark + text.encode(encoding))
     assert (len(records), records[0].object.id, problems) == (2, ["7"], [])
 
 
 def test_a_wrong_encoding_is_refused(read_content):
-    """A mark that is no truth is told as the error it is."""
+    """A file that is not in the encoding of its byte order mark is refused."""
     with pytest.raises(SourceError, match=r"file\.json: expected COCO annotations, but: 'utf-16-le' codec"):
         read_content(codecs.BOM_UTF16_LE + b"\xd8\xd8\xd8")
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_a_constant_that_json_lacks_names_its_annotation(read_content, constant):
-    """Python writes them; the annotation that needs the number is a problem, and everything else is read."""
+def test_a_number_that_json_lacks_is_a_problem_of_its_annotation(read_content, constant):
+    """NaN or Infinity in a number that is needed is a problem of that annotation alone."""
     entries = [annotation(score=0.5), annotation(id=8, image_id=20)]
     text = json.dumps(FILE | {"annotations": entries}).replace('"bbox": [5, ', f'"bbox": [{constant}, ', 1)
     _, records, problems, _ = read_content(text.encode())
@@ -61,8 +61,8 @@ def test_a_constant_that_json_lacks_names_its_annotation(read_content, constant)
     assert problems == [f"annotations[0] (id 7): expected 4 finite numbers in `bbox`, but got [{shown}, 2, 10, 4]"]
 
 
-def test_a_constant_in_a_field_that_is_not_used_is_no_problem(read_content):
-    """Nor does it change the record."""
+def test_a_number_that_json_lacks_is_ignored_in_unused_fields(read_content):
+    """NaN or Infinity in an unused field does not change the record."""
     _, expected, *_ = read_content(FILE)
     text = json.dumps(FILE | {"annotations": [annotation(score=float("nan"))]})
     assert "NaN" in text
@@ -71,7 +71,7 @@ def test_a_constant_in_a_field_that_is_not_used_is_no_problem(read_content):
 
 
 def test_sections_may_be_objects(read_content):
-    """Entries by id instead of lists: a key is the id of an entry that states none."""
+    """Sections may be objects; a key is the id of an entry without one."""
     without = {name: value for name, value in annotation().items() if name != "id"}
     content = {"images": {"20": IMAGES[0], "3": IMAGES[1]}, "annotations": {"7": without, "x": {"image_id": 3}}}
     labels, records, problems, _ = read_content(content | {"categories": {"3": {"name": "car"}}})
@@ -84,8 +84,8 @@ def test_sections_may_be_objects(read_content):
     assert (records[0].object.id, records[0].object.bbox.text) == (["7"], ["car"])
 
 
-def test_text_is_read_with_its_own_names(read_content):
-    """COCO-Text has `imgs`, `anns`, `mask` and `class`, and no categories."""
+def test_coco_text_is_read(read_content):
+    """COCO-Text files are read with their own names (`imgs`, `anns`, `mask`, `class`) and without categories."""
     word = {"id": 45, "image_id": 3, "bbox": [5, 2, 10, 4], "area": 20, "utf8_string": "try", "legibility": "legible"}
     shape = {"class": "handwritten", "id": 46, "bbox": None, "area": None, "mask": [2, 1, 12, 1, 12, 6]}
     content = {
@@ -108,7 +108,7 @@ def image_label(**changes):
 
 @pytest.mark.parametrize("empty", [{}, {"bbox": [], "segmentation": [], "area": 0, "iscrowd": 0}])
 def test_annotations_without_boxes_give_the_class_of_the_image(read_content, empty):
-    """Where no annotation of the file has a box, its category is that of the image; counted."""
+    """If no annotation of a file has a box, its category is the class of the image, and counted."""
     entries = [image_label(**empty), image_label(id=8, **empty)]
     _, records, problems, notes = read_content(FILE | {"annotations": entries})
     assert [(each.id, each.class_.label, each.class_.text, each.object.size) for each in records] == [
@@ -120,7 +120,7 @@ def test_annotations_without_boxes_give_the_class_of_the_image(read_content, emp
 
 
 def test_two_classes_of_one_image_are_a_problem(read_content):
-    """A record has one class: the image is left out."""
+    """Two classes for one image are a problem, as a record has one class."""
     _, records, problems, _ = read_content(FILE | {"annotations": [image_label(), image_label(id=8, category_id=1)]})
     assert [each.id for each in records] == ["20"]
     assert len(problems) == 1
@@ -129,15 +129,15 @@ def test_two_classes_of_one_image_are_a_problem(read_content):
 
 
 @pytest.mark.parametrize("other", [annotation(id=8, image_id=20), image_label(id=8, image_id=20, area=5)])
-def test_one_object_makes_all_others_objects(read_content, other):
-    """Beside an annotation of an object, one without a box lacks it."""
+def test_one_object_requires_boxes_of_all_annotations(read_content, other):
+    """In a file with at least one object, an annotation without a box is a problem."""
     _, records, problems, _ = read_content(FILE | {"annotations": [image_label(), other]})
     assert "3" not in [each.id for each in records]
     assert problems[0].startswith("annotations[0] (id 7): expected 4 numbers in `bbox`")
 
 
-def test_the_classes_of_images_come_beside_their_objects(tmp_path, coco_file, sort_out):
-    """One file may have the objects and another one the classes."""
+def test_objects_and_image_classes_may_be_in_different_files(tmp_path, coco_file, sort_out):
+    """Objects and image classes may come from different files."""
     files = coco_file([annotation()]), coco_file([image_label(category_id=1)], name="classes.json")
     records, problems = sort_out(coco.read(files, tmp_path, tmp_path).records)
     assert (records[0].class_.text, records[0].object.bbox.text, problems) == ("person", ["car"], [])
@@ -188,8 +188,8 @@ NEEDED = "needed is an instances or person_keypoints file, an object with `image
         (b"[" * 100_000, "this is no JSON: maximum recursion depth exceeded"),
     ],
 )
-def test_another_file_is_refused_in_one_line(tmp_path, read_content, content, message):
-    """The line says what the file is, and what is needed instead."""
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, read_content, content, message):
+    """A file of another kind is refused in one line, which says what it is and what is needed."""
     with pytest.raises(SourceError) as error:
         read_content(content)
     text = str(error.value)
@@ -197,8 +197,8 @@ def test_another_file_is_refused_in_one_line(tmp_path, read_content, content, me
     assert "\n" not in text
 
 
-def test_names_that_are_not_utf8_take_one_image_out(read_content):
-    """A file in another encoding is read as far as it is ASCII."""
+def test_names_that_are_not_utf8_are_a_problem_of_one_image(read_content):
+    """Names that are not UTF-8 are a problem of their image; other images become records."""
     text = json.dumps(FILE | {"annotations": [annotation(category_id=1), annotation(id=8, image_id=20)]})
     content = text.encode().replace(b"person", b"p\xe9rson")
     labels, records, problems, _ = read_content(content)
@@ -207,8 +207,8 @@ def test_names_that_are_not_utf8_take_one_image_out(read_content):
     assert problems[0] == "categories[1] (id 1): expected names in UTF-8, but got ['p\\udce9rson']"
 
 
-def test_one_bad_annotation_changes_no_other(tmp_path, sort_out):
-    """Read entry by entry, a file gives the records that it gives at once."""
+def test_one_invalid_annotation_does_not_change_others(tmp_path, sort_out):
+    """Decoded entry by entry, a file gives the same records as decoded at once."""
     plain = [annotation(id=i, segmentation=[[0, 0, 4, 0, 4, i]], area=None) for i in range(1, 50)]
     contents = [plain, [*plain, annotation(id=99, image_id=20, bbox=None)]]
     results = []

@@ -45,7 +45,7 @@ def test_tensorflow_columns(write_table, read_all):
 
 
 def test_open_images_columns(write_table, read_all):
-    """Edges are normalised already, groups are crowds, and the other flags are kept as they stand."""
+    """OpenImages' edges are normalised already, IsGroupOf marks crowds, and the other flags are kept as text."""
     path = write_table(
         OPEN_IMAGES, "0a,xclick,/m/01g317,1,0.25,0.75,0.2,0.6,1,0,0,0,0", "0a,x,/m/0k4j,1,0,1,0,1,0,0,1,0,-1"
     )
@@ -62,7 +62,7 @@ def test_open_images_columns(write_table, read_all):
 
 
 def test_class_names_give_every_split_the_same_labels(write_table, tmp_path):
-    """Labels are all those of class_names in the order of their texts, also where the table has only some."""
+    """Labels are all those of class_names in the order of their texts, even if the table has only some."""
     path = write_table(OPEN_IMAGES, "0a,xclick,/m/01g317,1,0.25,0.75,0.2,0.6,1,0,0,0,0")
     texts = write_table("/m/01g317,Person", "/m/0k4j,Car", name="names.csv")
     dataset = csv_boxes.read((path,), tmp_path, tmp_path, class_names=str(texts))
@@ -80,8 +80,8 @@ def test_class_names_give_every_split_the_same_labels(write_table, tmp_path):
         ("/home/x/c.png", "c.png", "end of an absolute path"),
     ],
 )
-def test_names_may_come_from_another_machine(draw, write_table, tmp_path, *, header, cell, found, how):
-    """The image's cell is found under `images`, counted, and its size read there where the table has none."""
+def test_names_may_be_from_another_machine(draw, write_table, tmp_path, *, header, cell, found, how):
+    """A name from another machine is found under `images` and counted, and its size is read there if missing."""
     draw("images/sub/a b.png")
     draw("images/c.png")
     row = f"{cell},20,10,cat,5,2,15,6" if header else f"{cell},5,2,15,6,cat"
@@ -91,8 +91,8 @@ def test_names_may_come_from_another_machine(draw, write_table, tmp_path, *, hea
     assert dataset.notes.counts == {f"file names read another way ({how})": 1}
 
 
-def test_a_name_that_leads_nowhere_is_told_with_its_line(draw, write_table, read_all):
-    """The problem names the row and what was tried, whether or not the size had to be read."""
+def test_a_name_without_a_file_is_a_problem_with_its_line(draw, write_table, read_all):
+    """A name without a file is a problem that names the row and what was tried, with and without a size."""
     draw("images/b.png")
     path = write_table("b.png,5,2,15,6,cat", "/home/x/sub/a.png,5,2,15,6,cat")
     records, problems = read_all(path)
@@ -103,23 +103,23 @@ def test_a_name_that_leads_nowhere_is_told_with_its_line(draw, write_table, read
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_class_names_may_have_a_byte_order_mark(write_table, tmp_path, encoding):
-    """Texts may come from Windows, and a cell may hold a line end."""
+    """class_names may have a byte order mark and line breaks in cells."""
     path = write_table(OPEN_IMAGES, "0a,xclick,/m/01g317,1,0.25,0.75,0.2,0.6,1,0,0,0,0")
     (tmp_path / "names.csv").write_bytes('/m/01g317,"Gruß\r\nan"\r\n'.encode(encoding))
     dataset = csv_boxes.read((path,), tmp_path, tmp_path, class_names=str(tmp_path / "names.csv"))
     assert dataset.labels == (Label(0, "Gruß\r\nan", "/m/01g317"),)
 
 
-def test_stated_names_give_the_numbers(write_table, read_all):
-    """With all labels stated their order holds, and another one is a problem with its line."""
+def test_stated_names_decide_the_numbers(write_table, read_all):
+    """Labels in `names` are numbered in that order, and any other label is a problem with its line."""
     path = write_table(TENSORFLOW, "a.png,20,10,cat,5,2,15,6", "b.png,20,10,cta,5,2,15,6")
     records, problems = read_all(path, names=["dog", "cat"])
     assert records[0].object.bbox.label == [1]
     assert [str(each) for each in problems] == [f"{path}:3: expected one of the labels 'dog', 'cat', but got 'cta'"]
 
 
-def test_own_columns(write_table, read_all, draw):
-    """Headers of one's own are mapped; without a width, edges are normalised unless they are said to be pixels."""
+def test_columns_with_other_headers(write_table, read_all, draw):
+    """`columns` maps other headers; without a width, edges are normalised unless `pixels` is set."""
     draw("images/a.png", (20, 10))
     header = {"image": "file", "label": "what", "xmin": "x0", "xmax": "x1", "ymin": "y0", "ymax": "y1"}
     path = write_table("file,what,x0,y0,x1,y1,tag", "a,cat,5,2,15,6,blurry")
@@ -130,8 +130,8 @@ def test_own_columns(write_table, read_all, draw):
     assert (record.object.bbox.xmin, record.filename, record.extra) == ([5], "images/a", "")
 
 
-def test_rows_that_stand_apart_are_brought_together(write_table, read_all):
-    """Rows of one image make one record wherever they stand, also in two files; records are then sorted."""
+def test_rows_that_are_not_adjacent_become_one_record(write_table, read_all):
+    """Rows of one image that are not adjacent, or in two files, become one record; records are then sorted."""
     first = write_table(TENSORFLOW, "b.png,20,10,cat,5,2,15,6", "a.png,20,10,cat,5,2,15,6", "b.png,20,10,dog,5,2,15,6")
     second = write_table(TENSORFLOW, "a.png,20,10,dog,1,1,2,2", name="more.csv")
     records, _ = read_all(first, second)
@@ -141,14 +141,14 @@ def test_rows_that_stand_apart_are_brought_together(write_table, read_all):
     ]
 
 
-def test_rows_that_stand_together_keep_their_order(write_table, read_all):
-    """A table that has each image in one place is read in its own order."""
+def test_adjacent_rows_keep_their_order(write_table, read_all):
+    """A table in which the rows of each image are adjacent keeps its order."""
     records, _ = read_all(write_table(TENSORFLOW, "b.png,20,10,cat,5,2,15,6", "a.png,20,10,cat,5,2,15,6"))
     assert [each.id for each in records] == ["b.png", "a.png"]
 
 
 def test_a_row_without_an_object_is_background(write_table, read_all):
-    """A row that names only an image is one without objects, whose size may still be known."""
+    """A row with only an image is an image without objects; its size is kept."""
     (record,), problems = read_all(write_table(TENSORFLOW, "a.png,20,10,,,,,"))
     assert (record.object.size, record.width) == (0, 20)
     assert not problems
@@ -166,8 +166,8 @@ def test_a_row_without_an_object_is_background(write_table, read_all):
         ("../../a.png,20,10,cat,5,2,15,6", "leads out of it"),
     ],
 )
-def test_a_malformed_row_takes_its_image_out(write_table, read_all, row, message):
-    """A malformed row is a problem with file and line; the other images go on."""
+def test_a_malformed_row_is_a_problem_with_its_line(write_table, read_all, row, message):
+    """A malformed row is a problem with file and line; other images become records."""
     path = write_table(TENSORFLOW, "b.png,20,10,cat,5,2,15,6", row)
     records, problems = read_all(path)
     assert [each.id for each in records] == ["b.png"]
@@ -177,7 +177,7 @@ def test_a_malformed_row_takes_its_image_out(write_table, read_all, row, message
 
 
 def test_rows_that_disagree_on_the_size_are_a_problem(write_table, read_all):
-    """One image has one size."""
+    """Rows of one image with different sizes are a problem."""
     _, problems = read_all(write_table(TENSORFLOW, "a.png,20,10,cat,5,2,15,6", "a.png,20,11,cat,5,2,15,6"))
     assert (problems[0].line, problems[0].message) == (
         3,
@@ -186,7 +186,7 @@ def test_rows_that_disagree_on_the_size_are_a_problem(write_table, read_all):
 
 
 def test_pixels_without_a_size_are_a_problem(write_table, read_all):
-    """Pixels of an image that is missing cannot be normalised."""
+    """Edges in pixels without a size and without a readable image are a problem."""
     columns = {"image": "filename", "label": "class"}
     _, problems = read_all(
         write_table("filename,class,xmin,ymin,xmax,ymax", "a.png,cat,5,2,15,6"), columns=columns, pixels=True
@@ -214,19 +214,19 @@ def test_quotes_and_line_breaks_in_cells(write_table, read_all):
     ],
 )
 def test_a_table_without_its_columns_is_refused(write_table, read_all, *, lines, options, message):
-    """A table that lacks a column, or a file that is missing, is an error that names both."""
+    """A table without a needed column is refused, and the message names file and columns."""
     with pytest.raises(SourceError, match=message):
         read_all(write_table(*lines), **options)
 
 
 def test_an_unknown_role_is_refused(write_table, read_all):
-    """A role that no column can have is a typing error."""
+    """An unknown role in `columns` is refused."""
     with pytest.raises(ConfigError, match=r"columns: expected some of image, label, .* but got xmim"):
         read_all(write_table(TENSORFLOW), columns={"xmim": "xmin"})
 
 
-def test_a_file_that_is_no_table_is_refused(tmp_path, read_all):
-    """A file that is missing or no text is an error that names it."""
+def test_a_file_that_is_not_a_table_is_refused(tmp_path, read_all):
+    """A file that is missing or not text is an error that names it."""
     with pytest.raises(SourceError, match=r"nowhere\.csv: expected a table"):
         read_all(tmp_path / "nowhere.csv")
     (tmp_path / "bytes.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
@@ -250,7 +250,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, read_all):
     ],
 )
 def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, problem):
-    """What is wrong with one row ends neither the file nor the rows behind it, and takes its whole image out."""
+    """A malformed row is one problem of its image, and the rows after it are read."""
     good = ["b.png,20,10,cat,5,2,15,6", '"c.png",20,10,"cat",5,2,15,6', "a.png,20,10,cat,5,2,15,6"]
     path = tmp_path / "boxes.csv"
     path.write_bytes("\n".join([TENSORFLOW, good[0], row, *good[1:]]).encode(errors="surrogateescape"))
@@ -262,15 +262,15 @@ def test_a_malformed_row_is_one_problem(read_all, tmp_path, row, problem):
 
 
 @pytest.mark.parametrize("row", ["a.png,20,10,d\udcff,5,2,15,6", 'a.png,20,10,"dog,5,2,15,6'])
-def test_a_malformed_row_names_no_class(tmp_path, row):
-    """What stands in a row that cannot be read is in no list of classes, which could not even be written."""
+def test_a_malformed_row_adds_no_class(tmp_path, row):
+    """A label in a malformed row does not become a class."""
     path = tmp_path / "boxes.csv"
     path.write_bytes(f"{TENSORFLOW}\nb.png,20,10,cat,5,2,15,6\n{row}".encode(errors="surrogateescape"))
     assert csv_boxes.read((path,), tmp_path, tmp_path).labels == (Label(0, "cat", "cat"),)
 
 
-def test_a_quote_that_is_never_closed_takes_no_other_row_along(write_table, read_all):
-    """Nothing behind it has a quote, so that all of the file would be one cell."""
+def test_a_quote_that_is_never_closed_affects_one_row(write_table, read_all):
+    """A quote that is never closed does not swallow the rows after it."""
     path = write_table(TENSORFLOW, 'a.png,20,10,"dog,5,2,15,6', "b.png,20,10,cat,5,2,15,6", "c.png,20,10,cat,5,2,15,6")
     records, problems = read_all(path)
     assert [each.id for each in records] == ["b.png", "c.png"]
@@ -279,13 +279,13 @@ def test_a_quote_that_is_never_closed_takes_no_other_row_along(write_table, read
     ]
 
 
-def test_rows_without_an_image_are_a_problem_each(write_table, read_all):
-    """Nothing tells that they are about one image."""
+def test_each_row_without_an_image_is_a_problem(write_table, read_all):
+    """Each row without an image is a problem of its own."""
     _, problems = read_all(write_table(TENSORFLOW, ",20,10,cat,5,2,15,6", ",20,10,cat,5,2,15,6"))
     assert [each.line for each in problems] == [2, 3]
 
 
 def test_records_are_streamed(write_table, tmp_path):
-    """Records are made one by one, as they are asked for."""
+    """Records are built one by one, when they are requested."""
     path = write_table(TENSORFLOW, "a.png,20,10,cat,5,2,15,6")
     assert isinstance(csv_boxes.read((path,), tmp_path, tmp_path).records, GeneratorType)

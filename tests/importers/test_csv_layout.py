@@ -1,4 +1,4 @@
-"""Tables as people save them: delimiters, headers, decimal commas, encodings."""
+"""Layouts of tables: delimiters, headers, decimal commas, encodings."""
 
 import pytest
 
@@ -12,7 +12,7 @@ ROWS = [("a.png", [0.25], [0.75], ["cat"])]
 
 @pytest.fixture
 def read_table(draw, tmp_path, sort_out):
-    """Read a table about images of 20 x 10 pixels: image, left and right edges and classes of each record."""
+    """Read a table of 20 x 10 pixel images; return image, left and right edges and classes of each record."""
 
     def read(content, **options):
         for name in ("a.png", "b.png", "a,1.png", "a;1.png"):
@@ -30,7 +30,7 @@ def read_table(draw, tmp_path, sort_out):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_a_delimiter_is_recognised(read_table, delimiter, encoding, line_end):
-    """Whatever separates cells and lines, in UTF-8 or with a byte order mark, the table is the same."""
+    """Delimiter, line end and encoding are recognised and do not change the records."""
     text = f"{HEADER}\na.png,20,10,cat,5,2,15,6\n".replace(",", delimiter).replace("\n", line_end)
     assert read_table(text.encode(encoding)) == (ROWS, [])
 
@@ -42,17 +42,17 @@ def test_a_delimiter_is_recognised(read_table, delimiter, encoding, line_end):
         "a.png;5;2;15;6;cat",
         "a.png\t5\t2\t15\t6\tcat",
         "a.png|5|2|15|6|cat",
-        "a.png;5,0;2,0;15,0;6,0;cat",  # decimal commas, which a count of characters takes for the delimiter
+        "a.png;5,0;2,0;15,0;6,0;cat",  # a count of characters would take the decimal comma for the delimiter
         " a.png , 5 , 2 , 15 , 6 , cat ",
     ],
 )
-def test_a_table_without_a_header_is_that_of_keras_retinanet(read_table, content):
-    """Six columns, of which four are numbers, are image, edges in pixels and class."""
+def test_a_table_without_a_header_has_the_columns_of_keras_retinanet(read_table, content):
+    """Six columns with four numbers are image, edges in pixels and class, as in keras-retinanet."""
     assert read_table(content) == (ROWS, [])
 
 
 def test_an_image_without_boxes_has_empty_cells(read_table):
-    """Such rows tell nothing about the delimiter, and are images without objects."""
+    """Without a header, rows with empty cells for edges are images without objects."""
     assert read_table("b.png,,,,,\na.png,5,2,15,6,cat") == ([("b.png", [], [], []), *ROWS], [])
     assert read_table("b.png,,,,,") == ([("b.png", [], [], [])], [])
 
@@ -66,17 +66,17 @@ def test_an_image_without_boxes_has_empty_cells(read_table):
         ('a.png,5,2,15,6,"a ""cat"""', [("a.png", [0.25], [0.75], ['a "cat"'])]),
         (f'{HEADER}\n"a,1.png",20,10,"cat\nwild",5,2,15,6', [("a,1.png", [0.25], [0.75], ["cat\nwild"])]),
         (f"{HEADER}\na.png,20,10,cat|dog|bird;x,5,2,15,6", [("a.png", [0.25], [0.75], ["cat|dog|bird;x"])]),
-        (f"{HEADER}\na.png,20,10,cat,5,2,15,6\n,,,,,,,\n\n", ROWS),  # as spreadsheets end
+        (f"{HEADER}\na.png,20,10,cat,5,2,15,6\n,,,,,,,\n\n", ROWS),  # empty rows at the end, as spreadsheets write them
         ("filename; width; height; class; xmin; ymin; xmax; ymax\na.png;20;10;cat;5;2;15;6", ROWS),
     ],
 )
 def test_quotes_and_other_delimiters_in_cells(read_table, content, rows):
-    """Other delimiters in cells, quoted or not, mislead nobody."""
+    """Other delimiters inside cells, quoted or not, do not change the layout."""
     assert read_table(content) == (rows, [])
 
 
 def test_decimal_commas(read_table):
-    """Where commas do not separate cells they stand before decimals; one in thousands is no number."""
+    """A comma is a decimal comma if it is not the delimiter; with a thousands separator a cell is not a number."""
     rows, problems = read_table(f"{HEADER}\na.png,20,10,cat,5,2,15,6".replace(",", ";").replace("15", "15,5"))
     assert (rows, problems) == ([("a.png", [0.25], [0.775], ["cat"])], [])
     _, problems = read_table(f"{HEADER}\na.png,20,10,cat,5,2,15,6".replace(",", ";").replace("15", "1.234,5"))
@@ -84,7 +84,7 @@ def test_decimal_commas(read_table):
 
 
 def test_a_malformed_row_does_not_change_the_layout(read_table):
-    """One bad row, be it the first, is a problem of its image, not of the table."""
+    """A malformed row, even the first, is a problem of its image and not of the table."""
     rows, problems = read_table("b.png,five,2,15,6,cat\na.png,5,2,15,6,cat")
     assert rows == ROWS
     assert [each.partition(".csv")[2] for each in problems] == [":1: expected a number as xmin, but got 'five'"]
@@ -92,7 +92,7 @@ def test_a_malformed_row_does_not_change_the_layout(read_table):
 
 @pytest.mark.parametrize("number", ["nan", "NaN", "inf", "-Infinity"])
 def test_numbers_that_are_not_finite_are_problems_of_their_rows(read_table, number):
-    """NaN and infinity where edges belong concern their images, also where most rows have them."""
+    """Edges that are NaN or infinite are problems of their images, even if most rows have them."""
     rows, problems = read_table(f"b.png,{number},2,15,6,cat\na;1.png,5,2,{number},6,cat\na.png,5,2,15,6,cat")
     assert rows == ROWS
     assert [each.partition(".csv")[2] for each in problems] == [
@@ -108,7 +108,7 @@ def test_numbers_that_are_not_finite_are_problems_of_their_rows(read_table, numb
         ("cat;a.png;5;15;2;6", {"columns": ["label", "image", "xmin", "xmax", "ymin", "ymax"]}),
         ("7,a.png,5,2,15,6,x,cat", {"columns": ["-", "image", "xmin", "ymin", "xmax", "ymax", "-", "class"]}),
         ("a.png,5,2,15,6,cat,20,10", {"columns": [*KERAS_RETINANET, "width", "height"]}),
-        ("file,l,t,r,b,kind\na.png,5,2,15,6,cat", {"columns": [*KERAS_RETINANET]}),  # a header, passed over
+        ("file,l,t,r,b,kind\na.png,5,2,15,6,cat", {"columns": [*KERAS_RETINANET]}),  # a header, skipped
         ("a.png:5:2:15:6:cat", {"columns": [*KERAS_RETINANET], "delimiter": ":"}),
         ("a.png:5:2:15:6:cat", {"delimiter": ":"}),
         ("a.png\t5\t2\t15\t6\tcat", {"delimiter": "tab"}),
@@ -116,13 +116,13 @@ def test_numbers_that_are_not_finite_are_problems_of_their_rows(read_table, numb
         ("a.png,0.25,0.2,0.75,0.6,cat", {"pixels": False}),
     ],
 )
-def test_options_settle_the_layout(read_table, content, options):
-    """`columns` in their order, and `delimiter`, say what the first rows cannot."""
+def test_options_decide_the_layout(read_table, content, options):
+    """The options `columns` and `delimiter` decide what the first rows leave open."""
     assert read_table(content, **options) == (ROWS, [])
 
 
-def test_further_columns_of_a_list_are_kept(draw, tmp_path):
-    """A column without a role has a name of its own, by which `extra` keeps it."""
+def test_further_columns_in_a_list_are_kept(draw, tmp_path):
+    """A column in the list `columns` that is not a role can be kept by its name with `extra`."""
     draw("a.png")
     (tmp_path / "boxes.csv").write_text("a.png,5,2,15,6,cat,blurry")
     columns = [*KERAS_RETINANET, "tag"]
@@ -130,8 +130,8 @@ def test_further_columns_of_a_list_are_kept(draw, tmp_path):
     assert next(dataset.records).extra == {"tag": ["blurry"]}
 
 
-def test_numbers_may_name_classes(read_table):
-    """With the columns stated, the last one may have numbers."""
+def test_classes_may_be_numbers(read_table):
+    """With `columns` set, classes may be numbers."""
     rows, _ = read_table("a.png,5,2,15,6,7", columns=list(KERAS_RETINANET))
     assert rows == [("a.png", [0.25], [0.75], ["7"])]
 
@@ -167,12 +167,12 @@ def test_numbers_may_name_classes(read_table):
         (f"{HEADER}\na.png,20,10,cat,5,2,15,6".encode("utf-16-le"), {}, "but got f\\0i\\0l\\0e\\0"),
     ],
 )
-def test_what_can_be_read_in_several_ways_is_told(read_table, content, options, message):
-    """A table that nobody can be sure about is an error that says what was seen, and which option settles it."""
-    with pytest.raises(SourceError) as told:
+def test_an_ambiguous_table_is_refused(read_table, content, options, message):
+    """An ambiguous table is refused in one line that says what was found and which option to set."""
+    with pytest.raises(SourceError) as caught:
         read_table(content, **options)
-    assert message in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_what_can_be_read_in_several_ways_is_told(read_table, content, options, 
         ({"delimiter": '"'}, "delimiter: expected one character, or tab, but got '\"'"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(read_table, options, message):
-    """What is wrong with an option is told by its name."""
+def test_an_invalid_option_is_refused(read_table, options, message):
+    """An invalid option is an error that names it."""
     with pytest.raises(ConfigError, match=f"^{message}"):
         read_table(f"{HEADER}\na.png,20,10,cat,5,2,15,6", **options)

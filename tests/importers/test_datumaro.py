@@ -14,7 +14,7 @@ needs_datumaro = pytest.mark.skipif(not is_installed, reason="the optional group
 
 @pytest.fixture
 def kitti(draw, tmp_path):
-    """Two images in KITTI's layout: two cars in the first, none in the second."""
+    """Write two images in KITTI's layout: two cars in the first, none in the second."""
     for name in ("1.png", "2.png"):
         draw(f"training/image_2/{name}")
     lines = ("Car 0 0 0 5 2 15 6 0 0 0 0 0 0 0", "Van 0 0 0 0 0 20 10 0 0 0 0 0 0 0")
@@ -55,7 +55,7 @@ def shape(kind, **fields):
 
 @needs_datumaro
 def test_a_format_of_datumaro_becomes_records(kitti, sort_out):
-    """Boxes, labels and file names of a format that only Datumaro reads; an image without objects is kept."""
+    """A format that only Datumaro reads gives boxes, labels and file names; an image without objects is kept."""
     dataset = find_importer("datumaro", {"format": "kitti_detection"})((kitti,), kitti, kitti)
     records, problems = sort_out(dataset.records)
     assert [label.text for label in dataset.labels] == ["Car", "Van"]
@@ -72,7 +72,7 @@ def test_a_format_of_datumaro_becomes_records(kitti, sort_out):
 
 @needs_datumaro
 def test_shapes_of_one_group_are_one_object(own_format, read_all):
-    """Box, outline and points of one group are one object: its box, the outline's area, the points as parts."""
+    """Box, polygon and points of one group are one object, with the polygon's area and the points as parts."""
     root = own_format(
         shape("bbox", bbox=[5, 2, 10, 4], group=3),
         shape("polygon", points=[5, 2, 15, 2, 15, 6], group=3),
@@ -88,16 +88,16 @@ def test_shapes_of_one_group_are_one_object(own_format, read_all):
 
 
 @needs_datumaro
-def test_several_boxes_of_a_group_are_an_object_each(own_format, read_all):
-    """A group may also tie objects together; they stay objects of their own."""
+def test_each_box_of_a_group_is_an_object(own_format, read_all):
+    """Boxes of one group are one object each."""
     root = own_format(shape("bbox", bbox=[5, 2, 10, 4], group=3), shape("bbox", bbox=[0, 0, 20, 10], group=3))
     (record,), _ = read_all(root)
     assert record.object.bbox.xmax == [0.75, 1]
 
 
 @needs_datumaro
-def test_an_outline_alone_has_the_box_around_it(own_format, read_all):
-    """An object without a box has the one around its outline."""
+def test_a_polygon_alone_becomes_the_box_around_it(own_format, read_all):
+    """An object without a box gets the box around its polygon."""
     (record,), _ = read_all(own_format(shape("polygon", points=[5, 2, 15, 2, 15, 6])))
     assert (record.object.bbox.xmin, record.object.bbox.ymax) == ([0.25], [0.6])
 
@@ -123,15 +123,15 @@ def test_a_label_of_the_image_is_its_class(own_format, read_all):
     ],
 )
 def test_what_a_record_cannot_hold_is_a_problem(own_format, read_all, annotation, message):
-    """An annotation of another kind, or without a label, takes its image out."""
+    """An annotation of another kind, or without a label, makes its image a problem."""
     records, problems = read_all(own_format(shape(**{"kind": annotation.pop("type"), **annotation})))
     assert not records
     assert [each.message for each in problems] == [message]
 
 
 @needs_datumaro
-def test_subsets_are_told_apart_by_id(own_format, read_all):
-    """Of several subsets the ids begin with the subset's name; of one they do not."""
+def test_ids_of_several_subsets_begin_with_the_subset(own_format, read_all):
+    """Ids begin with the subset's name only if several subsets are read."""
     own_format(subset="val")
     root = own_format(subset="train")
     assert [each.id for each in read_all(root)[0]] == ["train/a", "val/a"]
@@ -142,7 +142,7 @@ def test_subsets_are_told_apart_by_id(own_format, read_all):
 
 @needs_datumaro
 def test_keypoints_have_names(tiny_coco, tmp_path, sort_out, caplog):
-    """Real COCO through Datumaro: the objects and keypoints that the importer of COCO finds, too."""
+    """Real COCO files read by Datumaro give the same objects and keypoints as the importer `coco`."""
     caplog.set_level(logging.ERROR)
     (tmp_path / "annotations").mkdir()
     (tmp_path / "images").mkdir()
@@ -165,13 +165,13 @@ def test_keypoints_have_names(tiny_coco, tmp_path, sort_out, caplog):
 
 @needs_datumaro
 def test_an_unknown_format_is_refused(tmp_path):
-    """A data set that Datumaro cannot read is an error that names it and passes on what Datumaro says."""
+    """A data set that Datumaro cannot read is an error that names it, with Datumaro's message."""
     with pytest.raises(SourceError, match="expected a data set that Datumaro reads, but: "):
         datumaro.read((tmp_path,), tmp_path, tmp_path)
 
 
 def test_one_data_set_is_expected(tmp_path):
-    """One folder or file holds the data set."""
+    """More or fewer than one entry in `annotations` is refused."""
     with pytest.raises(SourceError, match="expected one data set in `annotations`, but got 0"):
         datumaro.read((), tmp_path, tmp_path)
 

@@ -15,7 +15,7 @@ from tfrec_stage.records import ImageRecord
 
 @pytest.fixture
 def coco_file(tmp_path, draw):
-    """Annotations of three images without objects; the third image is missing."""
+    """Write annotations of three images without objects; the third image is missing."""
     images = [{"id": i, "file_name": f"{i}.png", "width": 20, "height": 10} for i in range(3)]
     for name in ("0.png", "1.png"):
         draw(name)
@@ -25,14 +25,14 @@ def coco_file(tmp_path, draw):
 
 
 def test_records_are_pinned(coco_file, tmp_path):
-    """Records carry the digest of their image; a missing image stays a record, for the encoder to report."""
+    """Records have the hash of their image; a missing image still becomes a record, for the build to report."""
     dataset = find_importer("coco")((coco_file,), tmp_path, tmp_path)
     assert dataset.labels == (Label(0, "cat", 1),)
     assert [bool(each.sha256) for each in dataset.records] == [True, True, False]
 
 
 def test_records_are_streamed(coco_file, tmp_path, draw):
-    """An image is read when its record is asked for, not before."""
+    """An image is read when its record is requested, not before."""
     records = find_importer("coco")((coco_file,), tmp_path, tmp_path).records
     assert isinstance(records, GeneratorType)
     next(records)
@@ -40,14 +40,14 @@ def test_records_are_streamed(coco_file, tmp_path, draw):
     assert next(records).sha256 is None
 
 
-def test_two_walks_give_the_same(coco_file, tmp_path):
+def test_reading_twice_gives_the_same(coco_file, tmp_path):
     """The same annotations give the same records in the same order."""
     first, second = (list(find_importer("coco")((coco_file,), tmp_path, tmp_path).records) for _ in range(2))
     assert first == second
 
 
 def test_one_split_is_kept(coco_file, tmp_path):
-    """With `keep`, the splits together have each image once."""
+    """With `keep`, each image is in exactly one split."""
     options = SplitOptions({"train": 0.5, "val": 0.5})
     kept = {
         split: [
@@ -63,7 +63,7 @@ def test_one_split_is_kept(coco_file, tmp_path):
 
 
 def test_problems_are_in_every_split(coco_file, tmp_path):
-    """A problem belongs to no split and is never filtered away."""
+    """`keep` never removes problems."""
     (tmp_path / "0.png").write_bytes(b"")
     content = json.loads(coco_file.read_bytes())
     content["annotations"] = [{"id": 1, "image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]}]
@@ -108,8 +108,10 @@ def test_problems_are_in_every_split(coco_file, tmp_path):
         ),
     ],
 )
-def test_odd_names_of_classes_are_warned_of(tmp_path, draw, monkeypatch, *, name, annotations, options, warnings):
-    """Whatever the format, a name that two classes share, an empty one and a background as class 0 are told."""
+def test_class_names_that_look_wrong_are_warned_of(
+    tmp_path, draw, monkeypatch, *, name, annotations, options, warnings
+):
+    """In every format, a name of two classes, an empty name and a background as class 0 are warned of."""
     monkeypatch.chdir(tmp_path)
     draw("images/Background/0.png")
     (tmp_path / "labels").mkdir()
@@ -120,7 +122,7 @@ def test_odd_names_of_classes_are_warned_of(tmp_path, draw, monkeypatch, *, name
 
 
 def test_an_unknown_importer_is_refused():
-    """The error names the importers that there are."""
+    """An unknown importer is an error that names the known ones."""
     with pytest.raises(ConfigError, match=r"importer: expected one of coco, .*, but got 'cocoa'"):
         find_importer("cocoa")
 
@@ -134,7 +136,7 @@ def test_an_unknown_importer_is_refused():
     ],
 )
 def test_wrong_options_are_refused(options, message):
-    """An option that is unknown or of another type is an error that names it."""
+    """An option that is unknown or has the wrong type is an error that names it."""
     with pytest.raises(ConfigError) as error:
         find_importer("yolo", options)
     assert message in str(error.value)
@@ -142,7 +144,7 @@ def test_wrong_options_are_refused(options, message):
 
 @pytest.mark.parametrize("name", sorted(IMPORTERS))
 def test_every_importer_is_found(name):
-    """Every name leads to a callable."""
+    """Every name in `IMPORTERS` gives a callable."""
     assert callable(find_importer(name))
 
 
@@ -154,6 +156,6 @@ def test_annotations_are_expected(tmp_path, name):
 
 
 def test_importers_are_imported_late():
-    """Asking for the names imports no importer, so that a command line starts fast."""
+    """Importing the package imports no importer, which keeps the command line fast."""
     code = "import sys, tfrec_stage.importers; print([m for m in sys.modules if m.endswith(('coco', 'voc'))])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"

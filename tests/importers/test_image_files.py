@@ -16,8 +16,8 @@ from tfrec_stage.importers.image_files import ImageFolder, find_files
         ("raw/../raw/images", "./raw", "ä b.jpg", "images/ä b.jpg"),
     ],
 )
-def test_names_start_from_the_root(images, root, name, filename):
-    """A name of the annotations becomes one that starts from images_root, with forward slashes."""
+def test_names_are_relative_to_the_root(images, root, name, filename):
+    """A name in annotations becomes relative to images_root, with forward slashes."""
     assert ImageFolder(Path(images), Path(root)).filename(name) == filename
 
 
@@ -25,42 +25,42 @@ def test_names_start_from_the_root(images, root, name, filename):
     ("images", "root", "filename"),
     [("raw/images", "raw", "images/a%20b.jpg"), ("raw", "./raw", "a%20b.jpg"), ("raw/../raw/x", "raw", "x/a%20b.jpg")],
 )
-def test_a_file_that_was_found_means_itself(images, root, filename):
-    """The name of a file that a walk found is not looked up again."""
+def test_an_existing_file_is_not_interpreted(images, root, filename):
+    """The name of an existing file is not interpreted in another way."""
     folder = ImageFolder(Path(images), Path(root))
     assert folder.filename_of_existing("a%20b.jpg") == filename
     assert not folder.notes.counts
 
 
 @pytest.mark.parametrize("name", ["../../../a.jpg", "/etc/a.jpg"])
-def test_a_name_out_of_the_root_is_refused(name):
+def test_a_name_outside_the_root_is_refused(name):
     """A name that leads out of images_root is an error."""
     with pytest.raises(ValueError, match="leads out of it"):
         ImageFolder(Path("raw/images/train"), Path("raw/images")).filename(name)
 
 
 def test_an_absolute_name_inside_the_root_is_made_relative(tmp_path):
-    """Absolute names are accepted as long as they are inside images_root."""
+    """An absolute name inside images_root becomes relative to it."""
     folder = ImageFolder(tmp_path / "train", tmp_path)
     assert folder.filename(str(tmp_path / "val" / "a.jpg")) == "val/a.jpg"
 
 
 def test_images_outside_of_the_root_are_refused():
-    """The folder of images has to be inside images_root."""
+    """A folder of images outside images_root is refused."""
     with pytest.raises(SourceError, match="expected `images` inside `images_root`, but got elsewhere and raw"):
         ImageFolder(Path("elsewhere"), Path("raw"))
 
 
 def test_images_are_found_in_order(draw, tmp_path):
-    """Images are found in nested folders, by suffix in any case, sorted; other files are passed over."""
+    """Images are found in nested folders by suffix, in upper or lower case, and sorted; other files are skipped."""
     for name in ("b/z.png", "b/a.jpg", "c.JPG", "a/deep/x.webp"):
         draw(name)
     (tmp_path / "b" / "notes.txt").touch()
     assert list(find_files(tmp_path)) == ["c.JPG", "a/deep/x.webp", "b/a.jpg", "b/z.png"]
 
 
-def test_linked_folders_are_walked(draw, tmp_path):
-    """A data set may be linked together from several disks."""
+def test_linked_folders_are_searched(draw, tmp_path):
+    """Linked folders are searched."""
     draw("disk/a.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "disk")
@@ -86,8 +86,8 @@ def test_linked_folders_are_walked(draw, tmp_path):
         ("/home/x/../y/./c.jpg", "train/c.jpg", "end of an absolute path"),
     ],
 )
-def test_a_name_is_read_another_way_where_that_finds_a_file(draw, tmp_path, name, found, how):
-    """Names of Windows, of URLs and of another machine's folders are found under `images`, and counted by how."""
+def test_a_name_is_interpreted_if_that_finds_a_file(draw, tmp_path, name, found, how):
+    """Names from Windows, URLs and other machines are found under `images` and counted by interpretation."""
     for image in ("train/sub/a.jpg", "train/sub/a b.jpg", "train/ä.jpg", "train/c.jpg", "val/b.jpg"):
         draw(image)
     folder = ImageFolder(tmp_path / "train", tmp_path)
@@ -97,15 +97,15 @@ def test_a_name_is_read_another_way_where_that_finds_a_file(draw, tmp_path, name
 
 
 def test_percent_encoding_may_hold_any_bytes(draw, tmp_path):
-    """Names of files are bytes, in UTF-8 or not."""
+    """Percent-encoded bytes may be any file name, in UTF-8 or not."""
     name = os.fsdecode(b"\xe4.jpg")
     draw(name)
     assert ImageFolder(tmp_path, tmp_path).filename("%E4.jpg") == name
 
 
 @pytest.mark.parametrize("name", [r"a\b.jpg", "a%20b.jpg", "%61.jpg"])
-def test_the_name_as_written_wins(draw, tmp_path, name):
-    """A file of exactly that name is taken, whatever else the name could mean."""
+def test_the_name_as_written_takes_precedence(draw, tmp_path, name):
+    """A file with exactly that name is used, whatever other interpretations there are."""
     for image in ("a/b.jpg", "a b.jpg", "a.jpg", name):
         draw(image)
     folder = ImageFolder(tmp_path, tmp_path)
@@ -113,8 +113,8 @@ def test_the_name_as_written_wins(draw, tmp_path, name):
     assert not folder.notes.counts
 
 
-def test_an_absolute_name_that_is_there_wins(draw, tmp_path):
-    """An absolute name inside of the root that leads to a file is that file, not one of the same end."""
+def test_an_existing_absolute_name_takes_precedence(draw, tmp_path):
+    """An absolute name inside images_root that leads to a file means that file, not another with the same end."""
     draw("train/old/a.jpg")
     draw("train/a.jpg")
     folder = ImageFolder(tmp_path / "train", tmp_path)
@@ -123,7 +123,7 @@ def test_an_absolute_name_that_is_there_wins(draw, tmp_path):
 
 
 def test_several_files_are_a_problem(draw, tmp_path):
-    """Where two readings lead to two files, both are named and neither is taken."""
+    """Interpretations that lead to several files are a problem that names them."""
     draw("train/x/a.jpg")
     draw("train/a.jpg")
     with pytest.raises(ValueError, match=r"expected one image file for '/data/x/a.jpg', but got 'train/x/a.jpg', 't"):
@@ -139,16 +139,16 @@ def test_several_files_are_a_problem(draw, tmp_path):
         ("/data", "leads out of it, and none of 'data' exists in"),
     ],
 )
-def test_what_was_tried_is_told(draw, tmp_path, name, tried):
-    """Where no reading leads to a file, the message names what was looked for; folders are no files."""
+def test_the_message_names_what_was_tried(draw, tmp_path, name, tried):
+    """If no interpretation leads to a file, the message names all of them; a folder is not a file."""
     (tmp_path / "train" / "data").mkdir(parents=True)
     with pytest.raises(ValueError, match=tried):
         ImageFolder(tmp_path / "train", tmp_path).filename(name)
 
 
 @pytest.mark.parametrize("name", [r"..\..\secret.jpg", "%2e%2e/%2e%2e/secret.jpg", "/x/../../../secret.jpg"])
-def test_no_reading_leads_out_of_the_root(draw, tmp_path, name):
-    """A file outside of images_root is not found by any reading."""
+def test_no_interpretation_leads_out_of_the_root(draw, tmp_path, name):
+    """No interpretation leads to a file outside images_root."""
     draw("secret.jpg")
     draw("root/train/a.jpg")
     with pytest.raises(ValueError, match="expected an image"):
@@ -156,8 +156,8 @@ def test_no_reading_leads_out_of_the_root(draw, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "100%.jpg", "a\0b.jpg", "a:b.jpg", ""])
-def test_a_missing_file_with_one_meaning_is_left_to_the_encoder(tmp_path, name):
-    """Nothing is looked for where a name has no other reading: the encoder tells that the image is missing."""
+def test_a_missing_file_with_one_interpretation_is_left_to_the_build(tmp_path, name):
+    """A missing file whose name has no other interpretation is left for the build to report."""
     folder = ImageFolder(tmp_path / "train", tmp_path)
     assert folder.filename(name) == f"train/{name}".rstrip("/")
     assert not folder.notes.counts

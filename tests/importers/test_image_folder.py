@@ -29,8 +29,8 @@ def test_a_folder_is_a_class(birds, tmp_path, sort_out):
     assert not problems
 
 
-def test_stated_names_give_the_numbers(birds, tmp_path, sort_out):
-    """With all names stated their order holds, and a folder of another name is a problem."""
+def test_stated_names_decide_the_numbers(birds, tmp_path, sort_out):
+    """Classes in `names` are numbered in that order, and images in any other folder are problems."""
     dataset = image_folder.read((), birds, tmp_path, names=["owls/barn", "finch"])
     records, problems = sort_out(dataset.records)
     assert [each.class_.label for each in records] == [1, 1, 0]
@@ -40,7 +40,7 @@ def test_stated_names_give_the_numbers(birds, tmp_path, sort_out):
 
 
 def test_an_image_without_a_class_is_a_problem(birds, draw, tmp_path, sort_out):
-    """An image beside the folders has no class."""
+    """An image directly in the top folder is a problem, as it has no class."""
     draw("train/stray.png")
     records, problems = sort_out(image_folder.read((), birds, tmp_path).records)
     assert len(records) == 4
@@ -52,7 +52,7 @@ def test_an_image_without_a_class_is_a_problem(birds, draw, tmp_path, sort_out):
 
 @pytest.mark.parametrize("names", [None, ["finch"]])
 def test_images_without_any_class_folder_are_refused_once(draw, tmp_path, names):
-    """A folder of nothing but images is another layout: one error says which is expected, with an example."""
+    """A folder with only images is refused by one error that shows the expected layout."""
     for name in "abc":
         draw(f"train/{name}.png")
     top = tmp_path / "train"
@@ -67,7 +67,7 @@ def test_images_without_any_class_folder_are_refused_once(draw, tmp_path, names)
 
 @pytest.mark.parametrize("names", [None, ["finch"]])
 def test_a_folder_without_images_is_refused(tmp_path, names):
-    """An empty folder, as of a disk that is not mounted, is no data set."""
+    """A folder without images is refused."""
     (tmp_path / "train" / "finch").mkdir(parents=True)
     top = tmp_path / "train"
     message = f"{top}: expected a folder for each class in it, such as {top}/cat, with images, but got no image"
@@ -75,8 +75,8 @@ def test_a_folder_without_images_is_refused(tmp_path, names):
         image_folder.read((), top, tmp_path, names=names)
 
 
-def test_a_class_that_is_no_utf8_is_a_problem(birds, draw, tmp_path, sort_out):
-    """A folder whose name is not UTF-8 cannot name a class; the others go on."""
+def test_a_class_that_is_not_utf8_is_a_problem(birds, draw, tmp_path, sort_out):
+    """An image in a folder whose name is not UTF-8 is a problem; other images become records."""
     draw("train/b\udcff/a.png")
     dataset = image_folder.read((), birds, tmp_path)
     records, problems = sort_out(dataset.records)
@@ -85,7 +85,7 @@ def test_a_class_that_is_no_utf8_is_a_problem(birds, draw, tmp_path, sort_out):
 
 
 def test_top_folders_can_be_named(birds, tmp_path, sort_out):
-    """Classes may begin deeper than the folder of images does."""
+    """`annotations` may name the folders that the class folders are in."""
     records, _ = sort_out(image_folder.read((birds / "owls",), birds, tmp_path).records)
     assert [(each.filename, each.class_.text) for each in records] == [
         ("train/owls/barn/a.png", "barn"),
@@ -94,14 +94,14 @@ def test_top_folders_can_be_named(birds, tmp_path, sort_out):
 
 
 def test_a_relative_folder_gives_the_same_names(birds, tmp_path, monkeypatch, sort_out):
-    """File names do not depend on the working directory."""
+    """A relative folder gives the same file names as an absolute one."""
     monkeypatch.chdir(tmp_path)
     relative = image_folder.read((), birds.relative_to(tmp_path), tmp_path)
     assert sort_out(relative.records) == sort_out(image_folder.read((), birds, tmp_path).records)
 
 
 def test_records_are_pinned_and_streamed(birds, tmp_path):
-    """Sizes and digests are read as records are asked for."""
+    """Sizes and hashes are read when records are requested."""
     records = find_importer("image_folder")((), birds, tmp_path).records
     assert isinstance(records, GeneratorType)
     first = next(records)
@@ -109,6 +109,6 @@ def test_records_are_pinned_and_streamed(birds, tmp_path):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    """A folder that is not there is an error that names it."""
+    """A missing folder is an error that names it."""
     with pytest.raises(SourceError, match="nowhere: expected a folder, but: No such file or directory"):
         image_folder.read((), tmp_path / "nowhere", tmp_path)

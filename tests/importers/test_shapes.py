@@ -18,15 +18,15 @@ corners = st.tuples(st.integers(0, 100), st.integers(0, 100))
 
 @given(corners, corners)
 def test_a_rectangle_has_the_area_of_its_sides(first, second):
-    """The shoelace formula gives width times height for a rectangle, whichever way round it goes."""
+    """The area of a rectangle is width times height, in either direction."""
     (x0, y0), (x1, y1) = first, second
     around = [x0, y0, x1, y0, x1, y1, x0, y1]
     assert polygon_area(around) == abs(x1 - x0) * abs(y1 - y0)
 
 
 @pytest.mark.parametrize("points", [[], [1, 2], [1, 2, 3, 4]])
-def test_fewer_than_three_points_enclose_nothing(points):
-    """No point, one point and a line have no area."""
+def test_fewer_than_three_points_have_no_area(points):
+    """Fewer than three points have no area."""
     assert polygon_area(points) == 0
 
 
@@ -44,26 +44,26 @@ def test_fewer_than_three_points_enclose_nothing(points):
         ("T6", 0),
     ],
 )
-def test_a_mask_has_as_many_pixels_as_its_odd_runs(counts, area):
-    """Every second run is foreground, whether the runs are numbers or packed."""
+def test_the_area_of_a_mask_is_the_sum_of_its_odd_runs(counts, area):
+    """The area of a mask is the sum of every second run, as numbers or packed."""
     assert mask_area(RunLengths(counts)) == area
 
 
 @given(st.lists(st.integers(0, 10**6), max_size=30))
-def test_packed_runs_are_those_that_were_packed(runs):
-    """Packing run lengths into text changes no area."""
+def test_packing_does_not_change_the_area(runs):
+    """Packing run lengths into text does not change the area."""
     assert mask_area(RunLengths(pack(runs))) == sum(runs[1::2])
 
 
 @pytest.mark.parametrize(("text", "message"), [("5 3", "but got ' '"), ("P", "the last one is cut off")])
-def test_a_text_that_is_no_run_lengths_is_refused(text, message):
-    """A character outside the alphabet, or an end within a number, is an error."""
+def test_malformed_packed_runs_are_refused(text, message):
+    """A character outside the alphabet, or an end inside a number, is an error."""
     with pytest.raises(ValueError, match=message):
         mask_area(RunLengths(text))
 
 
 def test_real_polygons_have_their_stated_area(tiny_coco):
-    """The polygons of real objects give the area that their annotation states."""
+    """Polygons of real objects have the area that their annotation states."""
     content = (tiny_coco / "annotations" / "instances_train2017.json").read_bytes()
     objects = [each for each in json.loads(content)["annotations"] if not each["iscrowd"]]
     areas = [sum(polygon_area(polygon) for polygon in each["segmentation"]) for each in objects]
@@ -72,7 +72,7 @@ def test_real_polygons_have_their_stated_area(tiny_coco):
 
 
 def pack(runs):
-    """Write signed numbers five bits a character, and from the fourth on as a difference two places back."""
+    """Pack run lengths: five bits per character, from the fourth on as the difference to two places before."""
     differences = [run - (runs[place - 2] if place > 2 else 0) for place, run in enumerate(runs)]
     return "".join(pack_number(number) for number in differences)
 
@@ -89,7 +89,7 @@ def pack_number(number):
 
 @given(st.integers(1, 6), st.lists(st.integers(0, 9), max_size=12))
 def test_a_mask_has_the_box_around_its_pixels(height, runs):
-    """The box from the runs is that of the pixels one by one, column after column."""
+    """The box from the runs equals the box from all pixels."""
     pixels = [place % 2 for place, length in enumerate(runs) for _ in range(length)]
     xs = [place // height for place, is_set in enumerate(pixels) if is_set]
     ys = [place % height for place, is_set in enumerate(pixels) if is_set]
@@ -98,19 +98,19 @@ def test_a_mask_has_the_box_around_its_pixels(height, runs):
 
 
 def test_a_packed_mask_has_a_box():
-    """Packed: a square from column 3 and row 2, a dot in column 10, and rows 1 to 8 of column 12."""
+    """The box of a packed mask encloses a square, a dot and a bar."""
     assert mask_box(RunLengths("P137000]1NiN7j1", (10, 20))) == (3, 1, 10, 8)
 
 
 @pytest.mark.parametrize("mask", [RunLengths([1, 2]), RunLengths([1, 2], (0, 5)), RunLengths([1, -2], (3, 5))])
 def test_a_mask_without_a_height_has_no_box(mask):
-    """Runs alone do not say where a column ends, and none is shorter than nothing."""
+    """A mask without a height, or with negative runs, is an error."""
     with pytest.raises(ValueError, match="expected run lengths from 0 and the image's height"):
         mask_box(mask)
 
 
-def test_polygons_have_one_box():
-    """The box around all polygons of one object; none where there is no point."""
+def test_several_polygons_have_one_box():
+    """The box of several polygons encloses all of them; without points there is none."""
     assert segmentation_box([[1, 2, 3, 4], [0, 7, 2, 3]]) == (0, 2, 3, 5)
     assert segmentation_box([[]]) is None
     assert segmentation_box(None) is None
@@ -118,6 +118,6 @@ def test_polygons_have_one_box():
 
 @pytest.mark.parametrize("measure", [segmentation_area, segmentation_box])
 def test_a_point_has_two_coordinates(measure):
-    """A number too many is an error, not a point."""
+    """An odd number of coordinates is an error."""
     with pytest.raises(ValueError, match="expected x and y of each point of a polygon, but got 5 numbers"):
         measure([[1, 2, 3, 4, 5]])

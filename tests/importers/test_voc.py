@@ -39,7 +39,7 @@ def read_all(tmp_path, sort_out):
 
 
 def test_a_box_becomes_normalised_edges(draw, write_xml, read_all):
-    """Edges in pixels are divided by the width and the height, as they stand."""
+    """Edges in pixels are divided by width and height, without a shift."""
     draw("images/a.png")
     write_xml("a.xml", box(), box("dog", (0, 20, 0, 10)))
     (record,), problems = read_all()
@@ -52,23 +52,23 @@ def test_a_box_becomes_normalised_edges(draw, write_xml, read_all):
 
 
 def test_a_reversed_box_has_no_area(draw, write_xml, read_all):
-    """Reversed edges stay as annotated, for the policy to judge, and enclose nothing: a negative area would fail."""
+    """A reversed box is kept as annotated, with area 0."""
     draw("images/a.png")
     write_xml("a.xml", box(edges=(15, 5, 2, 6)))
     ((record,), _) = read_all()
     assert (record.object.bbox.xmin, record.object.bbox.xmax, record.object.area) == ([0.75], [0.25], [0])
 
 
-def test_flags_and_pose_are_kept_beside_the_boxes(draw, write_xml, read_all):
-    """`difficult`, `truncated` and `pose` go into extra, one entry an object, absent ones as 0 and Unspecified."""
+def test_flags_and_pose_are_kept_in_extra(draw, write_xml, read_all):
+    """`difficult`, `truncated` and `pose` go into `extra`, one entry per object, by default 0 and Unspecified."""
     draw("images/a.png")
     write_xml("a.xml", box(more="<difficult>1</difficult><truncated>1</truncated><pose>Left</pose>"), box())
     (record,), _ = read_all()
     assert record.extra == {"difficult": [1, 0], "truncated": [1, 0], "pose": ["Left", "Unspecified"]}
 
 
-def test_parts_of_an_object_are_no_objects(draw, write_xml, read_all):
-    """Boxes of a person's parts, such as head and hand, are not boxes of the image."""
+def test_parts_of_an_object_are_not_objects(draw, write_xml, read_all):
+    """Boxes of an object's parts, such as a head, are not objects."""
     draw("images/a.png")
     write_xml("a.xml", box(more=f"<part>{box('head')[8:-9]}</part>"))
     (record,), _ = read_all()
@@ -76,7 +76,7 @@ def test_parts_of_an_object_are_no_objects(draw, write_xml, read_all):
 
 
 def test_labels_are_numbered_by_name(draw, write_xml, tmp_path):
-    """Labels are the names found, in alphabetical order, or those that are stated, in theirs."""
+    """Labels are the names found, in alphabetical order, or those in `names`, in their order."""
     write_xml("a.xml", box("dog"), box("cat"))
     (tmp_path / "images").mkdir()
     folders = (tmp_path / "xml",), tmp_path / "images", tmp_path
@@ -87,7 +87,7 @@ def test_labels_are_numbered_by_name(draw, write_xml, tmp_path):
 
 
 def test_a_class_that_is_not_stated_is_a_problem(draw, write_xml, read_all):
-    """With all names stated, another one is a typing error, reported with its line."""
+    """A class that is not in `names` is a problem with its line."""
     draw("images/a.png")
     path = write_xml("a.xml", box("cta"))
     records, problems = read_all(names=["cat"])
@@ -100,14 +100,14 @@ def test_a_class_that_is_not_stated_is_a_problem(draw, write_xml, read_all):
     [
         (["a.png"], "a.png", "a.png"),
         (["a.png"], "wrong.jpg", "a.png"),  # copied from another file
-        (["a.png", "b.png"], "b.png", "a.png"),  # the same, and the other image exists: its own name counts
-        (["a.png", "a.jpg"], "a.jpg", "a.jpg"),  # two of its own name: <filename> chooses
-        (["b.png"], "b.png", "b.png"),  # none of its own name
-        ([], "b.png", "b.png"),  # none at all: the encoder will say that it is missing
+        (["a.png", "b.png"], "b.png", "a.png"),  # the same, and the other image exists: the XML file's name decides
+        (["a.png", "a.jpg"], "a.jpg", "a.jpg"),  # two images with its name: <filename> decides
+        (["b.png"], "b.png", "b.png"),  # no image with its name
+        ([], "b.png", "b.png"),  # no image at all: the build reports it as missing
     ],
 )
 def test_an_xml_finds_its_image(draw, write_xml, read_all, *, images, stated, found):
-    """An XML file belongs to the image of its own name, and else to the one that <filename> names."""
+    """An XML file belongs to the image with its name, else to the one that <filename> names."""
     for name in images:
         draw(f"images/{name}")
     write_xml("a.xml", filename=stated)
@@ -119,7 +119,7 @@ def test_an_xml_finds_its_image(draw, write_xml, read_all, *, images, stated, fo
     ("images", "but_got"), [(["a.jpg", "a.png"], "['images/a.jpg', 'images/a.png']"), ([], "neither")]
 )
 def test_an_xml_without_one_image_is_a_problem(draw, write_xml, read_all, *, images, but_got):
-    """Two images of its name, or none and no <filename>, are a problem."""
+    """An XML file with two images of its name, or with none and no <filename>, is a problem."""
     for name in images:
         draw(f"images/{name}")
     write_xml("a.xml", filename="")
@@ -139,11 +139,16 @@ def test_an_xml_without_one_image_is_a_problem(draw, write_xml, read_all, *, ima
         ("sub/1.xml", "a%20b.png", "sub/a b.png", "percent-decoded"),
         ("sub/1.xml", "D:\\sub\\a b.png", "sub/a b.png", "\\ as /, end of an absolute path"),
         ("sub/1.xml", "https://example.org/sub/a%20b.png", "sub/a b.png", "end of a URL, percent-decoded"),
-        ("d.xml", "C:\\data\\d.png", "d.png", "\\ as /, end of an absolute path"),  # chooses among its own name
+        (
+            "d.xml",
+            "C:\\data\\d.png",
+            "d.png",
+            "\\ as /, end of an absolute path",
+        ),  # decides between two images with its name
     ],
 )
-def test_filename_may_come_from_another_machine(draw, write_xml, tmp_path, *, size, xml, stated, found, how):
-    """<filename> of Windows and of other folders is found under `images`, counted, and its size read there."""
+def test_filename_may_be_from_another_machine(draw, write_xml, tmp_path, *, size, xml, stated, found, how):
+    """A <filename> from another machine is found under `images` and counted, and its size is read there."""
     for name in ("sub/a b.png", "c.png", "d.png", "d.jpg"):
         draw(f"images/{name}")
     write_xml(xml, box(), filename=stated, size=size)
@@ -151,11 +156,13 @@ def test_filename_may_come_from_another_machine(draw, write_xml, tmp_path, *, si
     record = next(dataset.records)
     assert (record.filename, record.width, record.object.bbox.xmin) == (f"images/{found}", 20, [0.25])
     assert dataset.notes.counts == {f"file names read another way ({how})": 1}
-    assert not [each for each in dataset.records if each.path.endswith(found)]  # it is not told as forgotten
+    assert not [
+        each for each in dataset.records if each.path.endswith(found)
+    ]  # it is not reported as an image without an XML file
 
 
-def test_a_filename_that_leads_nowhere_says_what_was_tried(draw, write_xml, read_all):
-    """Where no reading of <filename> finds a file, the problem names them, and the XML file."""
+def test_a_filename_without_a_file_names_what_was_tried(draw, write_xml, read_all):
+    """If no interpretation of <filename> leads to a file, the problem names all of them and the XML file."""
     draw("images/a.png")
     path = write_xml("1.xml", box(), filename="C:\\data\\b.png", size="")
     _, problems = read_all()
@@ -165,7 +172,7 @@ def test_a_filename_that_leads_nowhere_says_what_was_tried(draw, write_xml, read
 
 @pytest.mark.parametrize("again", ["c.png", ".\\c.png", "/data/c.png", "%63.png"])
 def test_an_image_has_one_xml(draw, write_xml, read_all, again):
-    """Two XML files that name one image, in whatever way, are a problem of the second."""
+    """Two XML files for one image are a problem of the second."""
     draw("images/c.png")
     write_xml("a.xml", filename="c.png")
     path = write_xml("b.xml", filename=again)
@@ -175,7 +182,7 @@ def test_an_image_has_one_xml(draw, write_xml, read_all, again):
 
 
 def test_an_image_without_xml_is_a_problem(draw, write_xml, read_all, tmp_path):
-    """An image that nobody annotated is not a background image but a problem, after all records."""
+    """An image without an XML file is a problem after all records, not an image without objects."""
     draw("images/a.png")
     forgotten = draw("images/b.png")
     write_xml("a.xml")
@@ -184,8 +191,8 @@ def test_an_image_without_xml_is_a_problem(draw, write_xml, read_all, tmp_path):
     assert [str(each) for each in problems] == [f"{forgotten}: expected annotations in b.xml, but got none"]
 
 
-def test_an_image_of_a_broken_xml_is_reported_once(draw, write_xml, read_all):
-    """An XML file that cannot be read is the one problem of its image."""
+def test_an_image_with_a_malformed_xml_is_reported_once(draw, write_xml, read_all):
+    """An XML file that cannot be parsed is the only problem of its image."""
     draw("images/a.png")
     path = write_xml("a.xml", "<object>\n")
     _, problems = read_all()
@@ -208,7 +215,7 @@ def test_an_image_of_a_broken_xml_is_reported_once(draw, write_xml, read_all):
     ],
 )
 def test_a_malformed_object_is_a_problem(draw, write_xml, read_all, *, content, line, message):
-    """An object that lacks its box or has no numbers is reported with its line."""
+    """An object without a box or with edges that are not numbers is a problem with its line."""
     draw("images/a.png")
     path = write_xml("a.xml", content)
     records, problems = read_all()
@@ -216,8 +223,8 @@ def test_a_malformed_object_is_a_problem(draw, write_xml, read_all, *, content, 
     assert [str(each) for each in problems] == [f"{path}:{line}: {message}"]
 
 
-def test_one_bad_file_is_one_problem(draw, write_xml, read_all, tmp_path):
-    """Whatever is wrong with one XML file, the others become records."""
+def test_one_malformed_file_is_one_problem(draw, write_xml, read_all, tmp_path):
+    """A malformed XML file is one problem, and the others become records."""
     draw("images/a.png")
     write_xml("a.xml", box())
     bad = {
@@ -239,22 +246,22 @@ def test_one_bad_file_is_one_problem(draw, write_xml, read_all, tmp_path):
 
 @pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])
 def test_a_missing_size_is_read_from_the_image(draw, write_xml, read_all, size):
-    """Without <size>, or with zeros in it, the image's own size counts."""
+    """Without <size>, or with zeros in it, the size is read from the image."""
     draw("images/a.png", (20, 10))
     write_xml("a.xml", box(), size=size)
     (record,), _ = read_all()
     assert (record.width, record.object.bbox.xmin) == (20, [0.25])
 
 
-def test_a_size_that_nobody_knows_is_a_problem(write_xml, read_all):
-    """Without <size> and without an image, boxes cannot be normalised."""
+def test_boxes_without_a_size_are_a_problem(write_xml, read_all):
+    """Boxes without <size> and without a readable image are a problem."""
     write_xml("a.xml", box(), size="")
     _, problems = read_all()
     assert "expected <size> with width and height, or a readable image" in problems[0].message
 
 
 def test_entities_are_refused(tmp_path, read_all):
-    """A document that declares entities, which could grow without end, is a problem."""
+    """A document that declares entities is a problem."""
     (tmp_path / "xml").mkdir()
     (tmp_path / "xml" / "a.xml").write_text('<!DOCTYPE a [\n<!ENTITY x "xx">]><annotation>&x;</annotation>')
     _, problems = read_all()
@@ -262,8 +269,8 @@ def test_entities_are_refused(tmp_path, read_all):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_list_chooses_the_images(draw, write_xml, read_all, tmp_path, encoding):
-    """With image_set, only its names are read, in its order; an image not in it is no problem."""
+def test_image_set_selects_the_files(draw, write_xml, read_all, tmp_path, encoding):
+    """With `image_set`, only its names are read, in its order; other images are not problems."""
     for name in "abc":
         draw(f"images/{name}.png")
         write_xml(f"{name}.xml")
@@ -274,7 +281,7 @@ def test_a_list_chooses_the_images(draw, write_xml, read_all, tmp_path, encoding
 
 
 def test_a_missing_folder_or_list_is_refused(tmp_path, write_xml):
-    """A folder or a list that is not there is an error that names it."""
+    """A missing folder or list is an error that names it."""
     write_xml("a.xml")
     (tmp_path / "images").mkdir()
     with pytest.raises(SourceError, match="nowhere: expected a folder"):
@@ -285,16 +292,16 @@ def test_a_missing_folder_or_list_is_refused(tmp_path, write_xml):
         voc.read((tmp_path / "xml",), tmp_path / "images", tmp_path, image_set="nowhere")
 
 
-def test_one_name_in_two_folders_is_refused(tmp_path, write_xml):
-    """Two XML files of one name would give two records one id."""
+def test_the_same_name_in_two_folders_is_refused(tmp_path, write_xml):
+    """Two XML files with the same name are refused."""
     write_xml("one/a.xml")
     write_xml("two/a.xml")
     with pytest.raises(SourceError, match="expected each name once"):
         voc.read((tmp_path / "xml/one", tmp_path / "xml/two"), tmp_path, tmp_path)
 
 
-def test_nested_folders_belong_together(draw, write_xml, read_all):
-    """XML files nested as the images are find them, and the folder is part of the id."""
+def test_folders_may_be_nested(draw, write_xml, read_all):
+    """XML files may be nested as the images are; the folder is then part of the id."""
     draw("images/day/a.png")
     draw("images/night/a.png")
     write_xml("day/a.xml")
@@ -308,14 +315,14 @@ def test_nested_folders_belong_together(draw, write_xml, read_all):
 
 
 def test_records_are_streamed(draw, write_xml, tmp_path):
-    """Records are made one by one, as they are asked for."""
+    """Records are built one by one, when they are requested."""
     draw("images/a.png")
     write_xml("a.xml")
     assert isinstance(voc.read((tmp_path / "xml",), tmp_path / "images", tmp_path).records, GeneratorType)
 
 
-def test_real_boxes_give_back_their_pixels(raccoon_voc, sort_out):
-    """Real annotations: 200 images, 217 boxes, each the annotation's pixels to 0.01."""
+def test_real_boxes_equal_the_annotated_pixels(raccoon_voc, sort_out):
+    """Real annotations give 200 images and 217 boxes, equal to the annotated pixels to 0.01."""
     dataset = find_importer("voc")((raccoon_voc / "annotations",), raccoon_voc / "images", raccoon_voc)
     records, problems = sort_out(dataset.records)
     assert not problems

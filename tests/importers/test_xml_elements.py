@@ -1,4 +1,4 @@
-"""Documents in the encodings that people save them in."""
+"""XML documents in many encodings."""
 
 import codecs
 
@@ -48,7 +48,7 @@ def parse(tmp_path):
     ],
 )
 def test_a_document_in_the_encoding_it_declares(parse, encoding, text):
-    """Every encoding that Python knows is read, and lines are counted as they stand in the file."""
+    """A document in any encoding that Python knows is parsed, and lines are those of the file."""
     root = parse(declare(encoding, text).encode(encoding))
     assert (root.find_text("name"), root.find("name").line) == (text, 3)
 
@@ -57,16 +57,16 @@ def test_a_document_in_the_encoding_it_declares(parse, encoding, text):
     "content",
     [
         BODY.format("猫").encode(),
-        codecs.BOM_UTF8 + declare("GBK", "猫").encode(),  # the mark counts more than what is declared
+        codecs.BOM_UTF8 + declare("GBK", "猫").encode(),  # the mark takes precedence over the declaration
         declare("GBK", "猫").encode("utf-16"),
         declare("GBK", "猫").encode("utf-16-le"),
         declare("GBK", "猫").encode("utf-16-be"),
         BODY.format("猫").encode("utf-16"),
-        declare("utf-16", "猫").encode(),  # .NET writes this
+        declare("utf-16", "猫").encode(),  # as .NET writes it
     ],
 )
-def test_a_document_in_another_encoding_than_it_declares(parse, content):
-    """What the first bytes say counts more than the declaration, which may have been copied along."""
+def test_the_first_bytes_take_precedence_over_the_declaration(parse, content):
+    """The first bytes take precedence over the declared encoding, which may be wrong."""
     assert parse(content).find_text("name") == "猫"
 
 
@@ -89,7 +89,7 @@ def test_a_document_in_another_encoding_than_it_declares(parse, content):
         ),
     ],
 )
-def test_what_cannot_be_read_is_told(parse, content, message):
-    """A document in no known encoding, in another one than it says, or with entities is one problem."""
+def test_a_document_that_cannot_be_parsed_is_a_problem(parse, content, message):
+    """A document in an unknown or wrong encoding, or with entities, is one problem."""
     with pytest.raises(AnnotationError, match=f"^{message}$"):
         parse(content)

@@ -8,7 +8,7 @@ from tfrec_stage.importers import yolo
 
 @pytest.fixture
 def read_names(draw, tmp_path, monkeypatch):
-    """Lay out a data set whose label files are in set/labels/train; give its class names and what was noted."""
+    """Write a data set with label files in set/labels/train; return its class names and notes."""
 
     def read(files, *annotations, **options):
         monkeypatch.chdir(tmp_path)
@@ -36,21 +36,21 @@ def read_names(draw, tmp_path, monkeypatch):
         ({"set/obj.names": "cat\ndog\n"}, "set/obj.names"),  # CVAT, darknet
         ({"set/obj.data": "classes = 2\nnames = set/kinds.list\n", "set/kinds.list": "cat\ndog"}, "set/kinds.list"),
         ({"set/obj.data": "names = set\\kinds.list".encode("utf-16"), "set/kinds.list": "cat\ndog"}, "set/kinds.list"),
-        ({"set/obj.data": "names=data/kinds.list", "set/kinds.list": "cat\ndog"}, "set/kinds.list"),  # moved since
-        # One that only continues the other, as LabelImg leaves behind
+        ({"set/obj.data": "names=data/kinds.list", "set/kinds.list": "cat\ndog"}, "set/kinds.list"),  # moved
+        # A list that continues another, as LabelImg leaves behind
         ({"set/classes.txt": "cat", "set/labels/train/classes.txt": "cat\ndog"}, "set/labels/train/classes.txt"),
         ({"set/classes.txt": "cat\ndog", "set/other.data": "names = nowhere.names"}, "set/classes.txt"),
     ],
 )
-def test_a_list_near_the_label_files_names_the_classes(read_names, files, place):
-    """classes.txt, *.names and what a *.data names are found beside the label files and up to two folders above."""
+def test_a_list_near_the_label_files_has_the_class_names(read_names, files, place):
+    """classes.txt, *.names and the list that a *.data names are found up to two folders above the label files."""
     names, notes = read_names(files)
     assert names == ["cat", "dog"]
     assert notes.counts == {f"classes, as {place} names them": 2}
 
 
-def test_three_folders_above_is_too_far(read_names, tmp_path):
-    """What lies further away belongs to something else."""
+def test_three_folders_above_is_not_searched(read_names, tmp_path):
+    """A list three folders above the label files is not used."""
     with pytest.raises(
         SourceError, match=r"or in classes\.txt or \*\.names beside the label files or .*, but got none"
     ):
@@ -59,14 +59,14 @@ def test_three_folders_above_is_too_far(read_names, tmp_path):
 
 @pytest.mark.parametrize("name", ["elsewhere/classes.txt", "elsewhere/my.names", "elsewhere/my.data"])
 def test_a_list_can_be_named(read_names, name):
-    """A list in `annotations` holds, whatever lies beside the label files."""
+    """A list in `annotations` takes precedence over one beside the label files."""
     files = {name: "names = elsewhere/real.names" if name.endswith("data") else "cat\ndog"}
     files |= {"elsewhere/real.names": "cat\ndog", "set/classes.txt": "bird"}
     assert read_names(files, name)[0] == ["cat", "dog"]
 
 
-def test_data_yaml_and_the_option_count_more(read_names):
-    """A list is looked for only where neither data.yaml nor the option has names."""
+def test_data_yaml_and_the_option_take_precedence(read_names):
+    """Lists are only searched if neither data.yaml nor the option has names."""
     files = {"set/classes.txt": "bird", "set/data.yaml": "names: [cat]", "set/nc.yaml": "nc: 1"}
     names, notes = read_names(files, "set/data.yaml")
     assert (names, notes.counts) == (["cat"], {})
@@ -74,15 +74,15 @@ def test_data_yaml_and_the_option_count_more(read_names):
     assert read_names(files, "set/nc.yaml")[0] == ["bird"]
 
 
-def test_a_missing_data_yaml_is_told(read_names):
-    """conf/importer/yolo.yaml names a data.yaml; where classes.txt is all there is, the import goes on and says so."""
+def test_a_missing_data_yaml_is_warned_of(read_names):
+    """A missing data.yaml is a warning if another list has the class names."""
     names, notes = read_names({"set/classes.txt": "cat"}, "set/data.yaml")
     assert names == ["cat"]
     assert notes.warnings == ["there is no set/data.yaml; class names are taken from elsewhere"]
 
 
 def test_lists_that_disagree_are_refused(read_names):
-    """Two lists that give a number different names are named, with what to do."""
+    """Lists that disagree are refused by a message that names both and what to do."""
     message = (
         "expected one list of class names, but set/classes.txt has 'cat', 'dog' and set/obj.names has 'dog'; "
         "name the right one in `importer.annotations`, or give `importer.options.names`"
@@ -103,6 +103,6 @@ def test_lists_that_disagree_are_refused(read_names):
     ],
 )
 def test_a_list_that_cannot_be_read_is_refused(read_names, files, annotations, message):
-    """A list is about all images, so that what is wrong with it is no problem of one of them."""
+    """A list that cannot be read is an error, not a problem of one image."""
     with pytest.raises(SourceError, match=message):
         read_names(files, *annotations)
