@@ -68,6 +68,7 @@ def read(annotations: tuple[Path, ...], images: Path, images_root: Path) -> Impo
         raise SourceError("expected JSON files in `annotations`, but got none")
     notes = ImportNotes()
     folder = ImageFolder(images, images_root, notes)
+    # All files are read before the first record: any of them may have annotations of any image.
     files = [read_coco_file(path) for path in annotations]
     if numbered := number_annotations(files):
         notes.counts[_NUMBERED] = numbered
@@ -136,7 +137,7 @@ class _MergedFiles:
             if key not in self._images:
                 yield from problems
         for key, image in self._images.items():
-            if key in self._problems:
+            if key in self._problems:  # instead of the record, even if other annotations of the image are valid
                 yield from self._problems[key]
             else:
                 yield self._to_record(image, by_image.pop(key, []), folder)

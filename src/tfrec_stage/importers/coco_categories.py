@@ -28,6 +28,7 @@ class Classes:
         # Numbered in the order of ids, not of the file: two splits of a data set may list their categories differently.
         categories = enumerate(_merge_categories(files))
         labels = {each.id: Label(number, each.name, each.id, each.keypoints) for number, each in categories}
+        # Every object gets the same number of parts, so that the lists of parts can be split by object.
         named = max((len(label.keypoints) for label in labels.values()), default=0)
         return cls(labels, named or _max_keypoints(files))
 

@@ -170,6 +170,7 @@ class _Reader:
             size = size or inspect_image(path).upright
             if size is None and objects:
                 raise _row_problem(rows[0], "expected width and height in the table, or a readable image")
+        # Normalised edges need no size, so their image may be missing here.
         scale = size if size and self._in_pixels(layout) else (1, 1)
         width, height = size or (None, None)
         return ImageRecord(
@@ -209,6 +210,7 @@ def _find_size(rows: Sequence[Row]) -> tuple[int, int] | None:
     if min(size) < 1:
         raise _row_problem(first, f"expected a width and a height of 1 or more, but got {size[0]}x{size[1]}")
     for row in rows[1:]:
+        # Compared as text: 20 and 20.0 count as different.
         if any(row.cells.get(side) != first.cells[side] for side in ("width", "height")):
             raise _row_problem(
                 row, f"expected {size[0]}x{size[1]} pixels, as in line {first.line}, but got another size"

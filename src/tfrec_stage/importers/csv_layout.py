@@ -66,6 +66,7 @@ def find_layout(
         # With both options set there is nothing to guess: rows that do not fit are reported one by one.
         return layout_from_order(tried[0], samples[tried[0]], columns, extra or ())[0]
     if not layouts:
+        # The delimiter that gives the most cells is the likeliest, so the message shows the first row split at it.
         _refuse(path, max(samples.values(), key=lambda rows: len(_first(rows))), columns, extra)
     if len(layouts) > 1:
         shown = " as well as ".join(repr(layout.delimiter) for layout in layouts)
@@ -105,6 +106,7 @@ def _lay_out(
         return layout if fits else None
     header = _first(rows)
     table_format, known, kept = _match_header(header, columns, extra)
+    # Every needed role has a column, and every column that an option names exists.
     if {*REQUIRED} <= known.keys() and {*known.values(), *kept} <= {*header}:
         index_of = {name: index for index, name in enumerate(header)}
         by_role = {role: index_of[name] for role, name in known.items()}
@@ -120,6 +122,7 @@ def _match_header(
     known_formats = (OPEN_IMAGES, TENSORFLOW)
     matching = (each for each in known_formats if {each.headers["image"], each.headers["label"]} <= {*header})
     table_format = next(matching, OTHER)
+    # `columns` comes last: it overrides the format where the two differ.
     known = {role: name for role, name in table_format.headers.items() if name in header} | dict(columns or {})
     return table_format, known, [name for name in table_format.extra if name in header] if extra is None else extra
 

@@ -136,6 +136,7 @@ class _Reader:
         width, height = size or (None, None)
         instances = [self._to_instance(group, *size) for group in _group(shapes) if size]
         return ImageRecord(
+            # Absolute, because Datumaro's paths start from the working directory and `filename` from `images`.
             filename=self.folder.filename(str(Path(path).absolute())),
             id=key,
             class_=self._to_class([each for each in item.annotations if each.type.name == _CLASS]),

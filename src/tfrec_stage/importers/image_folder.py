@@ -83,6 +83,7 @@ def _to_record(top: Path, name: str, folder: ImageFolder, labels: Mapping[str, L
     if label is None:
         raise AnnotationError(f"expected a folder named after one of {show_names(labels)}, but got {_class_of(name)!r}")
     return ImageRecord(
+        # Absolute, because `name` starts from `top`, which may be below `images`.
         filename=folder.filename(str(top.absolute() / name)),
         id=name,
         class_=ImageClass(label=label.label, text=label.text),

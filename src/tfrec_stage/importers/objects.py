@@ -51,6 +51,7 @@ def to_objects(instances: Sequence[Instance], parts_per_object: int = 0) -> Obje
     """
     if not instances:
         return Objects()
+    # A format gives `id` and `is_crowd` for all objects or for none, so each list is as long as the others or empty.
     return Objects(
         count=len(instances),
         area=[each.area for each in instances],

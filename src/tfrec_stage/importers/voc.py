@@ -64,6 +64,7 @@ def read(
     files = _find_xml_files(annotations)
     if image_set is not None:
         files = _choose(files, Path(image_set))
+    # Without `names` every file is parsed twice: labels are numbered before the first record.
     labels = number_labels(_find_names(files.values()) if names is None else (), names)
     image_files = _Images(folder, images_root, find_files(images))
     records = _to_records(files, image_files, labels, notes, complete=image_set is None)
@@ -112,6 +113,7 @@ class _Images:
         self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
         for name, filename in self._filenames.items():
             self._by_stem[strip_suffix(name)].append(filename)
+        # Name of the XML file that claimed each image.
         self._owners: dict[str, str] = {}
 
     def claim(self, key: str, stated: str) -> str:

@@ -83,6 +83,7 @@ def _enclose_rotated(rotated: Element, width: int, height: int) -> EnclosingBox:
     not lie inside even then is left as it is, for the option `annotations.out_of_range` to decide.
     """
     cx, cy, w, h, angle = (rotated.find_number(tag) for tag in ("cx", "cy", "w", "h", "angle"))
+    # A larger angle is most likely in degrees.
     if min(w, h) < 0 or abs(angle) > 2 * math.pi:
         message = f"expected w and h of 0 or more and an angle in radians, but got w {w:g}, h {h:g}, angle {angle:g}"
         raise AnnotationError(message, rotated.line)

@@ -72,6 +72,7 @@ def read(
     folder = ImageFolder(images, images_root)
     sources, notes = Sources.of(annotations), folder.notes
     absent = [path for path in sources.yamls if not path.exists()]
+    # A missing data.yaml is only a warning: conf/importer/yolo.yaml names one by default, and a list may replace it.
     stated = read_data_yaml([] if len(absent) == len(sources.yamls) else sources.yamls)
     labels_folder = _find_labels_folder(sources.folders, images)
     class_names = stated.names if names is None else names
@@ -112,6 +113,7 @@ def _find_labels_folder(folders: list[Path], images: Path) -> Path:
 
 def _replace_last(path: Path, old: str, new: str) -> Path:
     """Return the path with the last folder named `old` renamed, as Ultralytics finds labels of images."""
+    # A relative path may be inside a folder named `old`, which only its absolute form shows.
     parts = path.parts if old in path.parts else path.absolute().parts
     if old not in parts:
         raise SourceError(f"expected {old!r} in the path of the images, or a folder in `annotations`, but got {path}")
@@ -128,7 +130,7 @@ def _to_records(
     for name in find_files(folder.path):
         without_image -= {strip_suffix(name)}
         objects, problems = reader.read_file(label_files.get(strip_suffix(name)))
-        if problems:
+        if problems:  # instead of the record, even if other lines are valid
             yield from problems
         else:
             yield ImageRecord(filename=folder.filename_of_existing(name), id=name, object=objects)
