@@ -1,6 +1,7 @@
 """Building again with a store, beside a clean build of the same images."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -14,10 +15,12 @@ from benchmarks.conftest import Scale
 from benchmarks.photos import SIZE_BYTES, PhotoSet, add_comment
 from benchmarks.race import Contestant, Race, run_race
 from tfrec_stage.build.build import BuildReport, BuildRequest, build
-from tfrec_stage.build.options import EncodeOptions, OutputOptions
+from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.images.policy import Verify
 from tfrec_stage.manifest import open_manifest
+from tfrec_stage.reading.records import read_records
+from tfrec_stage.schema.options import Profile
 
 SHARDS = 10
 THREADS = 2
@@ -30,6 +33,7 @@ class Workspace:
     photos: PhotoSet
     directory: Path
     verify: Verify
+    compression: Compression = Compression.none
     changes: count = field(default_factory=count)
 
     @property
@@ -43,41 +47,79 @@ class Workspace:
         content = add_comment(path.read_bytes(), next(self.changes))
         path.write_bytes(content)
         record["sha256"] = sha256(content).hexdigest()
+        self.write_manifest()
+
+    def change_every_label(self, shard: int | None = None) -> None:
+        """Give every record another class, or those of one shard."""
+        shards = self.shards_of_records() if shard is not None else {}
+        for record in self.photos.records:
+            if shard is None or shards[record["id"]] == shard:
+                record["class"]["label"] = (record["class"]["label"] + 1) % 100
+        self.write_manifest()
+
+    def shards_of_records(self) -> dict[str, int]:
+        """Return the number of the shard of each id, as the latest build has it."""
+        paths = sorted((self.directory / "out").glob("train-*"))
+        return {record["id"]: number for number, path in enumerate(paths) for record in read_records(path)}
+
+    def write_manifest(self) -> None:
         self.manifest.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.photos.records))
 
-    def build(self, output: Path, store: Path | None) -> BuildReport:
+    def build(self, output: Path, store: Path | None, profiles: Sequence[Profile] = ()) -> BuildReport:
+        encode = EncodeOptions(verify=self.verify, compression=self.compression, profiles=list(profiles))
         request = BuildRequest(
             name="train",
             output_directory=output,
             num_shards=SHARDS,
-            output_options=OutputOptions(EncodeOptions(verify=self.verify)),
+            output_options=OutputOptions(encode),
             images_root=self.photos.root,
             store_directory=store,
             engine=EngineOptions(THREADS),
         )
         return build(open_manifest(self.manifest), request)
 
-    def build_again(self, built: int) -> int:
+    def build_again(self, built: int, profiles: Sequence[Profile] = ()) -> int:
         """Build with the store, where `built` shards must be written."""
-        report = self.build(self.directory / "out", self.directory / "store")
+        report = self.build(self.directory / "out", self.directory / "store", profiles)
         assert len(report.built) == built
         return report.statistics.images
 
 
+@pytest.mark.parametrize("compression", list(Compression), ids=lambda compression: compression.name)
 @pytest.mark.parametrize("verify", list(Verify), ids=lambda verify: verify.name)
 def test_building_again(
-    benchmark: BenchmarkFixture, draw: Callable[[int, int], PhotoSet], workdir: Path, scale: Scale, verify: Verify
+    benchmark: BenchmarkFixture,
+    draw: Callable[[int, int], PhotoSet],
+    workdir: Path,
+    scale: Scale,
+    *,
+    verify: Verify,
+    compression: Compression,
 ) -> None:
-    """Nothing changed, and one image changed, against a clean build without a store."""
-    photos = draw(10_000 if scale.is_measured else 40, SIZE_BYTES)
-    workspace = Workspace(photos, workdir / f"again-{verify.name}", verify)
+    """Builds after changes of images and of annotations, against a clean build without a store."""
+    photos = draw(2_000 if scale.is_measured else 40, SIZE_BYTES)
+    workspace = Workspace(photos, workdir / f"again-{verify.name}-{compression.name}", verify, compression)
     workspace.directory.mkdir()
     workspace.change_one_image()
     workspace.build(workspace.directory / "out", workspace.directory / "store")
+
+    def reset() -> None:
+        workspace.build(workspace.directory / "out", workspace.directory / "store")
+
     contestants = [
         Contestant("clean build", lambda out: workspace.build(out / "out", None).statistics.images),
         Contestant("one image changed", lambda _: workspace.build_again(built=1), prepare=workspace.change_one_image),
-        Contestant("nothing changed", lambda _: workspace.build_again(built=0)),
+        Contestant(
+            "every label changed", lambda _: workspace.build_again(SHARDS), prepare=workspace.change_every_label
+        ),
+        Contestant(
+            "every label of one shard changed",
+            lambda _: workspace.build_again(1),
+            prepare=lambda: workspace.change_every_label(shard=0),
+        ),
+        Contestant("profile added", lambda _: workspace.build_again(SHARDS, [Profile.od_api]), prepare=reset),
+        Contestant("nothing changed", lambda _: workspace.build_again(built=0), prepare=reset),
     ]
-    title = f"building {len(photos):,} JPEGs in {SHARDS} shards again, `verify: {verify.name}`"
+    title = f"building {len(photos):,} JPEGs in {SHARDS} shards again, {verify.name}, compression {compression.name}"
     run_race(benchmark, Race(title, contestants, workdir), scale.rounds)
+    shutil.rmtree(workspace.directory)

@@ -42,6 +42,20 @@ def encode_noise(number: int, width: int = 40, height: int = 30, image_format: s
     return buffer.getvalue()
 
 
+def rotated_image() -> bytes:
+    """Return a JPEG of 40 by 30 pixels with an EXIF orientation of 6."""
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    jpeg = encode_noise(9)
+    return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+
+
+def undecodable_image() -> bytes:
+    """Return a JPEG of which only decoding shows that a Huffman table is damaged."""
+    jpeg = bytearray(encode_noise(5))
+    jpeg[jpeg.index(b"\xff\xc4") + 5] = 200
+    return bytes(jpeg)
+
+
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> MakeDataset:
     """A function that writes image files and returns their records; every fifth image is a PNG."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import encode_noise
+from tfrec_stage.annotations.policy import AnnotationPolicy
 from tfrec_stage.build.build import BuildReport, BuildRequest, build
 from tfrec_stage.build.failures import FailureLimit
 from tfrec_stage.build.options import EncodeOptions, OutputOptions
@@ -31,6 +32,8 @@ class Project:
     """Number of shards."""
     encode: dict[str, Any] = field(default_factory=dict)
     """Options of the group `encode` that are not the default."""
+    annotations: dict[str, Any] = field(default_factory=dict)
+    """Options of the group `annotations` that are not the default."""
     labels: tuple[Label, ...] = ()
     """Classes."""
     max_failures: str | None = None
@@ -122,7 +125,7 @@ class Project:
             name="train",
             output_directory=output,
             num_shards=self.num_shards,
-            output_options=OutputOptions(encode=EncodeOptions(**self.encode)),
+            output_options=OutputOptions(EncodeOptions(**self.encode), AnnotationPolicy(**self.annotations)),
             images_root=self.root / "images",
             store_directory=store,
             labels=self.labels,

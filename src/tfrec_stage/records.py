@@ -147,6 +147,11 @@ class ImageRecord(_StrictStruct, frozen=True):
             if absent:
                 raise ValueError(f"`encoded` needs {', '.join(needed)} as well, but {', '.join(absent)} is absent")
 
+    @property
+    def annotated_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels of the frame that the annotations were made on, if the record states both."""
+        return None if self.width is None or self.height is None else (self.width, self.height)
+
 
 class InvalidRecord(msgspec.Struct, frozen=True):
     """A malformed record that has an id: it fails, whatever its image is."""

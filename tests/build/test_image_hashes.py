@@ -1,5 +1,6 @@
 """Hashes of images that no manifest pins, and the cache that saves reading them again."""
 
+import io
 import os
 from array import array
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from tests.disk import names
 from tfrec_stage.build import image_hashes
-from tfrec_stage.build.fingerprint import KEY_SIZE, KeyMaker, key_with_image, split_keys
+from tfrec_stage.build.fingerprint import KEY_SIZE, NO_KEY, KeyMaker, key_with_image, split_keys
 from tfrec_stage.build.image_hashes import (
     UNCERTAIN_NS,
     HashedImages,
@@ -22,8 +23,14 @@ from tfrec_stage.build.image_hashes import (
     hash_tasks,
 )
 from tfrec_stage.build.options import OutputOptions
-from tfrec_stage.build.plan import read_manifest_index
-from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature, read_image_hashes, write_image_hashes
+from tfrec_stage.build.plan import ManifestIndex, read_manifest_index
+from tfrec_stage.cache.hash_cache import (
+    ImageHash,
+    ImageSignature,
+    encode_image_hashes,
+    read_image_hashes,
+    write_image_hashes,
+)
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.manifest.record_list import RecordList
 
@@ -126,7 +133,8 @@ def test_another_record_than_planned(image: Path) -> None:
 def test_hashes_are_read_back(tmp_path: Path) -> None:
     """Hashes that may be cached are read back as written; no temporary file is left."""
     hashes = [ImageHash(name, ImageSignature(number, 2, 3), b"x" * 32) for number, name in enumerate("éb")]
-    write_image_hashes(tmp_path / "hashes", [*hashes, ImageHash("c", None, b"y" * 32)])
+    lines = encode_image_hashes([*hashes, None, ImageHash("c", None, b"y" * 32)])
+    write_image_hashes(tmp_path / "hashes", io.BytesIO(lines))
     assert read_image_hashes(tmp_path / "hashes") == dict(zip("éb", hashes, strict=True))
     assert names(tmp_path) == ["hashes"]
     assert read_image_hashes(tmp_path / "absent") == {}
@@ -136,18 +144,19 @@ def test_hashes_are_read_back(tmp_path: Path) -> None:
 
 def test_keys_cover_the_images_that_were_hashed() -> None:
     """A record without a hash, because its image is pinned or cannot be read, keeps its key."""
-    keys = bytearray(b"".join(KEYS))
+    index = ManifestIndex(keys=bytearray(b"".join(KEYS)), image_keys=bytearray(b"".join([KEYS[0], *[NO_KEY] * 3])))
     hashed = [
-        HashedImages(array("Q", [1, 2]), [ImageHash("a", None, b"x" * 32), None]),
-        HashedImages(array("Q", [3]), [ImageHash("a", None, b"y" * 32)]),
+        HashedImages(array("Q", [1, 2]), [ImageHash("a", None, b"x" * 32), None], [KEYS[2], NO_KEY]),
+        HashedImages(array("Q", [3]), [ImageHash("a", None, b"y" * 32)], [KEYS[1]]),
     ]
-    completed = add_image_hashes(keys, hashed)
+    completed = add_image_hashes(index, hashed)
     expected = [KEYS[0], key_with_image(KEYS[1], b"x" * 32), KEYS[2], key_with_image(KEYS[3], b"y" * 32)]
     assert list(split_keys(bytes(completed))) == expected
-    assert bytes(keys) == b"".join(KEYS)
+    assert bytes(index.keys) == b"".join(KEYS)
+    assert list(split_keys(bytes(index.image_keys))) == [KEYS[0], KEYS[2], NO_KEY, KEYS[1]]
 
 
 def test_without_images_to_hash_no_key_is_copied() -> None:
     """The keys of millions of records are held in memory once."""
-    keys = bytearray(KEYS[0])
-    assert add_image_hashes(keys, []) is keys
+    index = ManifestIndex(keys=bytearray(KEYS[0]))
+    assert add_image_hashes(index, []) is index.keys

@@ -11,12 +11,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.conftest import rotated_image, undecodable_image
 from tests.project import Content, Project, read_all
+from tfrec_stage.annotations.policy import OutOfRange
 from tfrec_stage.build.options import Compression
 from tfrec_stage.cache.disk_cache import DiskCache
 from tfrec_stage.images.encode import encode_image
+from tfrec_stage.images.policy import Verify
+from tfrec_stage.schema.options import AreaUnit, Profile
 
 FEWEST, MOST = 3, 20
+ROTATED, UNDECODABLE = rotated_image(), undecodable_image()
 LONG_AGO_S = 1_600_000_000
 
 which = st.integers(0, MOST)
@@ -67,6 +72,40 @@ class IncrementalBuilds(RuleBasedStateMachine):
     def relabel(self, which: int, label: int) -> None:
         self.project.records[self.pick(which)]["class"]["label"] = label
 
+    @rule(label=st.integers(0, 3))
+    def relabel_all(self, label: int) -> None:
+        for record in self.project.records.values():
+            record["class"]["label"] = label
+
+    @rule(which=which, boxes=st.integers(0, 3), is_out=st.booleans())
+    def annotate(self, which: int, boxes: int, is_out: bool) -> None:
+        """Give a record boxes, perhaps one that sticks out of the image."""
+        low, high = [0.25] * boxes, [1.5 if is_out else 0.75] * boxes
+        self.project.records[self.pick(which)]["object"] = {
+            "bbox": {"xmin": low, "xmax": high, "ymin": low, "ymax": [0.75] * boxes, "label": [1] * boxes}
+        }
+
+    @rule(which=which, extra=st.integers(0, 3))
+    def describe(self, which: int, extra: int) -> None:
+        self.project.records[self.pick(which)]["extra"] = {"number": extra}
+
+    @rule(which=which, size=st.sampled_from([(40, 30), (30, 40), None]))
+    def state_size(self, which: int, size: tuple[int, int] | None) -> None:
+        """State the frame that annotations were made on; images have 40 by 30 pixels, some are rotated by EXIF."""
+        record = self.project.records[self.pick(which)]
+        record.pop("width", None), record.pop("height", None)
+        if size is not None:
+            record |= {"width": size[0], "height": size[1]}
+
+    @rule(which=which, other=which)
+    def copy_image(self, which: int, other: int) -> None:
+        """Give a record the image of another."""
+        source, name = self.project.image(self.pick(other)), self.pick(which)
+        if source.exists() and source != self.project.image(name):
+            self.project.image(name).unlink(missing_ok=True)
+            shutil.copy(source, self.project.image(name))
+            self.project.pin(name)
+
     @rule(which=which, image=images)
     def redraw(self, which: int, image: int) -> None:
         self.project.draw(self.pick(which), image)
@@ -90,7 +129,7 @@ class IncrementalBuilds(RuleBasedStateMachine):
         name = self.pick(which)
         self.project.records[name] = self.project.records.pop(name)
 
-    @rule(which=which, content=st.sampled_from([b"", b"<html>404</html>", b"\xff\xd8\xff\xd9"]))
+    @rule(which=which, content=st.sampled_from([b"", b"<html>404</html>", b"\xff\xd8\xff\xd9", ROTATED, UNDECODABLE]))
     def break_image(self, which: int, content: bytes) -> None:
         name = self.pick(which)
         self.project.image(name).unlink(missing_ok=True)
@@ -124,6 +163,22 @@ class IncrementalBuilds(RuleBasedStateMachine):
     @rule(compression=st.sampled_from(Compression))
     def deflate(self, compression: Compression) -> None:
         self.project.encode |= {"compression": compression}
+
+    @rule(verify=st.sampled_from(Verify))
+    def verify(self, verify: Verify) -> None:
+        self.project.encode |= {"verify": verify}
+
+    @rule(profiles=st.sampled_from([[], [Profile.od_api], [Profile.csv]]), area=st.sampled_from(AreaUnit))
+    def choose_keys(self, profiles: list[Profile], area: AreaUnit) -> None:
+        self.project.encode |= {"profiles": profiles, "area": area}
+
+    @rule(store_images=st.booleans())
+    def keep_images(self, store_images: bool) -> None:
+        self.project.encode |= {"store_images": store_images}
+
+    @rule(out_of_range=st.sampled_from(OutOfRange))
+    def clip(self, out_of_range: OutOfRange) -> None:
+        self.project.annotations = {"out_of_range": out_of_range}
 
     @rule()
     def delete_store(self) -> None:

@@ -11,15 +11,18 @@ from google_crc32c import value
 
 from tests.conftest import MakeDataset
 from tfrec_stage.build.fingerprint import (
+    NO_KEY,
     KeyMaker,
     compressor_version,
     key_of_failure,
     key_with_image,
     shard_fingerprint,
+    split_keys,
 )
 from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.build.record_encoder import RecordEncoder
 from tfrec_stage.build.shard_task import ShardTask, write_shard
+from tfrec_stage.cache.reuse import EarlierRecords
 from tfrec_stage.cache.shard_cache import CachedShard
 from tfrec_stage.errors import ManifestError
 from tfrec_stage.images.encode import pixel_codec
@@ -54,6 +57,22 @@ def full_keys(task: ShardTask, shard: WrittenShard) -> bytes:
     """Return the keys with images, as a later build knows them; the failed record keeps its planned key."""
     known = [bytes.fromhex(entry.key) for entry in entries_of(shard)]
     return b"".join([*known[:2], task.keys[32:48], *known[2:]])
+
+
+def with_earlier(task: ShardTask, stored: CachedShard, full_keys: bytes) -> ShardTask:
+    """Return the same task with what an earlier shard has of its records."""
+    keys = KeyMaker(task.encoder.output_options, NAMES)
+    hashes = [sha256(Path(record.filename).read_bytes()).digest() for _, record in present(task)]
+    made = [keys.image_key(record, image_hash) for (_, record), image_hash in zip(present(task), hashes, strict=True)]
+    image_keys = b"".join([*made[:2], NO_KEY, *made[2:]])
+    earlier = EarlierRecords([stored], task.encoder.output_options.encode.image_use)
+    found = earlier.find(split_keys(full_keys), split_keys(image_keys))
+    return replace(task, found=found, full_keys=full_keys, image_keys=image_keys)
+
+
+def present(task: ShardTask) -> list:
+    """Return the records whose image is there."""
+    return [(position, record) for position, record in task.source.scan() if Path(record.filename).exists()]
 
 
 def test_the_metadata_of_a_shard(task: ShardTask) -> None:
@@ -94,8 +113,8 @@ def test_what_was_written_before_is_copied(task: ShardTask, tmp_path: Path) -> N
     stored = CachedShard(
         first.path.rename(tmp_path / "old"), first.metadata, tmp_path / "sidecar", value(first.entries)
     )
-    again = write_shard(replace(task, previous=(stored,), full_keys=full_keys(task, first)))
-    assert again.copied == COUNT - 1
+    again = write_shard(with_earlier(task, stored, full_keys(task, first)))
+    assert (again.copied, again.reused_images) == (COUNT - 1, 0)
     assert (again.metadata, again.entries) == (first.metadata, first.entries)
     assert task.path.read_bytes() == (tmp_path / "old").read_bytes()
 
@@ -107,7 +126,7 @@ def test_what_was_damaged_is_encoded_again(task: ShardTask, tmp_path: Path) -> N
     (tmp_path / "sidecar").write_bytes(b"a head\n" + first.entries)
     (tmp_path / "old").write_bytes(expected[:40])
     stored = CachedShard(tmp_path / "old", first.metadata, tmp_path / "sidecar", value(first.entries))
-    again = write_shard(replace(task, previous=(stored,), full_keys=full_keys(task, first)))
+    again = write_shard(with_earlier(task, stored, full_keys(task, first)))
     assert again.copied == 0
     assert (again.metadata, again.entries) == (first.metadata, first.entries)
     assert task.path.read_bytes() == expected

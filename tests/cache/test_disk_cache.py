@@ -11,50 +11,11 @@ from google_crc32c import value
 from tests.disk import names
 from tests.project import Project
 from tfrec_stage.cache.disk_cache import DiskCache, open_cache
-from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature
-from tfrec_stage.cache.reuse import SEARCH_ALL, ChangedShards
-from tfrec_stage.cache.shard_cache import CachedBuild, CachedShard
+from tfrec_stage.cache.hash_cache import ImageHash, ImageSignature, encode_image_hashes
+from tfrec_stage.cache.shard_cache import CachedBuild
 from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.shards.metadata import ShardMetadata, WrittenShard
 from tfrec_stage.shards.statistics import Statistics
-
-MANY = SEARCH_ALL // 10 + 1
-"""Records of each of ten shards, which are together more than a few."""
-
-
-def stored(number: int, records: int) -> CachedShard:
-    metadata = ShardMetadata(fingerprint="", records=records, size_bytes=0, crc32c=0, statistics={})
-    return CachedShard(Path(str(number)), metadata, Path(), 0)
-
-
-def looked_at(records: list[int | None], number: int, num_shards: int) -> list[int]:
-    """Return the numbers of the earlier shards that are searched for the records of a shard."""
-    changed = [None if count is None else stored(index, count) for index, count in enumerate(records)]
-    return [int(shard.path.name) for shard in ChangedShards([changed]).near(number, num_shards)]
-
-
-@pytest.mark.parametrize(
-    ("number", "num_shards", "expected"),
-    [
-        pytest.param(0, 10, [0, 1], id="the first"),
-        pytest.param(5, 10, [4, 5, 6], id="as many shards as before"),
-        pytest.param(9, 10, [8, 9], id="the last"),
-        pytest.param(1, 4, [1, 2, 3, 4, 5], id="fewer shards"),
-        pytest.param(0, 1, list(range(10)), id="one shard"),
-        pytest.param(7, 20, [2, 3, 4], id="more shards"),
-        pytest.param(19, 20, [8, 9], id="the last of more"),
-    ],
-)
-def test_which_of_many_may_hold_a_record(number: int, num_shards: int, expected: list[int]) -> None:
-    """Shards with an overlapping range of hashes, and one more on either side."""
-    assert looked_at([MANY] * 10, number, num_shards) == expected
-
-
-def test_few_records_are_looked_for_everywhere() -> None:
-    """Small sets search all changed shards: a full shard passes records on, sometimes to a distant one."""
-    assert looked_at([SEARCH_ALL // 10] * 10, 0, 10) == list(range(10))
-    assert looked_at([MANY, None, *[MANY] * 8], 0, 10) == [0, *range(2, 10)]
-    assert looked_at([MANY, None, *[MANY] * 9], 0, 11) == [0]
 
 
 @pytest.fixture
@@ -165,9 +126,9 @@ class TestWhatIsKept:
             first = keep(running, tmp_path, 1)
             with DiskCache(tmp_path / "store", tmp_path / "out") as other:
                 second = keep(other, tmp_path, 2)
-                other.commit(CachedBuild([second]), [])
+                other.commit(CachedBuild([second]))
             assert kept(tmp_path / "store") == ([first, second], ["json", "wip"])
-            running.commit(CachedBuild([first]), [])
+            running.commit(CachedBuild([first]))
         assert kept(tmp_path / "store") == ([first], ["json"])
 
     def test_an_interrupted_build(self, tmp_path: Path) -> None:
@@ -178,18 +139,18 @@ class TestWhatIsKept:
         assert kept(tmp_path / "store") == ([first], ["wip"])
         with DiskCache(tmp_path / "store", tmp_path / "other") as store:
             assert not store.has_earlier_build()
-            store.commit(CachedBuild([]), [])
+            store.commit(CachedBuild([]))
         assert kept(tmp_path / "store") == ([first], ["json", "wip"])
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             assert store.has_earlier_build()
-            store.commit(CachedBuild([]), [])
+            store.commit(CachedBuild([]))
         assert kept(tmp_path / "store") == ([], ["json", "json"])
 
     def test_a_build_whose_manifest_changed(self, tmp_path: Path) -> None:
         """Nothing that it wrote is kept, as it may have the wrong key; the latest build loses nothing."""
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
-            store.commit(CachedBuild([first]), [])
+            store.commit(CachedBuild([first]))
         with pytest.raises(ManifestError), DiskCache(tmp_path / "store", tmp_path / "out") as store:
             keep(store, tmp_path, 2)
             raise ManifestError("changed")
@@ -200,16 +161,19 @@ class TestWhatIsKept:
         first_note, second_note = (ImageHash("a", ImageSignature(1, 2, number), b"x" * 32) for number in range(2))
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             first = keep(store, tmp_path, 1)
-            store.reject(CachedBuild([first]), [first_note])
+            store.add_image_hashes(encode_image_hashes([first_note]))
+            store.reject(CachedBuild([first]))
         assert kept(tmp_path / "store") == ([first], ["images", "json"])
         with DiskCache(tmp_path / "store", tmp_path / "out") as store:
             assert (store.latest_build().fingerprints, store.rejected_build().fingerprints) == ([], [first])
             assert store.read_image_hashes() == {"a": first_note}
             second = keep(store, tmp_path, 2)
-            store.commit(CachedBuild([second]), [second_note])
+            store.add_image_hashes(encode_image_hashes([second_note]))
+            store.commit(CachedBuild([second]))
             assert (store.latest_build().fingerprints, store.rejected_build().fingerprints) == ([second], [])
             assert store.read_image_hashes() == {"a": second_note}
-            store.reject(CachedBuild([second]), [first_note])
+            store.add_image_hashes(encode_image_hashes([first_note]))
+            store.reject(CachedBuild([second]))
             assert store.read_image_hashes() == {"a": second_note}
         assert kept(tmp_path / "store") == ([second], ["images", "json", "json"])
 
@@ -221,7 +185,7 @@ class TestWhatIsKept:
             (tmp_path / "shard 1").unlink()
             assert keep(store, tmp_path, 1) == fingerprint
             shard = store.find(fingerprint)
-            store.commit(CachedBuild([fingerprint]), [])
+            store.commit(CachedBuild([fingerprint]))
         assert shard is not None
         assert shard.path.samefile(tmp_path / "shard 1")
         assert kept(tmp_path / "store") == ([fingerprint], ["json"])
@@ -239,7 +203,7 @@ def test_a_cache_deleted_before_it_is_used(tmp_path: Path, caplog: pytest.LogCap
             None,
         )
         keep(store, tmp_path, 1)
-        store.commit(CachedBuild([f"{1:064x}"]), [])
+        store.commit(CachedBuild([f"{1:064x}"]))
     assert names(tmp_path) == ["shard 1"]
     assert f"cannot use the shard cache {tmp_path / 'store' / 'v1'}" in caplog.text
 

@@ -62,6 +62,8 @@ class BuildReport:
     """Names of the shards that were written; the others were linked from the cache."""
     copied_records: int
     """Number of records in these shards that were copied from earlier shards."""
+    reused_images: int
+    """Number of their other records whose image was copied from an earlier shard."""
 
 
 def ignore_failure(_: Mapping[str, Any]) -> None:
@@ -102,14 +104,14 @@ def build(
                 failures = _write_failures(run, finished, on_failure)
             statistics = _sum_statistics(finished.shards)
             if reason := reason_to_reject(request.failure_limit, statistics, request.output_directory, cache):
-                cache.reject(finished.as_cached_build(None, {}), finished.image_hashes)
+                cache.reject(finished.as_cached_build(None, {}))
                 raise _rejected(reason, request, failures, directory)
             names = learn_class_texts(statistics, request.labels, source, finished.class_names)
             write_classes(directory, count_classes(statistics, request.labels, names))
             report = _write_metadata_files(run, finished.shards, statistics, failures)
             refuse_foreign(request)  # again, as hours may have passed since the first check
         # Only after the swap: a build that failed to replace the directory must not become the latest one.
-        cache.commit(finished.as_cached_build(digest, names), finished.image_hashes)
+        cache.commit(finished.as_cached_build(digest, names))
     with suppress(OSError):  # left by an earlier, rejected build; the name may be too long to have ever existed
         request.rejected_failures_path.unlink(missing_ok=True)
     return report
@@ -130,21 +132,22 @@ def _make_shards(run: BuildRun) -> FinishedShards:
     request, options = run.request, run.request.output_options
     prepare(write_shard, request.engine)  # worker processes import what they need while the manifest is read
     source = run.source_for_tasks()
-    index = read_manifest_index(source, options, request.keypoint_names)
+    is_first = not run.cache.has_earlier_build()
+    index = read_manifest_index(source, options, request.keypoint_names, with_image_keys=not is_first)
     placement = place_records(index.id_hashes, request.num_shards, options.encode)
-    image_hashes, full_keys = run.hash_unpinned_images(source, index)
+    full_keys = run.hash_unpinned_images(source, index)
     plans = list(plan_shards(index, placement, full_keys, compressor_version(options.encode.compression)))
     reuse = Reuse(run.cache, run.shard_path)
     reuse.lease(fingerprint for plan in plans for fingerprint in plan.fingerprints)
     found = {plan.number: reuse.link_shard(plan.number, plan.fingerprints) for plan in plans}
     linked = {number: shard for number, shard in found.items() if shard is not None}
-    changed = reuse.changed_shards(linked.values())
+    earlier = reuse.earlier_records(linked.values(), options.encode.image_use)
     failures = run.new_failure_log()
-    tasks = [run.shard_task(plan, source, changed) for plan in plans if plan.number not in linked]
+    tasks = [run.shard_task(plan, source, earlier) for plan in plans if plan.number not in linked]
     written = run.write_shards(tasks, len(placement), failures)
     unchanged = [FinishedShard(number, shard.metadata) for number, shard in linked.items()]
     shards = sorted([*unchanged, *written], key=attrgetter("number"))
-    return FinishedShards(shards, all_pinned=not index.unpinned, failures=failures, image_hashes=image_hashes)
+    return FinishedShards(shards, all_pinned=not index.unpinned, failures=failures)
 
 
 def request_digest(source: RecordSource, request: BuildRequest) -> str | None:
@@ -204,4 +207,5 @@ def _write_metadata_files(
     dataset = FinishedDataset(directory, request.name, shards, encode, labels, statistics, about)
     write_exports(dataset, encode.active_profiles)
     built = tuple(name for name, shard in zip(names, finished, strict=True) if shard.is_built)
-    return BuildReport(shards, statistics, failures, built, sum(shard.copied for shard in finished))
+    copied, reused_images = sum(shard.copied for shard in finished), sum(shard.reused_images for shard in finished)
+    return BuildReport(shards, statistics, failures, built, copied, reused_images)

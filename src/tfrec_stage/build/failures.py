@@ -23,6 +23,7 @@ from tfrec_stage.errors import ConfigError
 from tfrec_stage.files import write_error
 from tfrec_stage.manifest.source import RecordSource
 from tfrec_stage.options import show
+from tfrec_stage.shards.metadata import FailedImage
 from tfrec_stage.shards.metadata_files import indexed_shards
 from tfrec_stage.shards.statistics import Statistics
 
@@ -37,6 +38,8 @@ class FailedRecord(NamedTuple):
     """One of `errors.REASONS`; stable, for programs."""
     message: str
     """The explanation for people."""
+    image: FailedImage | None = None
+    """What later builds may know of its image, if the reason is the content of the image."""
 
 
 class Failure(NamedTuple):

@@ -1,15 +1,21 @@
-"""Digests of everything that decides bytes, and of nothing else: a key for each record, a fingerprint for each shard.
+"""Digests of everything that decides bytes, and of nothing else.
 
-A key covers the version of the bytes (`format_versions`), the output options that are not at their default, the names
-of keypoints where records store them, and the content of the record and of its image. A fingerprint covers the keys of
-the records in their order, the versions of Pillow and libjpeg where images were re-encoded, and the compressor where
-the shard is compressed. Neither covers threads, paths of the machine, the name or number of shards. Seed and shuffle
-are covered by the order of the keys.
+    image key      what decides the stored bytes of an image: the version of the bytes (`format_versions`), the options
+                   of `ImagePolicy` that are not at their default (without `verify`, which decides whether it is
+                   stored), the content of the image file, and the size that the annotations were made on
+    key            what decides a record: the version of the bytes, all output options that are not at their default,
+                   the names of keypoints where records store them, the content of the record and that of its image
+    fingerprint    what decides a shard: the keys of its records in their order, the versions of Pillow and libjpeg
+                   where images were re-encoded, and the compressor where the shard is compressed
+
+The versions of Pillow and libjpeg are in no key: whoever finds an image by its key compares them (`cache.reuse`). No
+digest covers threads, paths of the machine, the name or number of shards. Seed and shuffle are covered by the order of
+the keys.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from enum import Enum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from tfrec_stage.build.options import Compression, OutputOptions
+from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.format_versions import SHARD_FORMAT
+from tfrec_stage.images.policy import ImagePolicy
 from tfrec_stage.manifest.problems import changed_error
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 
 KEY_SIZE: Final = 16
 """Bytes in a key."""
+NO_KEY: Final = bytes(KEY_SIZE)
+"""Stands for the image key of an image whose content is not known."""
 
 _COVERED_ELSEWHERE: Final = frozenset({"seed", "shuffle", "od_api_keys", "profiles", "compression", "format"})
 """Options of `encode` that need not be in a key: seed and shuffle decide the order of keys, od_api_keys and profiles
@@ -43,10 +52,31 @@ class KeyMaker:
 
     def __init__(self, output_options: OutputOptions, keypoint_names: KeypointNames = NO_NAMES) -> None:
         self._options_digest = options_digest(output_options, keypoint_names)
+        self._image_options_digest = image_options_digest(output_options.encode)
 
     def key(self, record: ParsedRecord) -> bytes:
         """Return the digest of options and record; it covers the image if the record pins or holds it (`has_image`)."""
         return sha256(self._options_digest + _content(record)).digest()[:KEY_SIZE]
+
+    def image_key(self, record: ImageRecord, image_hash: bytes) -> bytes:
+        """Return the image key of a record.
+
+        Args:
+            record: the record.
+            image_hash: SHA-256 of its image file, 32 bytes.
+        """
+        frame = repr(record.annotated_size).encode()
+        return sha256(self._image_options_digest + image_hash + frame).digest()[:KEY_SIZE]
+
+    def stated_image_key(self, record: ParsedRecord) -> bytes:
+        """Return the image key of a record that pins or holds its image; `NO_KEY` if it takes reading the image."""
+        if isinstance(record, InvalidRecord):
+            return NO_KEY
+        if record.encoded is None:
+            return NO_KEY if record.sha256 is None else self.image_key(record, bytes.fromhex(record.sha256))
+        image_hash = sha256(record.encoded)
+        is_as_pinned = record.sha256 in (None, image_hash.hexdigest())
+        return self.image_key(record, image_hash.digest()) if is_as_pinned else NO_KEY
 
     def read(self, source: RecordReader, positions: Sequence[int], keys: Iterable[bytes]) -> Iterator[ParsedRecord]:
         """Read records again and check that each is the one its key was made from.
@@ -134,6 +164,18 @@ def options_digest(output_options: OutputOptions, keypoint_names: KeypointNames 
     features = sorted(field.key for field in fields_of(output_options.encode))
     names = [sorted(keypoint_names.items())] if keypoint_names else []
     return sha256(json.dumps([SHARD_FORMAT, features, chosen, *names], sort_keys=True).encode()).digest()
+
+
+def image_options_digest(options: EncodeOptions) -> bytes:
+    """Digest the version of the bytes and the options that decide the stored bytes of images.
+
+    Args:
+        options: the group `encode`.
+    """
+    policy = {option.name: getattr(options, option.name) for option in fields(ImagePolicy)}
+    chosen = _options_not_default(ImagePolicy(**policy))
+    chosen.pop("verify", None)
+    return sha256(json.dumps([SHARD_FORMAT, "image", chosen], sort_keys=True).encode()).digest()
 
 
 def _content(record: ParsedRecord) -> bytes:

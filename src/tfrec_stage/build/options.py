@@ -7,13 +7,14 @@ from typing import Final
 
 from tfrec_stage.annotations.policy import AnnotationPolicy
 from tfrec_stage.build.placement import PlacementOptions
+from tfrec_stage.cache.earlier_shards import ImageUse
 from tfrec_stage.dataset_info import Label
 from tfrec_stage.errors import ConfigError
 from tfrec_stage.format_versions import SHARD_FORMAT, check_format
 from tfrec_stage.images.policy import ImagePolicy
 from tfrec_stage.options import check_types
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
-from tfrec_stage.schema.options import Profile, SchemaOptions
+from tfrec_stage.schema.options import Profile, SchemaOptions, needs_image_sha256
 
 _NEED_UNCOMPRESSED: Final = frozenset({Profile.tfds, Profile.dali})
 """Profiles whose readers cannot read compressed TFRecord files."""
@@ -64,6 +65,11 @@ class EncodeOptions(CompressionOptions, PlacementOptions, ImagePolicy, SchemaOpt
                 f"encode.compression: expected none with the profile {conflicting[0]}, whose readers cannot read "
                 f"compressed shards, but got {self.compression.name}; drop one of the two"
             )
+
+    @property
+    def image_use(self) -> ImageUse:
+        """What records need of their images."""
+        return ImageUse(self.verify, self.store_images, needs_image_sha256(self))
 
 
 @dataclass

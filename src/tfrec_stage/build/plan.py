@@ -28,6 +28,8 @@ class ManifestIndex:
     """`hash64` of each id; decides the placement."""
     keys: bytearray = field(default_factory=bytearray)
     """The keys of all records, concatenated, `KEY_SIZE` bytes each."""
+    image_keys: bytearray = field(default_factory=bytearray)
+    """Their image keys, likewise; zeros for an image whose content is not known. Empty if not asked for."""
     unpinned: "array[int]" = field(default_factory=lambda: array("Q"))
     """Numbers of the records whose key does not cover the image (`has_image` is false)."""
 
@@ -57,6 +59,8 @@ class ShardPlan:
     """The same, except that the keys of unpinned records cover their images where those are known."""
     compressor: str | None = None
     """The library that will compress the file; None if it is not compressed."""
+    image_keys: bytes = field(default=b"", repr=False)
+    """Their image keys, likewise; empty if the index has none."""
 
     @property
     def fingerprints(self) -> tuple[str, str]:
@@ -68,7 +72,11 @@ class ShardPlan:
 
 
 def read_manifest_index(
-    source: RecordReader, output_options: OutputOptions, keypoint_names: KeypointNames = NO_NAMES
+    source: RecordReader,
+    output_options: OutputOptions,
+    keypoint_names: KeypointNames = NO_NAMES,
+    *,
+    with_image_keys: bool = False,
 ) -> ManifestIndex:
     """Read all records once and index them.
 
@@ -76,11 +84,13 @@ def read_manifest_index(
         source: the records.
         output_options: options that the keys cover.
         keypoint_names: names of an object's keypoints by its label, which the keys cover as well.
+        with_image_keys: whether to make image keys too; only a build that may reuse images needs them.
 
     Raises:
         ManifestError: a record is malformed, two records have the same id, or there is no record.
     """
-    index, make_key = ManifestIndex(), KeyMaker(output_options, keypoint_names).key
+    index, key_maker = ManifestIndex(), KeyMaker(output_options, keypoint_names)
+    make_key = key_maker.key
     positions, id_hashes, keys = index.positions, index.id_hashes, index.keys  # looked up once, for millions of rounds
     for position, record in source.scan():
         if not has_image(record):
@@ -89,6 +99,8 @@ def read_manifest_index(
         # Ids with lone surrogates cannot be stored. Their records fail when they are encoded, not the whole manifest.
         id_hashes.append(hash64(str(record.id).encode(errors="surrogatepass")))
         keys += make_key(record)
+        if with_image_keys:
+            index.image_keys += key_maker.stated_image_key(record)
     if not len(index):
         raise ManifestError("expected image records, but the manifest has none: shards without records train nothing")
     _refuse_duplicate_ids(source, index)
@@ -109,7 +121,8 @@ def plan_shards(
     for number, records in enumerate(placement.shards):
         keys = index.keys_of(records)
         full = keys if full_keys is index.keys else _pick(full_keys, records)
-        yield ShardPlan(number, index.positions_of(records), keys, full, compressor)
+        image_keys = _pick(index.image_keys, records) if index.image_keys else b""
+        yield ShardPlan(number, index.positions_of(records), keys, full, compressor, image_keys)
 
 
 def _refuse_duplicate_ids(source: RecordReader, index: ManifestIndex) -> None:

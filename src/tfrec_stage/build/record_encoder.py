@@ -1,6 +1,7 @@
 """One image record → one encoded `tf.train.Example`, or the reason why it cannot be encoded.
 
 record ──read, hash──▶ image file ──encode_image──▶ JPEG ──validate_annotations──▶ annotations ──▶ Example
+record ──────image of an earlier shard────────────▶ JPEG ──validate_annotations──▶ annotations ──▶ Example
 """
 
 import os
@@ -11,13 +12,18 @@ from typing import NamedTuple
 
 from tfrec_stage.annotations.policy import validate_annotations
 from tfrec_stage.build.failures import FailedRecord
+from tfrec_stage.build.fingerprint import KeyMaker
+from tfrec_stage.build.image_hashes import read_and_hash
 from tfrec_stage.build.options import OutputOptions
+from tfrec_stage.cache.hash_cache import ImageHash
 from tfrec_stage.errors import RecordError
-from tfrec_stage.images.encode import EncodedImage, encode_image
+from tfrec_stage.images.encode import EncodedImage, encode_image, pixel_codec
 from tfrec_stage.images.file import read_image_file
 from tfrec_stage.records import ImageRecord, InvalidRecord, ParsedRecord
 from tfrec_stage.schema.encoder import ExampleEncoder
 from tfrec_stage.schema.od_api import NO_NAMES, KeypointNames
+from tfrec_stage.schema.options import needs_image_sha256
+from tfrec_stage.shards.metadata import FailedImage
 
 
 class EncodedRecord(NamedTuple):
@@ -29,8 +35,10 @@ class EncodedRecord(NamedTuple):
     """How many annotations were repaired, by what was done."""
     payload: tuple[bytes, bytes, bytes]
     """The encoded Example in three pieces: head, image, tail. Joining them would copy the image."""
-    image_hash: bytes
-    """SHA-256 of the image file as it was read, 32 bytes."""
+    image_hash: ImageHash | None
+    """The hash of the image file as it was read; None if it was not read, as the image comes from an earlier shard."""
+    image_key: bytes | None
+    """The image key of the record, by what was read; None likewise."""
     image: EncodedImage
     """The image as it is stored."""
     duplicate_boxes: int
@@ -54,17 +62,34 @@ class RecordEncoder:
         self.images_root = images_root
         self.keypoint_names = dict(keypoint_names)
         self._encode_example = ExampleEncoder(output_options.encode, keypoint_names).encode
+        self._needs_sha256 = needs_image_sha256(output_options.encode)
+        self._keys = KeyMaker(output_options, keypoint_names)
 
     def __reduce__(self) -> tuple[type["RecordEncoder"], tuple[OutputOptions, Path, KeypointNames]]:
         # ExampleEncoder holds functions that cannot be pickled, so a worker process builds its own.
         return RecordEncoder, (self.output_options, self.images_root, self.keypoint_names)
 
-    def __call__(self, record: ParsedRecord) -> EncodedRecord | FailedRecord:
-        """Encode one record. A bad record is returned as a value, not raised: the build goes on with the others."""
+    def __call__(
+        self, record: ParsedRecord, known: EncodedImage | FailedImage | None = None
+    ) -> EncodedRecord | FailedRecord:
+        """Encode one record. A bad record is returned as a value, not raised: the build goes on with the others.
+
+        Args:
+            record: the record.
+            known: its image from an earlier shard, which is then not read; or why it cannot be stored: it is then read,
+                as it may be missing or another one by now, but not decoded.
+        """
         if isinstance(record, InvalidRecord):
             return FailedRecord("record_invalid", record.message)
         try:
-            return self._encode(record)
+            if isinstance(known, EncodedImage):
+                return self._encode(record, known)
+            data, image_hash = self._read(record)
+            image_key = self._keys.image_key(record, image_hash.digest)
+            image = self._encode_image(data, record, image_hash, image_key, known)
+            return self._encode(record, image, image_hash, image_key)
+        except _FailedImageError as error:
+            return FailedRecord(error.reason, str(error), error.image)
         except RecordError as error:
             return FailedRecord(error.reason, str(error))
 
@@ -82,8 +107,34 @@ class RecordEncoder:
         settled = validate_annotations(record, self.output_options.annotations, image.width, image.height)
         return self._encode_example(settled.record, image)
 
-    def _encode(self, record: ImageRecord) -> EncodedRecord:
-        data = self._read(record) if record.encoded is None else record.encoded
+    def _encode(
+        self,
+        record: ImageRecord,
+        image: EncodedImage,
+        image_hash: ImageHash | None = None,
+        image_key: bytes | None = None,
+    ) -> EncodedRecord:
+        options = self.output_options
+        if not options.encode.store_images:
+            # Readers open the original file, so image/format has to be that of the file, not of the JPEG it becomes.
+            image = image._replace(format=image.source_format)
+        if self._needs_sha256 and image.sha256 is None:
+            image = image._replace(sha256=sha256(image.data).hexdigest())
+        settled = validate_annotations(record, options.annotations, image.width, image.height)
+        payload = self._encode_example(settled.record, image)
+        return EncodedRecord(
+            settled.record, settled.repaired, payload, image_hash, image_key, image, settled.duplicate_boxes
+        )
+
+    def _read(self, record: ImageRecord) -> tuple[bytes, ImageHash]:
+        """Return the content of the image file and its hash, which is that of the pin if the record has one."""
+        if record.encoded is not None:
+            data = record.encoded
+        else:
+            path = os.path.join(self.images_root, record.filename)  # noqa: PTH118 - ten times as fast
+            if record.sha256 is None:
+                return read_and_hash(path, record.filename)
+            data = read_image_file(path)
         digest = sha256(data)
         # Checked before decoding: a replaced image may well decode, but the annotations were made for another one.
         if record.sha256 not in (None, digest.hexdigest()):
@@ -92,21 +143,28 @@ class RecordEncoder:
                 f"expected an image with sha256 {record.sha256}, as the manifest pins it, but {record.filename} has "
                 f"{digest.hexdigest()}; import the annotations again, or restore the image",
             )
-        options = self.output_options.encode
+        return data, ImageHash(record.filename, None, digest.digest())
+
+    def _encode_image(
+        self, data: bytes, record: ImageRecord, image_hash: ImageHash, image_key: bytes, known: FailedImage | None
+    ) -> EncodedImage:
+        digest, options = image_hash.digest.hex(), self.output_options.encode
+        if known is not None and known.sha256 == digest:
+            error = RecordError(known.reason, known.message)
+            raise _FailedImageError(self._with_annotation_problems(error, record), known)
         try:
-            image = encode_image(data, options, annotated_size=_declared_size(record))
+            return encode_image(data, options, annotated_size=record.annotated_size, sha256=digest)
         except RecordError as error:
-            raise self._with_annotation_problems(error, record) from None
-        if not options.store_images:
-            # Readers open the original file, so image/format has to be that of the file, not of the JPEG it becomes.
-            image = image._replace(format=image.source_format)
-        settled = validate_annotations(record, self.output_options.annotations, image.width, image.height)
-        payload = self._encode_example(settled.record, image)
-        return EncodedRecord(settled.record, settled.repaired, payload, digest.digest(), image, settled.duplicate_boxes)
+            explained = self._with_annotation_problems(error, record)
+            if "memory" in str(error).lower():  # the next build may have enough of it
+                raise explained from None
+            verify, reason, message = options.verify.name, error.reason, str(error)
+            failed = FailedImage(image_key.hex(), digest, reason, message, verify, pixel_codec())
+            raise _FailedImageError(explained, failed) from None
 
     def _with_annotation_problems(self, error: RecordError, record: ImageRecord) -> RecordError:
         """Add the other problems of the annotations if the declared size is wrong, to report all together."""
-        size = _declared_size(record)
+        size = record.annotated_size
         if error.reason != "annotation_invalid" or size is None:
             return error
         try:
@@ -115,12 +173,10 @@ class RecordEncoder:
             return RecordError(error.reason, f"{error}; {more}")
         return error
 
-    def _read(self, record: ImageRecord) -> bytes:
-        return read_image_file(os.path.join(self.images_root, record.filename))  # noqa: PTH118 - ten times as fast
 
+class _FailedImageError(RecordError):
+    """The content of an image cannot be stored."""
 
-def _declared_size(record: ImageRecord) -> tuple[int, int] | None:
-    """Width and height in pixels that the annotations were made on, if the record states both."""
-    if record.width is None or record.height is None:
-        return None
-    return record.width, record.height
+    def __init__(self, error: RecordError, image: FailedImage) -> None:
+        super().__init__(error.reason, str(error))
+        self.image = image

@@ -1,27 +1,27 @@
 """One run of a build: its inputs, its directories, and the steps that `build.build` calls."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
 from tfrec_stage.build.failures import FailureLog
-from tfrec_stage.build.fingerprint import KeyMaker
-from tfrec_stage.build.image_hashes import add_image_hashes, hash_images, hash_tasks
+from tfrec_stage.build.fingerprint import KeyMaker, split_keys
+from tfrec_stage.build.image_hashes import HashedImages, add_image_hashes, hash_images, hash_tasks
 from tfrec_stage.build.plan import ManifestIndex, ShardPlan
 from tfrec_stage.build.record_encoder import RecordEncoder
 from tfrec_stage.build.request import BuildRequest
 from tfrec_stage.build.shard_task import ShardTask, write_shard
-from tfrec_stage.cache.hash_cache import ImageHash
-from tfrec_stage.cache.reuse import ChangedShards
+from tfrec_stage.cache.hash_cache import encode_image_hashes
+from tfrec_stage.cache.reuse import EarlierRecords
 from tfrec_stage.cache.shard_cache import CachedBuild, ShardCache
 from tfrec_stage.engine import EngineName, run_tasks
 from tfrec_stage.exporters import export_names
 from tfrec_stage.manifest.source import RecordReader, RecordSource
 from tfrec_stage.progress import Progress, ProgressListener
 from tfrec_stage.shards.directory import find_foreign_files, refuse_foreign_files
-from tfrec_stage.shards.metadata import ShardMetadata
+from tfrec_stage.shards.metadata import ShardMetadata, WrittenShard
 from tfrec_stage.shards.metadata_files import indexed_profiles
 
 
@@ -37,6 +37,13 @@ class FinishedShard:
     """Whether it was written in this run; otherwise it was linked from the cache."""
     copied: int = 0
     """Number of its records that were copied from earlier shards."""
+    reused_images: int = 0
+    """Number of its other records whose image was copied from an earlier shard."""
+
+    @classmethod
+    def of(cls, shard: WrittenShard) -> "FinishedShard":
+        """Return what is kept of a shard that a task wrote."""
+        return cls(shard.number, shard.metadata, True, shard.copied, shard.reused_images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,6 @@ class FinishedShards:
     """Whether the manifest alone decides all images."""
     failures: FailureLog
     """The records that failed."""
-    image_hashes: Sequence[ImageHash] = ()
-    """Hashes of unpinned images, for the hash cache."""
     class_names: Mapping[int, str] = field(default_factory=dict)
     """Names by label that the latest build collected from the same records."""
 
@@ -90,20 +95,23 @@ class BuildRun:
         # Worker processes do not share this process's memory: records held in it are written to a file once.
         return self.source.for_workers(self.scratch / "records")
 
-    def hash_unpinned_images(self, source: RecordReader, index: ManifestIndex) -> tuple[list[ImageHash], bytearray]:
-        """Return the hashes of unpinned images, and the keys of all records, which cover these images."""
-        if not self.cache.has_earlier_build():
-            return [], index.keys  # a first build has no shards to find by key, and reads every image anyway
+    def hash_unpinned_images(self, source: RecordReader, index: ManifestIndex) -> bytearray:
+        """Hash the images that no record pins; return the keys of all records, which cover these images."""
+        if not index.image_keys:
+            return index.keys  # a first build finds nothing by key, and reads every image anyway
         known = self.cache.read_image_hashes()
         key_maker = KeyMaker(self.request.output_options, self.request.keypoint_names)
         tasks = list(hash_tasks(source, index, key_maker, self.request.images_root, known))
         # In threads even if the engine is another: each process would need a copy of all known hashes.
         engine = replace(self.request.engine, engine=EngineName.threads)
-        hashed = list(run_tasks(hash_images, tasks, engine))
-        hashes = [image_hash for images in hashed for image_hash in images.hashes if image_hash is not None]
-        return hashes, add_image_hashes(index.keys, hashed)
+        return add_image_hashes(index, self._kept(run_tasks(hash_images, tasks, engine)))
 
-    def shard_task(self, plan: ShardPlan, source: RecordReader, changed: ChangedShards) -> ShardTask:
+    def _kept(self, hashed: Iterable[HashedImages]) -> Iterator[HashedImages]:
+        for images in hashed:
+            self.cache.add_image_hashes(encode_image_hashes(images.hashes))
+            yield images
+
+    def shard_task(self, plan: ShardPlan, source: RecordReader, earlier: EarlierRecords) -> ShardTask:
         """Return the task that writes a planned shard."""
         request = self.request
         return ShardTask(
@@ -115,7 +123,8 @@ class BuildRun:
             keys=plan.keys,
             full_keys=plan.full_keys,
             encoder=RecordEncoder(request.output_options, request.images_root, request.keypoint_names),
-            previous=changed.near(plan.number, request.num_shards),
+            image_keys=plan.image_keys,
+            found=earlier.find(split_keys(plan.full_keys), split_keys(plan.image_keys)) if plan.image_keys else None,
         )
 
     def write_shards(self, tasks: Sequence[ShardTask], total: int, failures: FailureLog) -> list[FinishedShard]:
@@ -132,8 +141,9 @@ class BuildRun:
         with closing(run_tasks(write_shard, tasks, self.request.engine, report, self.scratch)) as written:
             for shard in written:
                 self.cache.add(shard)
+                self.cache.add_image_hashes(shard.image_hashes)
                 failures.collect(shard.failures_path)
-                finished.append(FinishedShard(shard.number, shard.metadata, is_built=True, copied=shard.copied))
+                finished.append(FinishedShard.of(shard))
         return finished
 
     def _progress_reporter(self, total: int, unchanged: int) -> Callable[[int], None]:

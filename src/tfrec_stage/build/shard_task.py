@@ -1,13 +1,14 @@
 """Write one shard: records → a TFRecord file, and the metadata of what was written.
 
 This is the unit of work of every engine. A task says where to read, and its result is small; no record travels between
-processes. A record whose key is in an earlier shard is copied from there; the others are encoded.
+processes. What is found in earlier shards is taken from there (`cache.reuse`): the record, or at least its image.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import msgspec
 
 from tfrec_stage.build.failures import FailedRecord, Failure, FailureWriter
 from tfrec_stage.build.fingerprint import (
+    NO_KEY,
     KeyMaker,
     compressor_version,
     has_image,
@@ -25,17 +27,18 @@ from tfrec_stage.build.fingerprint import (
 )
 from tfrec_stage.build.options import Compression
 from tfrec_stage.build.record_encoder import EncodedRecord, RecordEncoder
-from tfrec_stage.cache.reuse import PreviousRecords, ReusedRecord
-from tfrec_stage.cache.shard_cache import CachedShard
+from tfrec_stage.cache.earlier_shards import EarlierShards, ReusedRecord
+from tfrec_stage.cache.hash_cache import encode_image_hashes
+from tfrec_stage.cache.reuse import Action, Found
 from tfrec_stage.engine import OrderedMap
-from tfrec_stage.images.encode import pixel_codec
+from tfrec_stage.images.encode import EncodedImage, pixel_codec
 from tfrec_stage.images.file import read_ahead
 from tfrec_stage.manifest.source import RecordReader
 from tfrec_stage.records import ImageClass, ParsedRecord
-from tfrec_stage.shards.metadata import RecordEntry, ShardMetadata, WrittenShard
+from tfrec_stage.shards.metadata import FailedImage, RecordEntry, ShardMetadata, WrittenShard
 from tfrec_stage.shards.statistics import Statistics
 from tfrec_stage.tfrecord.file_writer import FramePosition, ShardWriter, WrittenFile
-from tfrec_stage.tfrecord.framing import encode_frame
+from tfrec_stage.tfrecord.framing import HEADER, encode_frame
 from tfrec_stage.tfrecord.gzip import GzipShardWriter
 
 _NO_CLASS = ImageClass()
@@ -62,8 +65,10 @@ class ShardTask:
     """The same, except that the keys of unpinned records cover their images where those are known."""
     encoder: RecordEncoder = field(repr=False)
     """Encodes each record as an Example."""
-    previous: tuple[CachedShard, ...] = ()
-    """Earlier shards that may hold some of the records."""
+    image_keys: bytes = field(default=b"", repr=False)
+    """Their image keys; may be empty if `found` is None."""
+    found: Found | None = None
+    """Where the records are in earlier shards; None: nowhere."""
 
     def __str__(self) -> str:
         """Return the name of the shard, for messages."""
@@ -85,67 +90,96 @@ def write_shard(task: ShardTask, ordered_map: OrderedMap = map) -> WrittenShard:
         path.unlink(missing_ok=True)  # left by a worker process that died during this task
     compression = task.encoder.output_options.encode.compression
     with (
-        PreviousRecords(task.previous) as previous,
+        EarlierShards(task.found.shards if task.found else ()) as earlier,
         _create_file(task.path, compression) as file,
         FailureWriter(task.failures_path) as failures,
     ):
+        records = _RecordSupply(task, earlier)
         metadata = _MetadataBuilder()
-        records = _RecordSupply(task, previous)
-        results = ordered_map(records.encode_or_copy, records)
-        for position, key, result in zip(task.positions, split_keys(task.keys), results, strict=True):
+        for result, item in ordered_map(records.encode_or_copy, records):
             if isinstance(result, FailedRecord):
-                failures.add(Failure(position, key.hex(), *result))
-                metadata.add_failure(key, result)
+                failures.add(Failure(item.position, item.key.hex(), result.reason, result.message))
+                metadata.add_failure(item, result)
+            elif isinstance(result, ReusedRecord):
+                position = file.append(result.frame, result.entry.image_bytes)
+                metadata.add_copied(result.entry, position)
             else:
-                metadata.add(_append(file, key, result), is_copied=isinstance(result, ReusedRecord))
+                position = file.append(encode_frame(*result.payload), len(result.payload[1]))
+                metadata.add_encoded(item, result, position)
         return metadata.build(task, file.finish())
 
 
 class _Item(NamedTuple):
-    record: ParsedRecord | None
-    """The record to encode; None if an earlier shard has it."""
+    """One record of a task."""
+
+    action: Action
     position: int
     key: bytes
     full_key: bytes
+    image_key: bytes
+    place: tuple[int, int]
+    """Where it, its image or its failure is in earlier shards: shard, and offset of the line in its entries."""
+    record: ParsedRecord | None
+    """The record; None if it is to be copied, and need not be read."""
+    known_failure: FailedImage | None = None
+    """Why its image could not be stored by an earlier build."""
 
     @property
     def is_cheap(self) -> bool:
-        """Whether to process it in the same thread (see `OrderedMap`): copying takes less than waking another one."""
-        return self.record is None
+        """Whether to process it in the thread of the task (see `OrderedMap`): it takes less than waking another one."""
+        return self.action in (Action.copy, Action.reuse_image)
 
 
 class _RecordSupply:
-    """The records of a task in their order, and what is done with each; `encode_or_copy` runs in any thread."""
+    """The records of a task in their order, and what is done with each; `encode_or_copy` may run in any thread."""
 
-    def __init__(self, task: ShardTask, previous: PreviousRecords) -> None:
-        self._task = task
-        self._previous = previous
+    def __init__(self, task: ShardTask, earlier: EarlierShards) -> None:
         self._keys = KeyMaker(task.encoder.output_options, task.encoder.keypoint_names)
+        self._task = task
+        # Used in the thread of the task alone: by `__iter__`, and for items that are cheap.
+        self._earlier = earlier
+        self._image_use = task.encoder.output_options.encode.image_use
 
     def __iter__(self) -> Iterator[_Item]:
-        # Only records to encode are read from the manifest, as one stream in the order of writing.
-        positions = array("Q", (position for position, _, full_key in self._planned() if self._is_new(full_key)))
-        keys = (key for _, key, full_key in self._planned() if self._is_new(full_key))
-        records = self._keys.read(self._task.source, positions, keys)
-        new_records = read_ahead(records, self._task.encoder.images_root)
-        for position, key, full_key in self._planned():
-            yield _Item(next(new_records) if self._is_new(full_key) else None, position, key, full_key)
+        # Records to copy are not read from the manifest. Of the others, those that need their image file are read
+        # ahead. Each kind is one stream in the order of writing.
+        with_file = read_ahead(self._records({Action.encode, Action.reuse_failure}), self._task.encoder.images_root)
+        without_file = self._records({Action.reuse_image})
+        for position, key, full_key, image_key, (number, shard, offset) in self._planned():
+            action = Action(number)
+            record, known_failure = None, None
+            if action is Action.reuse_image:
+                record = next(without_file)
+            elif action is not Action.copy:
+                record = next(with_file)
+            if action is Action.reuse_failure:
+                known_failure = self._earlier.failure(shard, offset, image_key)
+            yield _Item(action, position, key, full_key, image_key, (shard, offset), record, known_failure)
 
-    def encode_or_copy(self, item: _Item) -> EncodedRecord | ReusedRecord | FailedRecord:
-        """Copy a record from an earlier shard, or encode it."""
-        if item.record is None:
-            reused = self._previous.read(item.full_key)
+    def encode_or_copy(self, item: _Item) -> tuple[EncodedRecord | ReusedRecord | FailedRecord, _Item]:
+        """Copy a record from an earlier shard, or encode it; return what came of it, and the item."""
+        known: EncodedImage | FailedImage | None = item.known_failure
+        if item.action is Action.copy:
+            reused = self._earlier.record(*item.place, item.full_key)
             if reused is not None:
-                return reused
-        return self._task.encoder(item.record or self._read_again(item))
+                return reused, item
+        record = item.record or self._read_again(item)
+        if item.action is Action.reuse_image:
+            known = self._earlier.image(*item.place, item.image_key, self._image_use)
+        return self._task.encoder(record, known), item
 
-    def _is_new(self, full_key: bytes) -> bool:
-        return full_key not in self._previous
+    def _records(self, actions: Container[Action]) -> Iterator[ParsedRecord]:
+        """Read the records for which one of these actions is planned."""
+        positions = array("Q", (position for position, *_, found in self._planned() if found[0] in actions))
+        keys = (key for _, key, *_, found in self._planned() if found[0] in actions)
+        return self._keys.read(self._task.source, positions, keys)
 
-    def _planned(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Iterate over position, key and full key of each record."""
+    def _planned(self) -> Iterator[tuple[int, bytes, bytes, bytes, tuple[int, int, int]]]:
+        """Iterate over position, key, full key, image key, and where it is found, of each record."""
         task = self._task
-        return zip(task.positions, split_keys(task.keys), split_keys(task.full_keys), strict=True)
+        image_keys = split_keys(task.image_keys) if task.image_keys else repeat(NO_KEY, len(task.positions))
+        found = task.found or repeat((Action.encode, 0, 0), len(task.positions))
+        return zip(task.positions, split_keys(task.keys), split_keys(task.full_keys), image_keys, found, strict=True)
 
     def _read_again(self, item: _Item) -> ParsedRecord:
         """Read a record that was to be copied, but turned out to be damaged in the earlier shard."""
@@ -159,19 +193,35 @@ class _MetadataBuilder:
         self._keys = bytearray()
         self._entries = BytesIO()
         self._statistics = Statistics()
-        self._copied = 0
+        self._copied = self._reused_images = 0
+        self._image_hashes = BytesIO()
 
-    def add(self, entry: RecordEntry, *, is_copied: bool) -> None:
-        self._keys += bytes.fromhex(entry.key)
-        self._entries.write(_encode_entry(entry) + b"\n")
-        self._statistics.add(entry)
-        self._copied += is_copied
+    def add_copied(self, entry: RecordEntry, position: FramePosition) -> None:
+        """Add a record that was copied from an earlier shard."""
+        self._copied += 1
+        self._add(msgspec.structs.replace(entry, offset=position.offset, inflated_offset=position.inflated_offset))
 
-    def add_failure(self, key: bytes, failed: FailedRecord) -> None:
-        self._keys += key_of_failure(key)
+    def add_encoded(self, item: _Item, encoded: EncodedRecord, position: FramePosition) -> None:
+        """Add a record that was encoded."""
+        full_key, image_hash = item.full_key, encoded.image_hash
+        if image_hash is None:
+            self._reused_images += 1
+        elif not has_image(encoded.record):
+            # By what was read and not by what was planned: the file may have changed since it was hashed.
+            full_key = key_with_image(item.key, image_hash.digest)
+            if item.full_key == item.key:  # a first build hashes no image before it encodes
+                self._image_hashes.write(encode_image_hashes([image_hash]))
+        self._add(_entry(full_key, encoded.image_key or item.image_key, position, encoded))
+
+    def add_failure(self, item: _Item, failed: FailedRecord) -> None:
+        """Add a record that failed."""
+        self._keys += key_of_failure(item.key)
         self._statistics.add_failure(failed.reason)
+        if failed.image is not None:
+            self._entries.write(_encode_entry(failed.image) + b"\n")
 
     def build(self, task: ShardTask, file: WrittenFile) -> WrittenShard:
+        """Return the metadata of the finished shard."""
         codec = pixel_codec() if self._statistics.transforms["reencoded"] else None
         compressor = compressor_version(task.encoder.output_options.encode.compression)
         metadata = ShardMetadata(
@@ -185,24 +235,24 @@ class _MetadataBuilder:
         )
         # getvalue() of a BytesIO shares its buffer; a bytearray would have to be copied.
         entries = self._entries.getvalue()
-        return WrittenShard(task.number, task.path, metadata, entries, task.failures_path, self._copied)
+        hashes = self._image_hashes.getvalue()
+        copied, reused_images = self._copied, self._reused_images
+        return WrittenShard(
+            task.number, task.path, metadata, entries, task.failures_path, copied, reused_images, hashes
+        )
+
+    def _add(self, entry: RecordEntry) -> None:
+        self._keys += bytes.fromhex(entry.key)
+        self._entries.write(_encode_entry(entry) + b"\n")
+        self._statistics.add(entry)
 
 
 def _create_file(path: Path, compression: Compression) -> ShardWriter:
     return GzipShardWriter(path) if compression is Compression.gzip else ShardWriter(path)
 
 
-def _append(file: ShardWriter, key: bytes, result: EncodedRecord | ReusedRecord) -> RecordEntry:
-    """Write one record and return its entry."""
-    if isinstance(result, ReusedRecord):
-        position = file.append([result.frame], result.entry.image_bytes)
-        return msgspec.structs.replace(result.entry, offset=position.offset, inflated_offset=position.inflated_offset)
-    return _entry(key, file.append(encode_frame(*result.payload), len(result.payload[1])), result)
-
-
-def _entry(key: bytes, position: FramePosition, encoded: EncodedRecord) -> RecordEntry:
-    record, objects = encoded.record, encoded.record.object
-    full_key = key if has_image(record) else key_with_image(key, encoded.image_hash)
+def _entry(full_key: bytes, image_key: bytes, position: FramePosition, encoded: EncodedRecord) -> RecordEntry:
+    record, objects, image = encoded.record, encoded.record.object, encoded.image
     return RecordEntry(
         key=full_key.hex(),
         offset=position.offset,
@@ -212,8 +262,15 @@ def _entry(key: bytes, position: FramePosition, encoded: EncodedRecord) -> Recor
         parts=len(objects.parts.x),
         image_label=None if record.class_ == _NO_CLASS else int(record.class_.label),
         object_labels=[int(label) for label in objects.bbox.label],
-        transforms=encoded.image.transforms,
+        transforms=image.transforms,
         repaired=encoded.repaired,
         inflated_offset=position.inflated_offset,
         duplicate_boxes=encoded.duplicate_boxes,
+        image_key=image_key.hex(),
+        image_offset=HEADER.size + len(encoded.payload[0]),
+        width=image.width,
+        height=image.height,
+        source_format=image.source_format,
+        is_decoded=image.is_decoded,
+        image_sha256=image.sha256 or "",
     )

@@ -16,11 +16,12 @@ Several builds may use it at once. A cache of another format has another folder 
 
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self, cast
 
 import msgspec
 from google_crc32c import extend, value
@@ -37,8 +38,8 @@ from tfrec_stage.cache.builds import (
     relative_output,
     remove_unneeded,
 )
-from tfrec_stage.cache.hash_cache import ImageHash, KnownHashes, StatSignature, read_image_hashes, write_image_hashes
-from tfrec_stage.cache.reuse import read_entries
+from tfrec_stage.cache.earlier_shards import read_entries
+from tfrec_stage.cache.hash_cache import KnownHashes, StatSignature, read_image_hashes, write_image_hashes
 from tfrec_stage.cache.shard_cache import CachedBuild, CachedShard, NoCache, ShardCache
 from tfrec_stage.errors import ManifestError, OutputError
 from tfrec_stage.files import (
@@ -87,6 +88,7 @@ class DiskCache:
         self._wip_path = self._builds / f"{self._output_key}.{secrets.token_hex(8)}{WIP}"
         self._wip: BinaryIO | None = None
         self._leased: set[str] = set()
+        self._new_hashes: BinaryIO | None = None
         self._make_directories()
 
     def __enter__(self) -> Self:
@@ -99,6 +101,8 @@ class DiskCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """See `ShardCache`; what an unfinished build wrote stays for the next one, unless the manifest changed."""
+        if self._new_hashes is not None:
+            self._new_hashes.close()
         if self._wip is None:
             return
         # After a ManifestError the shards may hold records under the keys of others, so none of them may be kept.
@@ -182,29 +186,38 @@ class DiskCache:
             partial.replace(path)
             _write_sidecar(path, head, shard.entries)
 
-    def commit(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+    def add_image_hashes(self, lines: bytes) -> None:
+        """See `ShardCache`."""
+        if lines:
+            with self._logged_errors():
+                # Without a name: it is lost with a build that does not end, and no other build has to remove it.
+                self._new_hashes = self._new_hashes or cast("BinaryIO", TemporaryFile(dir=self._builds))  # noqa: SIM115
+                self._new_hashes.write(lines)
+
+    def commit(self, build: CachedBuild) -> None:
         """See `ShardCache`."""
         with self._logged_errors(), locked_directory(self._root):
             self._write_build(self._build_path, build)
             self._rejected_path.unlink(missing_ok=True)
             self._hashes_path.unlink(missing_ok=True)
-            self._end(hashes)
+            self._end()
 
-    def reject(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+    def reject(self, build: CachedBuild) -> None:
         """See `ShardCache`."""
         with self._logged_errors(), locked_directory(self._root):
             self._write_build(self._rejected_path, build)
-            self._end(hashes)
+            self._end()
 
     def _write_build(self, path: Path, build: CachedBuild) -> None:
         # The names of all new shards are synced once, before a build file refers to them.
         sync_directory(self._shards)
         write_file(path, msgspec.json.encode(msgspec.structs.replace(build, output=self._relative_output)))
 
-    def _end(self, hashes: Sequence[ImageHash]) -> None:
+    def _end(self) -> None:
         # A rejected build keeps the hashes of the latest one: they cover images that are missing now and may come back.
-        if hashes and not self._hashes_path.exists():
-            write_image_hashes(self._hashes_path, hashes)
+        if self._new_hashes is not None and not self._hashes_path.exists():
+            self._new_hashes.seek(0)
+            write_image_hashes(self._hashes_path, self._new_hashes)
         self._remove_wips()
         remove_unneeded(self._root)
 

@@ -8,7 +8,6 @@ import os
 import zlib
 from collections import OrderedDict
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,7 +20,7 @@ _CHUNK: Final = 1 << 15
 
 
 class FrameReader:
-    """Reads frames of an uncompressed shard. Threads may share it."""
+    """Reads frames of an uncompressed shard."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -34,69 +33,86 @@ class FrameReader:
     ) -> None:
         os.close(self._fd)
 
-    def read(self, entry: RecordEntry) -> bytes:
-        """Return the frame of a record, unchecked: other bytes, or fewer, if the file is damaged."""
-        # pread and not seek and read: threads share the descriptor, and its position.
-        return os.pread(self._fd, entry.size_bytes, entry.offset)
+    def read(self, entry: RecordEntry) -> list[bytes]:
+        """Return the frame of a record, unchecked: other bytes, or fewer, if the file is damaged.
+
+        Returns:
+            The bytes before its image, the image, and those after it; the frame as a whole if the place of the image is
+            not known. Read one by one: cutting the frame into pieces would copy the image.
+        """
+        ends = [entry.image_offset, entry.image_offset + entry.image_bytes, entry.size_bytes]
+        starts = [0, *ends[:-1]] if entry.image_offset else [0]
+        return [
+            os.pread(self._fd, max(end - start, 0), entry.offset + start)
+            for start, end in zip(starts, ends[-len(starts) :], strict=True)
+        ]
 
 
 class GzipFrameReader(FrameReader):
-    """Reads frames of a shard that `GzipShardWriter` wrote. Threads may share it."""
+    """Reads frames of a shard that `GzipShardWriter` wrote."""
 
     def __init__(self, path: Path, kept: "InflatedBlocks") -> None:
         super().__init__(path)
+        self._path = path
         self._kept = kept
 
-    def read(self, entry: RecordEntry) -> bytes:
+    def read(self, entry: RecordEntry) -> list[bytes]:
         """See `FrameReader`."""
         try:
             if has_own_block(entry.size_bytes, entry.image_bytes):
-                return _Block(self._fd, entry.offset).read(0, entry.size_bytes)
-            return self._kept.read(self._fd, entry)
+                frame = _Block(entry.offset).read(self._fd, 0, entry.size_bytes)
+            else:
+                frame = self._kept.read(self._path, self._fd, entry)
         except zlib.error:
-            return b""
+            return []
+        if not entry.image_offset:
+            return [frame]
+        end = entry.image_offset + entry.image_bytes
+        return [frame[: entry.image_offset], frame[entry.image_offset : end], frame[end:]]
 
 
 class InflatedBlocks:
     """Keeps the blocks of several shards that were read last, since a block holds many small records."""
 
     def __init__(self) -> None:
-        self._blocks: OrderedDict[tuple[int, int], _Block] = OrderedDict()
-        self._lock = Lock()
+        self._blocks: OrderedDict[tuple[Path, int], _Block] = OrderedDict()
 
-    def read(self, fd: int, entry: RecordEntry) -> bytes:
+    def read(self, path: Path, fd: int, entry: RecordEntry) -> bytes:
         """Return the frame of a record that shares its block with others.
+
+        Args:
+            path: the shard; descriptors do not tell shards apart, as a closed one's number is used again.
+            fd: its open descriptor.
+            entry: what to read.
 
         Raises:
             zlib.error: the file is damaged.
         """
-        place = (fd, entry.offset)
-        with self._lock:
-            block = self._blocks.setdefault(place, _Block(*place))
-            self._blocks.move_to_end(place)
-            if len(self._blocks) > KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-            return block.read(entry.inflated_offset, entry.size_bytes)
+        place = (path, entry.offset)
+        block = self._blocks.setdefault(place, _Block(entry.offset))
+        self._blocks.move_to_end(place)
+        if len(self._blocks) > KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        return block.read(fd, entry.inflated_offset, entry.size_bytes)
 
 
 class _Block:
     """The bytes that inflate from an offset in a file; inflated only as far as needed."""
 
-    def __init__(self, fd: int, offset: int) -> None:
-        self._fd = fd
+    def __init__(self, offset: int) -> None:
         self._offset = offset
         self._inflate = zlib.decompressobj(RAW_WINDOW_BITS)
         self._inflated = bytearray()
 
-    def read(self, start: int, size: int) -> bytes:
+    def read(self, fd: int, start: int, size: int) -> bytes:
         end = start + size
-        while len(self._inflated) < end and not self._inflate.eof and (data := self._next_data()):
+        while len(self._inflated) < end and not self._inflate.eof and (data := self._next_data(fd)):
             self._inflated += self._inflate.decompress(data, end - len(self._inflated))
         return bytes(self._inflated[start:end])
 
-    def _next_data(self) -> bytes:
+    def _next_data(self, fd: int) -> bytes:
         if self._inflate.unconsumed_tail:
             return self._inflate.unconsumed_tail
-        data = os.pread(self._fd, _CHUNK, self._offset)
+        data = os.pread(fd, _CHUNK, self._offset)
         self._offset += len(data)
         return data

@@ -4,8 +4,10 @@ One file per output directory, one JSON array per line: `[filename, [size, mtime
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -74,10 +76,13 @@ def read_image_hashes(path: Path) -> KnownHashes:
     return {each.filename: each for each in hashes}
 
 
-def write_image_hashes(path: Path, hashes: Iterable[ImageHash]) -> None:
-    """Write the hashes that may be cached."""
+def encode_image_hashes(hashes: Iterable[ImageHash | None]) -> bytes:
+    """Return the lines of those hashes that may be cached."""
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in hashes if each is not None and each.signature)
+
+
+def write_image_hashes(path: Path, lines: BinaryIO) -> None:
+    """Write lines of hashes, read from a file."""
     # Without syncing the name: hashes lost in a power failure only cost the time to compute them again.
     with atomic_writer(path, sync_name=False) as file:
-        for each in hashes:
-            if each.signature is not None:
-                file.write(msgspec.json.encode(each) + b"\n")
+        shutil.copyfileobj(lines, file)

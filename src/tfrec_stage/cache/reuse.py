@@ -1,36 +1,38 @@
 """What a build takes from earlier builds instead of making it again. Everything about reuse is decided here.
 
-    1. the same request digest    all shards; no record is read            Reuse.link_build
-    2. the same fingerprint       one shard; no image is read              Reuse.link_shard
-    3. the same key               one record, from an earlier version of   Reuse.shards_to_search, PreviousRecords
-                                  its shard or of a neighbouring one
+    1. the same request digest    all shards; no record is read                        Reuse.link_build
+    2. the same fingerprint       one shard; no image is read                          Reuse.link_shard
+    3. the same key               one record; it is not read, nor its image            EarlierRecords: copy
+    4. the same image key         the image of a record; the image file is not read    EarlierRecords: reuse_image
+    5. the same image key         why an image cannot be stored; it is not decoded     EarlierRecords: reuse_failure
 
-What a request digest, a fingerprint and a key cover is defined in `build.fingerprint` and `build.build`. Records that
-are taken from nowhere are encoded.
+What these digests cover is defined in `build.fingerprint` and `build.build`. For 3 to 5 all shards of the latest build
+and of one rejected since are searched that the new build does not have. Records that are found nowhere are encoded.
+Keys cover neither the versions of Pillow and libjpeg nor how an image was verified: `_can_copy`, `_can_reuse_image` and
+`_can_reuse_failure` compare these.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+import struct
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
-from google_crc32c import value
 
-from tfrec_stage.cache.frame_reader import FrameReader, GzipFrameReader, InflatedBlocks
+from tfrec_stage.cache.earlier_shards import EarlierShard, ImageUse, decode_line, read_entries
 from tfrec_stage.cache.shard_cache import CachedShard, ShardCache
+from tfrec_stage.errors import REASONS
 from tfrec_stage.images.encode import pixel_codec
-from tfrec_stage.shards.metadata import RecordEntry
-from tfrec_stage.tfrecord.framing import FOOTER, HEADER, mask_crc
+from tfrec_stage.images.policy import Verify
+from tfrec_stage.shards.metadata import FailedImage, RecordEntry
 
-SEARCH_ALL: Final = 50_000
-"""Up to this many records in changed shards, every task searches all of them: their entries fit in its memory."""
-_KEY_IN_LINE: Final = slice(2, 34)
-"""Where the key is in the line of an entry, which begins with `["<32 hexadecimal digits>"`."""
-_decode_entry = msgspec.json.Decoder(RecordEntry).decode
-_log = logging.getLogger(__name__)
+_ROW: Final = struct.Struct("<6sIQ")
+"""Row of an index: bytes 3 to 8 of a key, number of the shard, offset of the line in its entries."""
 
 
 class Reuse:
@@ -68,118 +70,151 @@ class Reuse:
         found = (self._cache.link(fingerprint, target) for fingerprint in fingerprints)
         return next((shard for shard in found if shard is not None), None)
 
-    def changed_shards(self, linked: Iterable[CachedShard]) -> "ChangedShards":
-        """Return the shards of earlier builds that the new build does not have: new shards may need their records."""
-        unchanged = {shard.metadata.fingerprint for shard in linked}
-        return ChangedShards(
-            [
-                [None if fingerprint in unchanged else self._cache.find(fingerprint) for fingerprint in build]
-                for build in self._earlier
-            ]
-        )
-
-
-class ChangedShards(NamedTuple):
-    """Shards of earlier builds that the new build does not have."""
-
-    builds: list[list[CachedShard | None]]
-    """For each earlier build, its shards in their order; None for those that the new build has too or that are gone."""
-
-    def near(self, number: int, num_shards: int) -> tuple[CachedShard, ...]:
-        """Return the shards in which to search for the records of one shard.
+    def earlier_records(self, linked: Iterable[CachedShard], use: ImageUse) -> "EarlierRecords":
+        """Return the records of the shards of earlier builds that the new build does not have.
 
         Args:
-            number: the shard to write, from 0.
-            num_shards: number of shards of the new build.
+            linked: the shards that it has.
+            use: what the new build needs of images.
         """
-        return tuple(shard for build in self.builds for shard in _near(build, number, num_shards))
+        unchanged = {shard.metadata.fingerprint for shard in linked}
+        names = dict.fromkeys(name for build in self._earlier for name in build if name not in unchanged)
+        found = (self._cache.find(name) for name in names)
+        return EarlierRecords((shard for shard in found if shard is not None), use)
 
 
-def _near(changed: Sequence[CachedShard | None], number: int, num_shards: int) -> tuple[CachedShard, ...]:
-    # All of them where they are few: a full shard passes records on, sometimes to a distant one. Otherwise those whose
-    # range of hashes overlaps that of the shard, and one more on either side, for the passed-on records; without
-    # shuffling, one added record moves every border by a little.
-    if sum(shard.metadata.records for shard in changed if shard is not None) > SEARCH_ALL:
-        first = number * len(changed) // num_shards - 1
-        end = -(-(number + 1) * len(changed) // num_shards) + 1
-        changed = changed[max(first, 0) : end]
-    return tuple(shard for shard in changed if shard is not None)
+class Action(IntEnum):
+    """What a task does for one record."""
+
+    encode = 0
+    """Read its image and encode both."""
+    copy = 1
+    """Copy it from an earlier shard."""
+    reuse_image = 2
+    """Encode it around its image in an earlier shard."""
+    reuse_failure = 3
+    """Read its image, and if it is the one that failed before, report the same reason."""
 
 
-class ReusedRecord(NamedTuple):
-    """One record as it is stored in an earlier shard."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where the records of one task are in earlier shards: columns, one item per record."""
 
-    entry: RecordEntry
-    """What is known of it."""
-    frame: bytes
-    """Its TFRecord frame, checksums compared."""
+    shards: tuple[EarlierShard, ...]
+    """The shards in which some are."""
+    actions: bytearray = field(repr=False)
+    """The `Action` of each record."""
+    shard_numbers: "array[int]" = field(repr=False)
+    """Index of its shard in `shards`; 0 if it is encoded."""
+    offsets: "array[int]" = field(repr=False)
+    """Offset of its line in the entries of that shard, in bytes; 0 if it is encoded."""
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Iterate over action, shard number and offset of each record."""
+        return zip(self.actions, self.shard_numbers, self.offsets, strict=True)
 
 
-class PreviousRecords:
-    """Looks up the records of earlier shards by key. Threads may share it."""
+class EarlierRecords:
+    """An index of the records of earlier shards by key and by image key.
 
-    def __init__(self, shards: Sequence[CachedShard]) -> None:
-        self._blocks = InflatedBlocks()
-        # By key as hexadecimal digits. Entries are kept as undecoded lines: most are never asked for.
-        self._lines: dict[bytes, tuple[FrameReader, bytes]] = {}
-        with ExitStack() as files:
-            for shard in shards:
-                # The key of a record does not cover the codec, so images that another codec re-encoded are not reused.
-                if shard.metadata.pixel_codec in (None, pixel_codec()):
-                    self._add(shard, files)
-            self._files = files.pop_all()
+    It is made once per build, and each task is given what it needs of it (`Found`). A record takes about 40 bytes of
+    memory; as Python objects, a million records would take half a gigabyte.
+    """
 
-    def __enter__(self) -> "PreviousRecords":
-        return self
+    def __init__(self, shards: Iterable[CachedShard], use: ImageUse) -> None:
+        self._shards: list[EarlierShard] = []
+        self._records, self._images, self._failures = _Index(), _Index(), _Index()
+        for shard in shards:
+            self._add(shard, use)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def find(self, keys: Iterable[bytes], image_keys: Iterable[bytes]) -> Found | None:
+        """Find the records of one task; None if none is found.
+
+        Args:
+            keys: key of each record, covering its image.
+            image_keys: image key of each record.
+        """
+        actions, numbers, offsets = bytearray(), array("L"), array("Q")
+        used: dict[int, int] = {}
+        for key, image_key in zip(keys, image_keys, strict=True):
+            action, shard, offset = self._find(key, image_key)
+            actions.append(action)
+            numbers.append(used.setdefault(shard, len(used)) if action else 0)
+            offsets.append(offset)
+        return Found(tuple(self._shards[shard] for shard in used), actions, numbers, offsets) if used else None
+
+    def _find(self, key: bytes, image_key: bytes) -> tuple[Action, int, int]:
+        if row := self._records.find(key):
+            return Action.copy, *row
+        if row := self._images.find(image_key):
+            return Action.reuse_image, *row
+        if row := self._failures.find(image_key):
+            return Action.reuse_failure, *row
+        return Action.encode, 0, 0
+
+    def _add(self, shard: CachedShard, use: ImageUse) -> None:
+        number, offset = len(self._shards), 0
+        self._shards.append(EarlierShard.of(shard))
+        for line in read_entries(shard).splitlines(keepends=True):
+            with suppress(msgspec.MsgspecError, ValueError):  # a line of another version is not reused
+                self._add_line(decode_line(line), (number, offset), shard.metadata.pixel_codec, use)
+            offset += len(line)
+
+    def _add_line(
+        self, entry: RecordEntry | FailedImage, place: tuple[int, int], codec: str | None, use: ImageUse
     ) -> None:
-        self._files.close()
-
-    def __contains__(self, key: bytes) -> bool:
-        return bool(self._lines) and key.hex().encode() in self._lines
-
-    def read(self, key: bytes) -> ReusedRecord | None:
-        """Return the record with this key, or None if it is damaged on disk: it is then encoded like a new one."""
-        frames, line = self._lines[key.hex().encode()]
-        try:
-            entry = _decode_entry(line)
-        except msgspec.MsgspecError:
-            return None
-        frame = frames.read(entry)
-        return ReusedRecord(entry, frame) if _is_intact(frame, entry.size_bytes) else None
-
-    def _add(self, shard: CachedShard, files: ExitStack) -> None:
-        try:
-            is_gzip = shard.metadata.compressor is not None
-            reader = GzipFrameReader(shard.path, self._blocks) if is_gzip else FrameReader(shard.path)
-        except FileNotFoundError:  # the cache was deleted in the meantime
+        if isinstance(entry, FailedImage):
+            if _can_reuse_failure(entry, use):
+                self._failures.add(bytes.fromhex(entry.image_key), place)
             return
-        files.enter_context(reader)
-        self._lines.update((line[_KEY_IN_LINE], (reader, line)) for line in read_entries(shard).splitlines())
+        if _can_copy(entry, codec):
+            self._records.add(bytes.fromhex(entry.key), place)
+        if _can_reuse_image(entry, codec, use):
+            self._images.add(bytes.fromhex(entry.image_key), place)
 
 
-def read_entries(shard: CachedShard) -> bytes:
-    """Return the entries of a cached shard, one `RecordEntry` per line; empty if its sidecar is damaged or gone."""
-    try:
-        with shard.sidecar.open("rb") as file:
-            file.readline()  # the metadata
-            entries = file.read()
-    except OSError:
-        return b""
-    if value(entries) == shard.entries_crc32c:
-        return entries
-    _log.warning("%s is damaged; the records of the shard are not copied from it", shard.sidecar)
-    return b""
+def _can_copy(entry: RecordEntry, codec: str | None) -> bool:
+    # An image that was stored as it is does not depend on the libraries.
+    return "reencoded" not in entry.transforms or codec == pixel_codec()
 
 
-def _is_intact(frame: bytes, size_bytes: int) -> bool:
-    if len(frame) != size_bytes or size_bytes < HEADER.size + FOOTER.size:
+def _can_reuse_image(entry: RecordEntry, codec: str | None, use: ImageUse) -> bool:
+    if not entry.image_key or not _can_copy(entry, codec):
         return False
-    length, length_crc = HEADER.unpack_from(frame)
-    payload = frame[HEADER.size : -FOOTER.size]
-    (payload_crc,) = FOOTER.unpack_from(frame, len(frame) - FOOTER.size)
-    return bool(
-        length == len(payload) and mask_crc(value(frame[:8])) == length_crc and mask_crc(value(payload)) == payload_crc
-    )
+    # Decoding comes after the check of the structure: it proves both.
+    is_verified = entry.is_decoded or use.verify is Verify.structure
+    is_there = bool(entry.image_bytes) or not use.is_stored
+    has_sha256 = bool(entry.image_sha256 or entry.image_bytes) or not use.needs_sha256
+    return is_verified and is_there and has_sha256
+
+
+def _can_reuse_failure(image: FailedImage, use: ImageUse) -> bool:
+    # The structure is checked in both cases, and first: what fails there fails with `decode` for the same reason.
+    is_verified_alike = image.verify in (use.verify.name, Verify.structure.name)
+    return is_verified_alike and image.pixel_codec == pixel_codec() and image.reason in REASONS
+
+
+class _Index:
+    """Finds the place of a line by a key: the first that was added for this key.
+
+    Rows are packed into one bytearray for all keys with the same first two bytes, which is searched by `find`.
+    """
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[bytes, bytearray] = defaultdict(bytearray)
+
+    def add(self, key: bytes, place: tuple[int, int]) -> None:
+        if self.find(key) is None:  # a million records may have the same image
+            self._rows[key[:2]] += _ROW.pack(key[2:8], *place)
+
+    def find(self, key: bytes) -> tuple[int, int] | None:
+        rows = self._rows.get(key[:2])
+        if rows is None:
+            return None
+        start = rows.find(key[2:8])
+        while start % _ROW.size:  # also for -1, which `find` gives for "not found"
+            if start < 0:
+                return None
+            start = rows.find(key[2:8], start + 1)
+        _, shard, offset = _ROW.unpack_from(rows, start)
+        return shard, offset

@@ -1,13 +1,13 @@
 """The interface between a build and the cache of finished shards, and the implementation without a cache."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
-from tfrec_stage.cache.hash_cache import ImageHash, KnownHashes
+from tfrec_stage.cache.hash_cache import KnownHashes
 from tfrec_stage.shards.metadata import ShardMetadata, WrittenShard
 
 
@@ -82,11 +82,15 @@ class ShardCache(Protocol):
         """Return the hashes of images that earlier builds of this output directory read."""
         ...
 
-    def commit(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+    def add_image_hashes(self, lines: bytes) -> None:
+        """Keep hashes of images, from `encode_image_hashes`, once the build is over."""
+        ...
+
+    def commit(self, build: CachedBuild) -> None:
         """Make this the latest build of its output directory, and remove what no build needs any more."""
         ...
 
-    def reject(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+    def reject(self, build: CachedBuild) -> None:
         """Keep the shards of a build that did not replace its output directory; the latest build stays the latest."""
         ...
 
@@ -133,8 +137,11 @@ class NoCache:
         """See `ShardCache`."""
         return {}
 
-    def commit(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+    def add_image_hashes(self, lines: bytes) -> None:
         """See `ShardCache`."""
 
-    def reject(self, build: CachedBuild, hashes: Sequence[ImageHash]) -> None:
+    def commit(self, build: CachedBuild) -> None:
+        """See `ShardCache`."""
+
+    def reject(self, build: CachedBuild) -> None:
         """See `ShardCache`."""

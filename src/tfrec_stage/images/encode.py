@@ -68,6 +68,8 @@ class EncodedImage(NamedTuple):
     """Format of the original file, by its content."""
     sha256: str | None = None
     """SHA-256 of `data` in hexadecimal if already known; None: computed when needed."""
+    is_decoded: bool = False
+    """Whether its pixels were decoded, and not only its structure checked."""
 
     @property
     def is_reencoded(self) -> bool:
@@ -83,13 +85,16 @@ def pixel_codec() -> str:
     return f"pillow {features.version_module('pil')}, {library} {version}"
 
 
-def encode_image(data: bytes, policy: ImagePolicy, *, annotated_size: Size | None = None) -> EncodedImage:
+def encode_image(
+    data: bytes, policy: ImagePolicy, *, annotated_size: Size | None = None, sha256: str | None = None
+) -> EncodedImage:
     """Return the image as shards store it. Threads may call it at the same time.
 
     Args:
         data: content of an image file.
         policy: what to verify, and how to re-encode.
         annotated_size: width and height that the annotations were made on, if the record states them.
+        sha256: SHA-256 of `data` in hexadecimal, if it is known.
 
     Raises:
         RecordError: the image cannot be read (`image_…`) or is not of the annotated size (`annotation_invalid`).
@@ -99,7 +104,8 @@ def encode_image(data: bytes, policy: ImagePolicy, *, annotated_size: Size | Non
         raise RecordError("image_empty", "expected an image, but got 0 bytes")
     # Start of image (ff d8), and the first byte of the marker that has to follow.
     if data.startswith(b"\xff\xd8\xff"):
-        return _encode_jpeg(data, policy, annotated_size)
+        image = _encode_jpeg(data, policy, annotated_size)
+        return image._replace(sha256=sha256) if image.data is data else image
     return _encode_other(data, policy, annotated_size)
 
 
@@ -120,7 +126,8 @@ def _encode_jpeg(data: bytes, policy: ImagePolicy, annotated_size: Size | None) 
     if header.orientation.value != 1:
         # The stored frame is kept, so its tag has to say upright: otherwise readers that apply EXIF would rotate it.
         data = header.orientation.clear(data)
-    return EncodedImage(data, header.width, header.height, tuple(transforms))
+    is_decoded = policy.verify is Verify.decode
+    return EncodedImage(data, header.width, header.height, tuple(transforms), is_decoded=is_decoded)
 
 
 def _check_variant(header: JpegHeader) -> None:
@@ -181,7 +188,7 @@ def _write_jpeg(pixels: Image.Image, rotation: Orientation, policy: ImagePolicy,
         data = _save_jpeg(as_rgb(upright), policy.jpeg_quality)
     except OSError as error:
         raise OutputError(f"cannot encode {upright.width} x {upright.height} pixels as a JPEG: {error}") from error
-    return EncodedImage(data, *upright.size, transforms=(*transforms, "reencoded"))
+    return EncodedImage(data, *upright.size, transforms=(*transforms, "reencoded"), is_decoded=True)
 
 
 def _save_jpeg(pixels: Image.Image, quality: int) -> bytes:

@@ -76,6 +76,11 @@ def fields_of(options: SchemaOptions, names: KeypointNames = NO_NAMES) -> tuple[
     return fields
 
 
+def needs_image_sha256(options: SchemaOptions) -> bool:
+    """Return whether a key of the records holds the SHA-256 of the stored image."""
+    return Profile.od_api in options.active_profiles
+
+
 def _with_area_in_pixels(core: Field) -> Field:
     return core._replace(values=_areas_in_pixels) if core.key == AREA_KEY else core
 

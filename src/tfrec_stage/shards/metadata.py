@@ -38,6 +38,38 @@ class RecordEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Offset of its frame in the inflated block, in bytes; 0 if the shard is not compressed."""
     duplicate_boxes: int = 0
     """Number of boxes that repeat an earlier one of the image."""
+    image_key: str = ""
+    """Digest of everything that decides the stored bytes of its image, 32 hexadecimal digits; empty if unknown."""
+    image_offset: int = 0
+    """Offset of its image in the frame, in bytes."""
+    width: int = 0
+    """Width of its image in pixels."""
+    height: int = 0
+    """Height of its image in pixels."""
+    source_format: str = "JPEG"
+    """Format of the original image file."""
+    is_decoded: bool = False
+    """Whether the pixels of its image were decoded, and not only its structure checked."""
+    image_sha256: str = ""
+    """SHA-256 of its image as encoded, 64 hexadecimal digits; empty if unknown: it is computed only for those images
+    that differ from their files, and only if the records hold it."""
+
+
+class FailedImage(msgspec.Struct, frozen=True, array_like=True, tag="failed", gc=False):
+    """An image whose content cannot be stored, so that it is not decoded again. A line among the entries of a shard."""
+
+    image_key: str
+    """As in `RecordEntry`."""
+    sha256: str
+    """SHA-256 of the image file, 64 hexadecimal digits."""
+    reason: str
+    """One of `errors.REASONS`."""
+    message: str
+    """The explanation for people."""
+    verify: str
+    """Name of the `Verify` that found it."""
+    pixel_codec: str
+    """The library that read it, with its version: another one may be able to."""
 
 
 class ShardMetadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +102,12 @@ class WrittenShard:
     metadata: ShardMetadata
     """Its metadata."""
     entries: bytes = field(repr=False)
-    """One `RecordEntry` per line, as JSON: the driver only passes them on to the cache."""
+    """One `RecordEntry` or `FailedImage` per line, as JSON: the driver only passes them on to the cache."""
     failures_path: Path
     """File of the records that failed; absent if none did."""
-    copied: int
+    copied: int = 0
     """Number of records that were copied from earlier shards."""
+    reused_images: int = 0
+    """Number of further records whose image was copied from an earlier shard."""
+    image_hashes: bytes = field(default=b"", repr=False)
+    """Hashes of images that no record pins and that were not known before: one `ImageHash` per line, as JSON."""
