@@ -18,8 +18,7 @@ from tfrec_stage.reading.columns import columns_of
 from tfrec_stage.records import Boxes, ImageClass, ImageRecord, Objects, Parts
 from tfrec_stage.schema.fields import FIELDS
 from tfrec_stage.stats.count import print_statistics
-from tfrec_stage.stats.dataset_statistics import DatasetStatistics
-from tfrec_stage.stats.distribution import Distribution, Histogram
+from tfrec_stage.stats.dataset_statistics import DatasetStatistics, Distribution, Histogram
 from tfrec_stage.tfrecord.example import Feature
 
 IMAGE = EncodedImage(b"12345", width=1000, height=500)
