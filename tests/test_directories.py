@@ -3,7 +3,10 @@
 import ctypes
 import errno
 import fcntl
+import multiprocessing
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from tests.disk import DiskLog, names
 from tfrec_stage import directories
 from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.errors import OutputError
+from tfrec_stage.files import lock_or_pass, open_directory
 
 
 def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -174,6 +178,73 @@ class TestEntriesThatAppear:
         assert (path / "late").read_text() == "mine"
         assert names(path.parent) == ["out"]
 
+    def test_a_sweep_of_another_build(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another build that starts now, and removes what killed ones left, does not take the previous directory."""
+
+        def sweep_and_find(directory: Path) -> list[str]:
+            directories._sweep(path)
+            return find_foreign(directory)
+
+        before_the_swap(monkeypatch, lambda: (path / "NOTES.md").write_text("mine"))
+        with replaced_directory(path, sweep_and_find) as staging:
+            (staging / "new").touch()
+        assert names(path) == ["NOTES.md", "new"]
+        assert names(path.parent) == ["out"]
+
+    def test_a_sweep_that_began_before_the_swap(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A sweep that has opened the new directory under the temporary name does not take the previous one for it."""
+
+        def sweep_and_find(directory: Path) -> list[str]:
+            with monkeypatch.context() as patch:
+                patch.setattr(directories, "open_directory", lambda _: opened)
+                directories._sweep(path)
+            return find_foreign(directory)
+
+        before_the_swap(monkeypatch, lambda: (path / "NOTES.md").write_text("mine"))
+        with replaced_directory(path, sweep_and_find) as staging:
+            (staging / "new").touch()
+            opened = open_directory(staging)  # which the sweep closes
+        assert names(path) == ["NOTES.md", "new"]
+        assert names(path.parent) == ["out"]
+
+    @pytest.mark.parametrize("is_early", [True, False])
+    def test_another_build_that_ends_at_the_same_time(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, is_early: bool
+    ) -> None:
+        """It waits until this one has moved the last foreign entry, and then replaces the new directory as safely."""
+
+        def replace_again() -> None:
+            with replaced_directory(path, sweep_and_find):
+                pass
+
+        def sweep_and_find(directory: Path) -> list[str]:
+            directories._sweep(path)
+            return [name for name in names(directory) if name != "new"]
+
+        def begin() -> None:
+            if another.ident is None:
+                (path / "NOTES.md").write_text("mine")
+                if is_early:
+                    start_another()
+
+        def start_another() -> None:
+            another.start()
+            another.join(0.2)
+
+        def find_late(directory: Path) -> list[str]:
+            if not is_early:
+                start_another()
+            assert names(path) == ["new"]
+            return find_foreign(directory)
+
+        another = threading.Thread(target=replace_again)
+        before_the_swap(monkeypatch, begin)
+        with replaced_directory(path, find_late) as staging:
+            (staging / "new").touch()
+        another.join(20)
+        assert names(path) == ["NOTES.md"]
+        assert names(path.parent) == ["out"]
+
     def test_files_that_an_nfs_client_keeps(self, path: Path) -> None:
         """A file that was removed while it was open stays under its `.nfs` name: it goes when it is closed."""
 
@@ -222,7 +293,10 @@ class TestEntriesThatAppear:
 
 
 def test_a_failure_between_the_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If names cannot be exchanged and the second rename fails, the previous directory gets its name back."""
+    """If names cannot be exchanged and the second rename fails, the previous directory gets its name back.
+
+    Another build that starts between the two renames, and removes what killed ones left, leaves it alone.
+    """
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     monkeypatch.setattr(directories, "_exchange", lambda *_: False)
@@ -230,6 +304,7 @@ def test_a_failure_between_the_two_renames(tmp_path: Path, monkeypatch: pytest.M
 
     def fail_for_the_new(source: Path, target: Path) -> None:
         if Path(source).name.startswith(".out.") and ".previous." not in str(source):
+            directories._sweep(tmp_path / "out")
             raise OSError(errno.EIO, "Input/output error")
         rename(source, target)
 
@@ -260,6 +335,20 @@ def test_a_directory_that_is_swept_before_it_is_locked(tmp_path: Path, monkeypat
         (staging / "new").touch()
     assert names(tmp_path / "out") == ["new"]
     assert set(names(Path("/proc/self/fd"))) <= set(open_before)
+
+
+def test_a_child_keeps_no_lock(tmp_path: Path) -> None:
+    """A child that the user's program forks meanwhile has a copy of the lock, which is free all the same at the end."""
+    with replaced_directory(tmp_path / "out"):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+    fd = open_directory(tmp_path / "out")
+    try:
+        assert lock_or_pass(fd)
+    finally:
+        os.close(fd)
+        child.kill()
+        child.join()
 
 
 def test_a_previous_directory_that_cannot_be_removed(

@@ -1,14 +1,13 @@
 """Replace whole directories atomically."""
 
 import ctypes
-import fcntl
 import glob
 import logging
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from tfrec_stage.errors import OutputError
 from tfrec_stage.files import (
     PARTIAL,
     lock_or_pass,
+    locked_directory,
     make_directories,
     open_directory,
     partial_path,
@@ -71,26 +71,29 @@ def replaced_directory(path: Path, find_foreign: FindForeign = lambda _: ()) -> 
     """
     if path.is_symlink() or path.name in {"", ".."}:
         path = path.resolve()  # a symbolic link is kept, and its target replaced
-    staging, lock = _create_staging(path)
-    is_swapped = False
-    try:
-        yield staging
-        # First the names in the directory, then its own: after a power failure it could otherwise be found empty.
-        sync_directory(staging)
-        _swap(staging, path)
-        # From here on the previous directory has the temporary name, whatever else goes wrong.
-        is_swapped = True
-        sync_directory(path.parent)
-    finally:
-        os.close(lock)  # not earlier: an unlocked directory of that name is removed by any other build
-        if is_swapped:
-            _remove_previous(staging, path, find_foreign)
-        else:
-            shutil.rmtree(staging, ignore_errors=True)
+    with ExitStack() as locks:
+        # Held after the swap, too: a sweep that opened the new directory before it, and locks it after it, would remove
+        # what has the temporary name by then.
+        staging = _create_staging(path, locks)
+        is_swapped = False
+        try:
+            yield staging
+            # First the names in the directory, then its own: after a power failure it could otherwise be found empty.
+            sync_directory(staging)
+            _lock_previous(path, locks)
+            _swap(staging, path)
+            # From here on the previous directory has the temporary name, whatever else goes wrong.
+            is_swapped = True
+            sync_directory(path.parent)
+        finally:
+            if is_swapped:
+                _remove_previous(staging, path, find_foreign)
+            else:
+                shutil.rmtree(staging, ignore_errors=True)
 
 
-def _create_staging(path: Path) -> tuple[Path, int]:
-    """Create a directory beside `path`, and lock it against `_sweep` of other processes; return its descriptor too."""
+def _create_staging(path: Path, locks: ExitStack) -> Path:
+    """Create a directory beside `path`, and lock it against `_sweep` of other processes."""
     try:
         make_directories(path.parent)
         _sweep(path)
@@ -99,22 +102,35 @@ def _create_staging(path: Path) -> tuple[Path, int]:
             # Not tempfile.mkdtemp: its directories are for the user alone, and this one becomes the output directory.
             staging.mkdir()
             with suppress(FileNotFoundError):  # another process swept it before it was locked: try again
-                return staging, _open_locked(staging)
+                locks.enter_context(_locked(staging))
+                return staging
     except OSError as error:
         raise OutputError(f"cannot make {path}: {error.strerror or error}") from error
 
 
-def _open_locked(directory: Path) -> int:
-    fd = open_directory(directory)
-    try:
-        with suppress(OSError):  # some network file systems have no locks; nothing is swept there
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        # While we waited for the lock its holder may have removed the directory: raise FileNotFoundError then.
-        directory.stat()
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+def _lock_previous(path: Path, locks: ExitStack) -> None:
+    """Lock the directory that will be replaced: under its temporary name it must not be swept with what it holds.
+
+    The lock also makes another build of the same directory wait until this one has moved the last foreign entry.
+    """
+    while path.is_dir():
+        try:
+            locks.enter_context(_locked(path))
+        except FileNotFoundError:  # another build replaced it before it was locked: lock what is there now
+            continue
+        except OSError:  # it cannot be opened; the sweep could not do that either
+            return
+        return
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Lock a directory; raise FileNotFoundError if it has lost its name by then."""
+    with locked_directory(directory) as fd:
+        # While we waited for the lock its holder may have removed or renamed the directory.
+        if not os.path.samestat(os.fstat(fd), directory.stat()):
+            raise FileNotFoundError(directory)
+        yield
 
 
 def _sweep(path: Path) -> None:
@@ -175,6 +191,8 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _remove_previous(previous: Path, path: Path, find_foreign: FindForeign) -> None:
     """Remove the directory that was replaced, after moving foreign entries into the new one."""
+    if not os.path.lexists(previous):  # there was none
+        return
     try:
         if previous.is_dir() and not previous.is_symlink():
             # Not rmtree, which would also remove what appears while it runs (ADR 7).
@@ -182,8 +200,6 @@ def _remove_previous(previous: Path, path: Path, find_foreign: FindForeign) -> N
             _move_rest(previous, path)
         else:  # the directory had been replaced by a file or a link
             _move(previous, path / path.name)
-    except FileNotFoundError:  # there was none, or another build swept it
-        return
     except OSError as error:
         _log.warning("cannot remove the previous %s, which lies in %s (%s)", path, previous, error.strerror or error)
 

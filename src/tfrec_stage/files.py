@@ -143,18 +143,23 @@ def open_directory(directory: Path) -> int:
 
 
 @contextmanager
-def locked_directory(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a directory; where locks do not exist, run the block without one.
+def locked_directory(path: Path) -> Iterator[int]:
+    """Hold an exclusive lock on a directory, and give its descriptor; where locks do not exist, there is none.
 
-    The lock is on the directory itself: it ends with the process, however that ends, and leaves no lock file behind.
+    The lock is on the directory itself, whatever it is renamed to: it ends with the process, however that ends, and
+    leaves no lock file behind.
     """
     fd = open_directory(path)
     try:
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        yield fd
     finally:
-        os.close(fd)  # releases the lock
+        # Closing is not enough: a child that the user's program forked meanwhile has a copy of the descriptor, which
+        # would keep the lock as long as it lives.
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)
 
 
 def lock_or_pass(fd: int) -> bool:
