@@ -23,7 +23,7 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.disk import DiskLog
 from tests.project import Content, Project, files, read_all
-from tests.workspace import copy_conf, files_below, stage
+from tests.workspace import copy_conf, files_below, run, stage
 from tfrec_stage.errors import OutputError
 from tfrec_stage.schema.options import Profile
 
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.survive
 
 KILLS = 20
 SHARDS = 20
+TIMEOUT_S = 60
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a file system or to change the user")
 
@@ -55,7 +56,19 @@ def building(project: Project, **options: Any) -> Iterator[subprocess.Popen]:
         process.stdin.close()
         process.stdin = None
         assert process.stdout.readline() == "begin\n"
-        yield process
+        try:
+            yield process
+        finally:
+            process.kill()  # otherwise a failed assertion would wait for its end
+
+
+def wait_until(is_so: Callable[[], Any], process: subprocess.Popen) -> None:
+    """Wait for something that a running build does, but no longer than it runs, and not for ever."""
+    end_s = time.monotonic() + TIMEOUT_S
+    while not is_so():
+        assert process.poll() is None
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
 
 
 class Reader(threading.Thread):
@@ -140,9 +153,7 @@ class TestKilled:
         """A killed first build leaves no output; the rerun reuses what was finished."""
         project = make_slow_project(tmp_path, is_pinned=False)
         with building(project) as process:
-            while len(finished_shards(project)) < 3:
-                assert process.poll() is None
-                time.sleep(0.001)
+            wait_until(lambda: len(finished_shards(project)) >= 3, process)
             process.kill()
         assert not project.out.exists()
         report = project.build()
@@ -154,8 +165,7 @@ class TestKilled:
         """Builds of another output directory, which clean the cache, keep what a killed build had finished."""
         project = make_slow_project(tmp_path / "killed", is_pinned=True)
         with building(project) as process:
-            while len(finished_shards(project)) < 3:
-                time.sleep(0.001)
+            wait_until(lambda: len(finished_shards(project)) >= 3, process)
             process.kill()
         other = Project.of(tmp_path / "other", 10, store=project.store)
         other.build()
@@ -186,7 +196,7 @@ def time_build(project: Project) -> float:
     """Return the seconds of a build without cache and output; its output stays."""
     with building(project) as process:
         begin_s = time.monotonic()
-        process.wait()
+        process.wait(TIMEOUT_S)
     assert process.returncode == 0
     return time.monotonic() - begin_s
 
@@ -288,7 +298,7 @@ class TestDisks:
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))  # noqa: E731
         before = files(project.out)
         with building(project, preexec_fn=limit) as process:
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=TIMEOUT_S)
         assert "the limit on file size is reached: raise it, or take more shards" in stderr.splitlines()[-1]
         assert files(project.out) == before
         assert_recovers(project)
@@ -536,8 +546,9 @@ class TestByHand:
         assert {path.name for path in project.root.parent.iterdir()} == {"elsewhere", "project"}
 
 
-def test_a_full_run_leaves_no_temporary_file(tmp_path: Path) -> None:
-    """After a run there are the output and the cache, and nothing in the working directory, TMPDIR or shared memory."""
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A folder with a manifest of twenty images and the configuration of the command line."""
     project = Project.of(tmp_path / "data" / "raw", 20)
     project.build_clean()
     manifest = tmp_path / "data" / "manifests" / "train" / "manifest.jsonl"
@@ -545,16 +556,38 @@ def test_a_full_run_leaves_no_temporary_file(tmp_path: Path) -> None:
     (project.root / "manifest.jsonl").rename(manifest)
     copy_conf(tmp_path)
     (tmp_path / "tmp").mkdir()
-    before, shared = files_below(tmp_path), set(Path("/dev/shm").iterdir())
-    for seed in (0, 1):
-        stage("dataset=train", "num_shards=2", f"encode.seed={seed}", directory=tmp_path, TMPDIR=str(tmp_path / "tmp"))
-    made = files_below(tmp_path) - before
-    output = {f"data/shards/train/train-{number:05d}-of-00002" for number in range(2)}
-    accounts = {f"data/shards/train/{name}" for name in ("index.json", "stats.json", "classes.json", "failures.jsonl")}
-    stored = {name for name in made if name.startswith(".tfrec_cache/v1/")}
-    assert made == output | accounts | stored
-    assert len(stored) == 2 * 2 + 1
-    assert set(Path("/dev/shm").iterdir()) <= shared
+    return tmp_path
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+class TestLeftovers:
+    """What a run leaves beside the output and the cache: nothing."""
+
+    def test_no_file(self, workspace: Path, engine: str) -> None:
+        """Neither in the working directory nor in TMPDIR."""
+        before = files_below(workspace)
+        for seed in (0, 1):
+            options = ("dataset=train", "num_shards=2", f"encode.seed={seed}", f"engine={engine}")
+            stage(*options, directory=workspace, TMPDIR=str(workspace / "tmp"))
+        made = files_below(workspace) - before
+        output = {f"data/shards/train/train-{number:05d}-of-00002" for number in range(2)}
+        metadata = {"index.json", "stats.json", "classes.json", "failures.jsonl"}
+        stored = {name for name in made if name.startswith(".tfrec_cache/v1/")}
+        assert made == output | {f"data/shards/train/{name}" for name in metadata} | stored
+        assert len(stored) == 2 * 2 + 1
+        assert list((workspace / "tmp").iterdir()) == []
+
+    def test_no_shared_memory(self, workspace: Path, engine: str) -> None:
+        """The run has a /dev/shm to itself: in that of the machine are files of others, too."""
+        apart = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        mount = ["mount", "-t", "tmpfs", "tfrec-test", "/dev/shm"]
+        if not shutil.which("unshare") or subprocess.run([*apart, *mount], check=False, capture_output=True).returncode:
+            pytest.skip("no file system can be mounted for one process here")
+        stage_command = [sys.executable, "-m", "tfrec_stage", "dataset=train", "num_shards=2", f"engine={engine}"]
+        script = f'{" ".join(mount)} && "$@" && ls -A /dev/shm >left'
+        done = run([*apart, "sh", "-c", script, "sh", *stage_command], workspace)
+        assert (workspace / "left").read_text() == ""
+        assert "leaked" not in done.stderr  # what Python says when it has to remove semaphores itself
 
 
 def test_terminated_in_the_middle(tmp_path: Path) -> None:
@@ -564,11 +597,9 @@ def test_terminated_in_the_middle(tmp_path: Path) -> None:
     project.encode = {"jpeg_quality": 50}
     before = files(project.out)
     with building(project) as process:
-        while not list(project.root.glob(".out.*/train-*")):
-            assert process.poll() is None
-            time.sleep(0.001)
+        wait_until(lambda: list(project.root.glob(".out.*/train-*")), process)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=TIMEOUT_S)
     assert process.returncode != 0
     assert files(project.out) == before
     assert {path.name for path in project.root.iterdir()} == {"images", "manifest.jsonl", "out", "store"}
