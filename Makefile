@@ -26,10 +26,10 @@ demo: setup ## draw a small dataset and build it with dvc repro
 
 test: setup format lint types floors pytest ## everything CI runs
 
-format: setup ## check the format (make format FIX=1 mends it)
+format: setup ## check the format (make format FIX=1 fixes it)
 	$(BIN)/ruff format $(if $(FIX),,--check) .
 
-lint: setup ## look for mistakes (make lint FIX=1 mends what it can)
+lint: setup ## look for mistakes (make lint FIX=1 fixes what it can)
 	$(BIN)/ruff check $(if $(FIX),--fix) .
 
 types: setup ## check the types

@@ -69,7 +69,7 @@ def test_a_damaged_split(workspace: Path) -> None:
     flip(shard, 300)
     edit_json(shards / "stats.json", lambda stats: stats.update(failed=1))
     done = stage("stage=verify", "progress=false", directory=workspace, expect=ExitCode.FINDINGS)
-    assert done.stdout.splitlines()[0].endswith(": 2 faults")
+    assert done.stdout.splitlines()[0].endswith(": 2 findings")
     printed = [line for line in done.stderr.splitlines() if "warning" not in line]
     assert printed[0].startswith(f"  {shard.name} record 0 at byte 0: payload_crc: the content of ")
     assert printed[1].startswith("  failures.jsonl: failures_mismatch: it lists 0 records, but stats.json says that 1 ")
@@ -109,7 +109,7 @@ def test_shards_with_the_labels_of_another_manifest(workspace: Path) -> None:
 
     edit_json(index, fingerprints_of_the_right_manifest)
     done = stage("stage=verify", "progress=false", directory=workspace, expect=ExitCode.FINDINGS)
-    assert done.stdout.splitlines()[0].endswith(": 6 faults")
+    assert done.stdout.splitlines()[0].endswith(": 6 findings")
     assert "contents, pins, fingerprints" in done.stdout.splitlines()[1]
     printed = [line for line in done.stderr.splitlines() if "warning" not in line]
     at, labels = r"  train-0000\d-of-00003 record \d at byte \d+: manifest_mismatch", {"0": "1", "1": "2", "2": "0"}
@@ -183,7 +183,7 @@ def test_one_manifest_for_all_splits(
     monkeypatch.setattr("tfrec_stage.cli.stages.MAX_FINDINGS", 2)
     assert stages.run_verify(config_of(workspace, monkeypatch), {}) == ExitCode.FINDINGS
     printed = capsys.readouterr()
-    assert "  left out: splits: manifest is one file for all splits" in printed.out.splitlines()
+    assert "  skipped: splits: manifest is one file for all splits" in printed.out.splitlines()
     assert printed.err.splitlines()[-1] == "  … and 1 more"
 
 

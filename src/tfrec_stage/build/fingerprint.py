@@ -8,9 +8,9 @@
     fingerprint    what decides a shard: the keys of its records in their order, the versions of Pillow and libjpeg
                    where images were re-encoded, and the compressor where the shard is compressed
 
-The versions of Pillow and libjpeg are in no key: whoever finds an image by its key compares them (`cache.reuse`). No
-digest covers threads, paths of the machine, the name or number of shards. Seed and shuffle are covered by the order of
-the keys.
+The versions of Pillow and libjpeg are in no key: they are compared when a record or an image is found by its key
+(`cache.reuse`). No digest covers threads, paths of the machine, the name or number of shards. Seed and shuffle are
+covered by the order of the keys.
 """
 
 import json
@@ -152,7 +152,7 @@ def options_as_dict(output_options: OutputOptions) -> dict[str, Any]:
 def options_digest(output_options: OutputOptions, keypoint_names: KeypointNames = NO_NAMES) -> bytes:
     """Digest the version of the bytes, the names of the features and the options that decide their values.
 
-    Options at their default are left out. A new option whose default changes no byte then changes no digest, and
+    Options at their default are omitted. A new option whose default changes no byte then changes no digest, and
     nobody's shards are rebuilt. Changing a default needs another version in `format_versions`.
 
     Args:

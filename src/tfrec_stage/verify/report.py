@@ -73,7 +73,7 @@ class Report:
     def summary(self) -> Iterator[str]:
         """Iterate over the lines to print."""
         total = self.findings.total
-        verdict = "sound" if self.is_sound else f"{total:,} fault{'s' if total > 1 else ''}"
+        verdict = "sound" if self.is_sound else f"{total:,} finding{'s' if total > 1 else ''}"
         counts = self.counts
         yield (
             f"{self.name}: {counts['records']:,} records in {counts['shards']:,} shards, "
@@ -81,7 +81,7 @@ class Report:
         )
         yield f"  checked: {', '.join(check for check in CHECKS if check not in self.skipped)}"
         for check, reason in self.skipped.items():
-            yield f"  left out: {check}: {reason}"
+            yield f"  skipped: {check}: {reason}"
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
