@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from unittest.mock import patch
@@ -18,12 +17,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Scale
-from benchmarks.photos import PhotoSet, add_comment, draw_photos
+from benchmarks.photos import PhotoSet, draw_photos
 from benchmarks.race import Contestant, Race, run_race
 from tfrec_stage.build.build import BuildReport, BuildRequest, build
 from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions
 from tfrec_stage.cache import frame_reader
-from tfrec_stage.cache.reuse import PreviousRecords
+from tfrec_stage.cache.reuse import EarlierRecords
 from tfrec_stage.engine import EngineOptions
 from tfrec_stage.images.encode import EncodedImage
 from tfrec_stage.images.policy import Verify
@@ -127,13 +126,8 @@ class Workspace:
 
     def change_one_image(self) -> None:
         """Give the first image other bytes, and pin them."""
-        record = self.photos.records[0]
-        path = self.photos.root / record["filename"]
-        content = add_comment(path.read_bytes(), next(self.changes))
-        path.write_bytes(content)
-        record["sha256"] = sha256(content).hexdigest()
-        lines = (msgspec.json.encode(each) + b"\n" for each in self.photos.records)
-        (self.directory / "manifest.jsonl").write_bytes(b"".join(lines))
+        self.photos.change_first_image(next(self.changes))
+        self.photos.write_manifest(self.directory / "manifest.jsonl")
 
     def build(self, output: Path, store: Path | None) -> BuildReport:
         request = BuildRequest(
@@ -156,7 +150,7 @@ class Workspace:
 
 @contextmanager
 def _without_reuse() -> Iterator[None]:
-    with patch.object(PreviousRecords, "__contains__", lambda *_: False):
+    with patch.object(EarlierRecords, "find", lambda *_: None):
         yield
 
 

@@ -39,6 +39,16 @@ class PhotoSet:
         """The files, in the order of the records."""
         return [self.root / record["filename"] for record in self.records]
 
+    def change_first_image(self, number: int) -> None:
+        """Give the first image other bytes, and pin them; each number gives others."""
+        content = add_comment(self.paths[0].read_bytes(), number)
+        self.paths[0].write_bytes(content)
+        self.records[0]["sha256"] = sha256(content).hexdigest()
+
+    def write_manifest(self, path: Path) -> None:
+        """Write the records as they are now as JSON Lines."""
+        path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.records))
+
 
 def draw_photos(root: Path, count: int, size_bytes: int = SIZE_BYTES) -> PhotoSet:
     """Draw `count` JPEGs of about `size_bytes`, every one a file of its own."""
@@ -161,5 +171,6 @@ def _describe(root: Path, paths: list[Path], manifest: Path) -> PhotoSet:
         }
         for number, path in enumerate(paths)
     ]
-    manifest.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
-    return PhotoSet(root, records, manifest)
+    photos = PhotoSet(root, records, manifest)
+    photos.write_manifest(manifest)
+    return photos
