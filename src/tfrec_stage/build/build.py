@@ -6,7 +6,7 @@ shards ──▶ failures.jsonl, classes.json, index.json, stats.json, exports �
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +18,13 @@ from typing import Any
 from tfrec_stage.build.failures import FailureSummary, reason_to_reject
 from tfrec_stage.build.fingerprint import KeyMaker, compressor_version, options_as_dict, options_digest
 from tfrec_stage.build.placement import place_records
-from tfrec_stage.build.plan import plan_shards, read_manifest_index
+from tfrec_stage.build.plan import ShardPlan, plan_shards, read_manifest_index
 from tfrec_stage.build.request import BuildRequest
 from tfrec_stage.build.run import BuildRun, FinishedShard, FinishedShards, find_foreign, refuse_foreign
-from tfrec_stage.build.shard_task import write_shard
+from tfrec_stage.build.shard_task import ShardTask, write_shard
 from tfrec_stage.cache.disk_cache import open_cache
 from tfrec_stage.cache.reuse import Reuse
+from tfrec_stage.cache.shard_cache import CachedShard
 from tfrec_stage.directories import replaced_directory, scratch_directory
 from tfrec_stage.engine import prepare
 from tfrec_stage.errors import TooManyFailuresError
@@ -31,7 +32,7 @@ from tfrec_stage.exporters import FinishedDataset, write_exports
 from tfrec_stage.exporters.class_names import count_classes, learn_class_texts
 from tfrec_stage.files import move_file
 from tfrec_stage.images.encode import pixel_codec
-from tfrec_stage.manifest.source import RecordSource
+from tfrec_stage.manifest.source import RecordReader, RecordSource
 from tfrec_stage.progress import ProgressListener, silence
 from tfrec_stage.shards.directory import shard_name
 from tfrec_stage.shards.metadata_files import (
@@ -128,26 +129,44 @@ def _link_unchanged_build(run: BuildRun, digest: str | None) -> FinishedShards |
 
 
 def _make_shards(run: BuildRun) -> FinishedShards:
-    """Index the manifest, plan all shards, link those that are in the cache and write the others."""
-    request, options = run.request, run.request.output_options
-    prepare(write_shard, request.engine)  # worker processes import what they need while the manifest is read
+    """Plan all shards, link those that are in the cache and write the others."""
+    prepare(write_shard, run.request.engine)  # worker processes import what they need while the manifest is read
     source = run.source_for_tasks()
+    plans, all_pinned = _plan(run, source)
+    reuse = Reuse(run.cache, run.shard_path)
+    reuse.lease(fingerprint for plan in plans for fingerprint in plan.fingerprints)
+    found = {plan.number: reuse.link_shard(plan.number, plan.fingerprints) for plan in plans}
+    linked = {number: shard for number, shard in found.items() if shard is not None}
+    tasks = _tasks(run, source, [plan for plan in plans if plan.number not in linked], reuse, linked.values())
+    failures = run.new_failure_log()
+    written = run.write_shards(tasks, sum(len(plan.positions) for plan in plans), failures)
+    unchanged = [FinishedShard(number, shard.metadata) for number, shard in linked.items()]
+    shards = sorted([*unchanged, *written], key=attrgetter("number"))
+    return FinishedShards(shards, all_pinned=all_pinned, failures=failures)
+
+
+def _plan(run: BuildRun, source: RecordReader) -> tuple[list[ShardPlan], bool]:
+    """Index the manifest and plan all shards; return also whether every record pins its image."""
+    request, options = run.request, run.request.output_options
     is_first = not run.cache.has_earlier_build()
     index = read_manifest_index(source, options, request.keypoint_names, with_image_keys=not is_first)
     placement = place_records(index.id_hashes, request.num_shards, options.encode)
     full_keys = run.hash_unpinned_images(source, index)
     plans = list(plan_shards(index, placement, full_keys, compressor_version(options.encode.compression)))
-    reuse = Reuse(run.cache, run.shard_path)
-    reuse.lease(fingerprint for plan in plans for fingerprint in plan.fingerprints)
-    found = {plan.number: reuse.link_shard(plan.number, plan.fingerprints) for plan in plans}
-    linked = {number: shard for number, shard in found.items() if shard is not None}
-    earlier = reuse.earlier_records(linked.values(), options.encode.image_use)
-    failures = run.new_failure_log()
-    tasks = [run.shard_task(plan, source, earlier) for plan in plans if plan.number not in linked]
-    written = run.write_shards(tasks, len(placement), failures)
-    unchanged = [FinishedShard(number, shard.metadata) for number, shard in linked.items()]
-    shards = sorted([*unchanged, *written], key=attrgetter("number"))
-    return FinishedShards(shards, all_pinned=not index.unpinned, failures=failures)
+    return plans, not index.unpinned
+
+
+def _tasks(
+    run: BuildRun,
+    source: RecordReader,
+    plans: Iterable[ShardPlan],
+    reuse: Reuse,
+    linked: Iterable[CachedShard],
+) -> list[ShardTask]:
+    """Return the tasks that write the planned shards."""
+    # The index of earlier records takes as much memory as the plans. It ends here, before the first task runs.
+    earlier = reuse.earlier_records(linked, run.request.output_options.encode.image_use)
+    return [run.shard_task(plan, source, earlier) for plan in plans]
 
 
 def request_digest(source: RecordSource, request: BuildRequest) -> str | None:

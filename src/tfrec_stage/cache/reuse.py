@@ -134,7 +134,7 @@ class EarlierRecords:
             keys: key of each record, covering its image.
             image_keys: image key of each record.
         """
-        actions, numbers, offsets = bytearray(), array("L"), array("Q")
+        actions, numbers, offsets = bytearray(), array("I"), array("Q")
         used: dict[int, int] = {}
         for key, image_key in zip(keys, image_keys, strict=True):
             action, shard, offset = self._find(key, image_key)
