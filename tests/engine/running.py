@@ -24,7 +24,7 @@ def run_in_processes(work, tasks, num_threads: int, **more) -> list:
 
 def is_idle() -> bool:
     """Whether no thread and no process of an engine is left."""
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith(("shard", "image"))]
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(("shard", "image", "worker"))]
     return not threads and not multiprocessing.active_children()
 
 
@@ -34,7 +34,8 @@ def program(text: str) -> Iterator[subprocess.Popen]:
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
         file.write(text)
         file.flush()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        path = os.pathsep.join(filter(None, sys.path))
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": ""}  # output in a pipe is buffered
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen([sys.executable, file.name], env=environment, text=True, **pipes) as process:
             yield process

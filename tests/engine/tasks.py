@@ -136,6 +136,10 @@ def _refuse_in(process: int) -> None:
 EVERYWHERE = 0
 
 
+def say(task: str, ordered_map) -> None:
+    sys.stdout.write(f"{task}\n")
+
+
 def give(task: object, ordered_map) -> object:
     """Return the task itself."""
     return task

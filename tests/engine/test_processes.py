@@ -20,7 +20,7 @@ import pytest
 
 from tests.engine import tasks as engine_tasks
 from tests.engine.running import is_idle, program, run_in_processes
-from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
+from tfrec_stage.engine import EngineName, EngineOptions, processes, run_tasks
 from tfrec_stage.errors import EngineError
 
 
@@ -130,7 +130,7 @@ class TestKilledWorkers:
         assert is_idle()
 
     def test_workers_end_with_a_killed_driver(self, tmp_path: Path) -> None:
-        """When the driver is killed, its workers end at once, in the middle of their tasks."""
+        """When the driver is killed, its workers end at once, in the middle of their tasks, and nobody complains."""
         paths = [str(tmp_path / str(number)) for number in range(2)]
         text = f"""
 from pathlib import Path
@@ -139,13 +139,14 @@ from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
 if __name__ == "__main__":
     tasks = [(path, 100) for path in {paths}]
     options = EngineOptions(2, EngineName.processes)
-    list(run_tasks(engine_tasks.hold, tasks, options, scratch=Path({str(tmp_path)!r})))
+    list(run_tasks(engine_tasks.hold, tasks, options))
 """
         with program(text) as driver:
             while not all(is_locked(path) for path in paths):
                 assert driver.poll() is None
                 time.sleep(0.01)
             driver.kill()
+            assert driver.communicate(timeout=20) == ("", "")
         end_s = time.monotonic() + 20
         while any(is_locked(path) for path in paths):
             assert time.monotonic() < end_s
@@ -167,22 +168,62 @@ def is_locked(path: str) -> bool:
 class TestSignals:
     """Ctrl-C, once and twice, and SIGTERM."""
 
-    def test_a_second_ctrl_c_does_not_wait(self, tmp_path: Path) -> None:
-        """It ends even workers that hold the GIL for ever; the first one has stopped the work at the next image."""
-        second = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    def test_ctrl_c_does_not_wait(self) -> None:
+        """It ends even workers that hold the GIL for ever."""
 
         def interrupt(_: int) -> None:
-            second.start()
             raise KeyboardInterrupt
 
         begin_s = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            run_in_processes(engine_tasks.never_end, [1, 2, 3], 2, tick=interrupt, scratch=tmp_path)
-        assert 0.5 < time.monotonic() - begin_s < 20
-        while not is_idle():  # the workers have ended; the server may not have told so yet
-            assert time.monotonic() - begin_s < 20
-            time.sleep(0.01)
-        assert not list(tmp_path.iterdir())
+            run_in_processes(engine_tasks.never_end, [1, 2, 3], 2, tick=interrupt)
+        assert time.monotonic() - begin_s < 20
+        assert is_idle()
+
+    @pytest.mark.parametrize("calls", [0, 1])
+    def test_a_second_ctrl_c(self, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One that comes while workers are ended, before the first of two or the second, leaves none behind."""
+        end, ended = processes._Worker.end, []
+
+        def end_or_interrupt(worker: processes._Worker, *, is_idle: bool) -> None:
+            ended.append(worker)
+            if len(ended) == calls + 1:
+                raise KeyboardInterrupt
+            end(worker, is_idle=is_idle)
+
+        monkeypatch.setattr(processes._Worker, "end", end_or_interrupt)
+        results = run_tasks(engine_tasks.linger, [1, 100_000, 100_000], EngineOptions(2, EngineName.processes))
+        assert next(results) == 1
+        with pytest.raises(KeyboardInterrupt):
+            results.close()
+        assert len(ended) > calls + 1
+        assert is_idle()
+
+    def test_workers_without_a_task_end_by_themselves(self) -> None:
+        """At the end they are not killed: what they have printed arrives."""
+        text = """
+from tests.engine import tasks as engine_tasks
+from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
+if __name__ == "__main__":
+    list(run_tasks(engine_tasks.say, ["hello"], EngineOptions(1, EngineName.processes)))
+"""
+        with program(text) as process:
+            assert process.communicate(timeout=60) == ("hello\n", "")
+
+    def test_results_that_nobody_closes(self) -> None:
+        """A program that keeps them until its end does end."""
+        text = """
+from tests.engine import tasks as engine_tasks
+from tfrec_stage.engine import EngineName, EngineOptions, run_tasks
+if __name__ == "__main__":
+    results = run_tasks(engine_tasks.linger, [1] * 9, EngineOptions(2, EngineName.processes))
+    print(next(results))
+"""
+        with program(text) as process:
+            try:
+                assert process.communicate(timeout=60) == ("1\n", "")
+            finally:
+                process.kill()
 
     @pytest.mark.parametrize("is_prepared", [False, True])
     def test_workers_can_be_terminated(self, is_prepared: bool) -> None:
@@ -322,16 +363,15 @@ class TestErrors:
         assert is_idle()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
-    def test_nothing_stays_open(self, tmp_path: Path) -> None:
-        """Errors keep no file open and leave no temporary file, also while garbage is not collected."""
+    def test_nothing_stays_open(self) -> None:
+        """Errors keep no file open, also while garbage is not collected."""
         counts = []
         gc.disable()
         try:
             for _ in range(4):
                 with pytest.raises(ZeroDivisionError):
-                    run_in_processes(engine_tasks.divide, [[1, 2], [0]], 2, scratch=tmp_path)
+                    run_in_processes(engine_tasks.divide, [[1, 2], [0]], 2)
                 counts.append(len(list(Path("/proc/self/fd").iterdir())))
         finally:
             gc.enable()
         assert len({*counts[1:]}) == 1  # the first starts the server
-        assert not list(tmp_path.iterdir())

@@ -138,7 +138,7 @@ class BuildRun:
         finished = []
         unchanged = total - sum(len(task.positions) for task in tasks)
         report = self._progress_reporter(total, unchanged)
-        with closing(run_tasks(write_shard, tasks, self.request.engine, report, self.scratch)) as written:
+        with closing(run_tasks(write_shard, tasks, self.request.engine, report)) as written:
             for shard in written:
                 self.cache.add(shard)
                 self.cache.add_image_hashes(shard.image_hashes)

@@ -1,37 +1,38 @@
-"""Worker processes: one `ProcessPoolExecutor` of the standard library for each, on a forkserver.
+"""Worker processes, forked from a server; a thread of this process waits for each.
 
-Workers are forks of a server process that has imported what they need and runs no thread. A fork of this process would
-copy locks that its threads hold, and a fresh process would import everything again (ADR 15).
+The server has imported what workers need and runs no thread. A fork of this process would copy locks that its threads
+hold, and a fresh process would import everything again (ADR 15).
 
-An executor of one worker shares no lock and no pipe with another one: a worker that is killed takes one task with it,
-which is then known, and the others go on. Two things are added to keep it from hanging (ADR 12). Tasks and results
-travel in files, so that nobody waits for the rest of a message. A socket pair tells either side when the other has
-ended, even if the server, which usually tells, was killed.
+Workers share no lock and no pipe: one that is killed takes one task with it, which is then known, and the others go on.
+Tasks and results travel on a line, a pair of sockets that nobody else holds. So each side sees when the other has
+ended, even in the middle of a message, and even if the server, which usually tells, was killed (ADR 12).
 """
 
+import atexit
 import multiprocessing
 import os
 import pickle
-import shutil
-import socket
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+import select
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
-from pathlib import Path
+from multiprocessing.connection import Connection
 from signal import SIG_IGN, SIG_SETMASK, SIGINT, SIGKILL, pthread_sigmask, signal
-from tempfile import mkdtemp
 from threading import RLock, Thread
 from traceback import format_exc, format_exception_only
 from typing import Any, Final
 from weakref import WeakSet
 
-from tfrec_stage.engine.runner import Pool, Work, WorkerDiedError, blocked_signals, serial_map
+from tfrec_stage.engine.runner import Item, Pool, Result, Work, WorkerDiedError, blocked_signals
 from tfrec_stage.errors import EngineError
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_PRELOADED: Final = (__name__, "multiprocessing.sharedctypes", "concurrent.futures.process")
+_PRELOADED: Final = (__name__, "multiprocessing.sharedctypes")
 """What every worker needs besides its work."""
+_END: Final = b""
+"""Message to a worker that there are no more tasks."""
 
 
 def start_server(work: Work) -> None:
@@ -55,43 +56,46 @@ def start_server(work: Work) -> None:
 class ProcessPool(Pool):
     """Worker processes, started as they are needed."""
 
-    def __init__(self, work: Work, num_tasks: int, workers: int, scratch: Path | None) -> None:
+    def __init__(self, work: Work, num_tasks: int, workers: int) -> None:
         start_server(work)
         self.window = workers
         self.finished = _CONTEXT.RawArray("Q", num_tasks)
-        self._stop = _CONTEXT.RawValue("b", 0)
-        self._start = partial(_Worker, work, self._stop, self.finished)
-        # Not a `TemporaryDirectory`: a child that the user's program forks would remove it when it exits.
-        self._files = Path(mkdtemp(prefix="tasks-", dir=scratch))
+        self._start = partial(_Worker, work, self.finished)
+        self._threads = ThreadPoolExecutor(workers, "worker")
         self._workers: list[_Worker] = []
-        self._running: dict[Future[Any], tuple[_Worker, Path]] = {}
+        self._idle: list[_Worker] = []
 
     def submit(self, number: int, task: Any) -> Future[Any]:
         """See `Pool`."""
-        path = self._files / str(number)
-        path.write_bytes(pickle.dumps(task))
-        idle = self._idle()
-        if not idle:
-            idle = [self._start()]
-            self._workers += idle
-        try:
-            future = idle[0].submit(path, number)
-        except WorkerDiedError:
-            self._close([idle[0]])
-            raise
-        self._running[future] = idle[0], path
-        return future
+        if not self._idle:
+            worker = self._start()
+            self._workers.append(worker)
+            self._idle.append(worker)
+        return self._threads.submit(self._run, self._idle.pop(), number, task)
 
-    def result(self, future: Future[Any]) -> Any:
-        """See `Pool`; the error of a task has a note with the traceback in the worker."""
-        worker, path = self._running.pop(future)
-        try:
-            future.result()
-        except BrokenExecutor as broken:
-            self._close([worker])
-            raise WorkerDiedError from broken
-        outcome = path.read_bytes()
-        path.unlink()
+    def renew(self) -> None:
+        """See `Pool`."""
+        self._end_workers()
+        while self._workers:
+            self._workers.pop().close()
+
+    def close(self) -> None:
+        """See `Pool`; workers that run a task are killed."""
+        self._end_workers()
+        self._threads.shutdown()  # before lines are closed, on which threads may still wait
+        self.renew()
+
+    kill = close
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            worker.end(is_idle=worker in self._idle)
+        self._idle.clear()
+
+    def _run(self, worker: "_Worker", number: int, task: Any) -> Any:
+        """Run a task; its error has a note with the traceback in the worker."""
+        outcome = worker.run(pickle.dumps((number, task)))
+        self._idle.append(worker)
         result, error, where = pickle.loads(outcome)
         if error is None:
             return result
@@ -99,118 +103,105 @@ class ProcessPool(Pool):
             error.add_note(f"\nIn a worker process:\n{where}")
         raise error
 
-    def close_idle(self) -> None:
-        """See `Pool`."""
-        self._close(self._idle())
-
-    def close(self) -> None:
-        """See `Pool`."""
-        self._stop.value = 1
-        self._close(self._workers)
-        shutil.rmtree(self._files, ignore_errors=True)
-
-    def kill(self) -> None:
-        """See `Pool`."""
-        for worker in self._workers:
-            worker.kill()
-        shutil.rmtree(self._files, ignore_errors=True)
-
-    def _idle(self) -> list["_Worker"]:
-        busy = {worker for worker, _ in self._running.values()}
-        return [worker for worker in self._workers if worker not in busy]
-
-    def _close(self, workers: list["_Worker"]) -> None:
-        for worker in list(workers):
-            worker.close()
-            self._workers.remove(worker)
-
 
 class _Worker:
     """A worker process, as the driver sees it."""
 
-    def __init__(self, *shared: Any) -> None:
+    def __init__(self, work: Work, finished: MutableSequence[int]) -> None:
         with _lines_lock:
-            self._line, self._workers_line = socket.socketpair()
-            _lines.update((self._line, self._workers_line))
-        self._pid = _CONTEXT.RawValue("i", 0)  # written by the process
-        arguments = (*shared, self._pid, self._workers_line)
-        self._executor = ProcessPoolExecutor(1, _CONTEXT, _start_worker, arguments)
+            self._line, workers_line = _CONTEXT.Pipe()
+            _lines.update((self._line, workers_line))
+        self._process = _CONTEXT.Process(target=_serve, args=(work, finished, workers_line))
+        # From now on only the process holds its end. If there is none, since the server was killed, nobody does.
+        with workers_line, suppress(EOFError, ConnectionError):
+            self._process.start()
 
-    def submit(self, path: Path, number: int) -> Future[None]:
-        """Run the task in a file; the first one starts the process.
+    def run(self, message: bytes) -> bytes:
+        """Send a pickled task, and wait for the outcome.
 
         Raises:
-            WorkerDiedError: the process, or the server.
+            WorkerDiedError: the process has ended. `Process` would say so too early if the server was killed: it takes
+                workers for dead then, while they still run.
         """
         try:
-            return self._executor.submit(_run_task, path, number)
-        except (BrokenExecutor, EOFError, ConnectionError) as error:
+            self._line.send_bytes(message)
+            return self._line.recv_bytes()
+        except (EOFError, OSError) as error:
             raise WorkerDiedError from error
-        finally:
-            self._workers_line.close()  # from now on only the process holds this end
+
+    def end(self, *, is_idle: bool) -> None:
+        """End the process, which may have ended before."""
+        if self._line.closed:  # the whole program ends
+            return
+        if is_idle:
+            with suppress(OSError):
+                self._line.send_bytes(_END)
+        elif self._process.pid and not _is_closed(self._line, 0):
+            with suppress(ProcessLookupError):  # it ends at this moment
+                os.kill(self._process.pid, SIGKILL)
+        if self._process.pid:
+            self._process.join()
 
     def close(self) -> None:
-        """Wait for the task and end the process."""
-        self._executor.shutdown()
-        self.kill()  # if the server was killed, the executor takes the process for dead while it still runs
-
-    def kill(self) -> None:
-        """End the process at once, and wait until it has ended, since its task may be run again."""
-        try:
-            self._line.recv(1, socket.MSG_DONTWAIT)  # nothing is ever sent: this returns if the process has ended
-        except BlockingIOError:
-            with suppress(OSError):  # it ends at this moment
-                self._line.shutdown(socket.SHUT_WR)  # ends it, unless it is inside code that keeps the GIL
-                if self._pid.value:  # otherwise it has not begun to run, and will end when it does
-                    os.kill(self._pid.value, SIGKILL)
-            self._line.recv(1)
+        """Free what the driver holds of a process that has ended."""
         self._line.close()
-        # Without waiting: if Ctrl-C interrupted the wait in `close`, Python takes the executor's thread for ended, and
-        # the executor would close pipes that this thread still uses.
-        self._executor.shutdown(wait=False)
+        self._process.close()
 
 
-_lines: Final[WeakSet[socket.socket]] = WeakSet()
+def _is_closed(line: Connection, timeout_ms: int | None = None) -> bool:
+    """Wait until the other end of a line is closed, which is when its process has ended."""
+    poll = select.poll()
+    poll.register(line, 0)  # nothing but POLLHUP, which needs no asking: messages do not matter
+    return bool(poll.poll(timeout_ms))
+
+
+_lines: Final[WeakSet[Connection]] = WeakSet()
 _lines_lock: Final = RLock()
 
 
 def _close_lines() -> None:
-    """Close all lines in a child that the user's program forks: its copies would keep them open while it lives."""
     for line in _lines:
         line.close()
-    _lines_lock.release()
 
 
-os.register_at_fork(before=_lines_lock.acquire, after_in_parent=_lines_lock.release, after_in_child=_close_lines)
+# A child that the user's program forks has copies of the lines, which would keep them open while it lives.
+os.register_at_fork(before=_lines_lock.acquire, after_in_parent=_lines_lock.release, after_in_child=_lines_lock.release)
+os.register_at_fork(after_in_child=_close_lines)
+atexit.register(_close_lines)  # ends workers of results that nobody closes, for which multiprocessing would wait
 
-_shared: Final[list[Any]] = []
-"""In a worker process: its work, the flag that stops it, and the counts of finished images."""
 
-
-def _start_worker(work: Work, stop: Any, finished: Any, pid: Any, line: socket.socket) -> None:
-    pid.value = os.getpid()
+def _serve(work: Work, finished: MutableSequence[int], line: Connection) -> None:
+    """Run tasks in a worker process."""
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the driver decides what it means
     pthread_sigmask(SIG_SETMASK, ())  # inherited from the server, which was started with signals blocked
-    Thread(target=_end_with, args=(line,), daemon=True).start()
-    _shared[:] = work, stop, finished
+    Thread(target=_end_with_driver, args=(line,), daemon=True).start()
+    with suppress(EOFError, OSError):  # the driver has ended
+        while message := line.recv_bytes():
+            line.send_bytes(_run_task(work, finished, message))
 
 
-def _end_with(line: socket.socket) -> None:
-    """End this process when the driver has ended, or wants that: nothing is ever sent on the line."""
-    line.recv(1)
+def _end_with_driver(line: Connection) -> None:
+    _is_closed(line)
     os._exit(1)
 
 
-def _run_task(path: Path, number: int) -> None:
-    """Read a pickled task from a file, run it and replace the file by its result, error and traceback."""
-    work, stop, finished = _shared
+def _run_task(work: Work, finished: MutableSequence[int], message: bytes) -> bytes:
+    """Run a pickled task and return its result, error and traceback, pickled."""
     task: object = "a task"
     try:
-        task = pickle.loads(path.read_bytes())
-        outcome = pickle.dumps((work(task, partial(serial_map, lambda: stop.value, finished, number)), None, ""))
+        number, task = pickle.loads(message)
+        return pickle.dumps((work(task, partial(_counted_map, finished, number)), None, ""))
     except BaseException as error:  # noqa: BLE001 - the driver raises it
-        outcome = pickle.dumps((None, _picklable(error, task), format_exc()))
-    path.write_bytes(outcome)
+        return pickle.dumps((None, _picklable(error, task), format_exc()))
+
+
+def _counted_map(
+    finished: MutableSequence[int], number: int, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """`map` that counts finished items; an `OrderedMap` once two are bound."""
+    for result in map(function, items):
+        finished[number] += 1
+        yield result
 
 
 def _picklable(error: BaseException, task: object) -> BaseException:

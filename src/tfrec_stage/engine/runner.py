@@ -5,9 +5,8 @@ import signal
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from tfrec_stage.engine.options import EngineName, EngineOptions
@@ -52,27 +51,19 @@ class Pool(ABC):
             number: which of `finished` counts its images.
             task: what to run.
 
-        Raises:
-            WorkerDiedError: the worker that should run it.
+        Returns:
+            What will have its result or error, or `WorkerDiedError`.
         """
 
-    def result(self, future: Future[Any]) -> Any:
-        """Return the result of a task that is done, or raise its error.
-
-        Raises:
-            WorkerDiedError: the worker that ran it.
-        """
-        return future.result()
-
-    def close_idle(self) -> None:  # noqa: B027 - optional
-        """End the workers that run no task, for their memory, and since one may have died unnoticed."""
+    def renew(self) -> None:  # noqa: B027 - only for workers that can die
+        """End all workers while none runs a task, for their memory, and since one may have died unnoticed."""
 
     @abstractmethod
     def close(self) -> None:
-        """Have running tasks end at their next image, wait for them and end all workers."""
+        """Have running tasks end at their next image or sooner, wait for them and end all workers."""
 
-    def kill(self) -> None:  # noqa: B027 - optional
-        """End all workers at once, if the engine can do that, where `close` was interrupted."""
+    def kill(self) -> None:  # noqa: B027 - only for workers that can be killed
+        """End all workers where `close` was interrupted."""
 
 
 def run_tasks(
@@ -80,7 +71,6 @@ def run_tasks(
     tasks: Sequence[Any],
     options: EngineOptions,
     tick: Callable[[int], None] = lambda _: None,
-    scratch: Path | None = None,
 ) -> Generator[Any, None, None]:
     """Run all tasks and iterate over their results as they come. Close the generator to stop early.
 
@@ -92,17 +82,16 @@ def run_tasks(
         tasks: what to run.
         options: how many at a time, and on what.
         tick: called a few times a second with the number of images finished.
-        scratch: directory for temporary files of worker processes; None uses the system's.
 
     Raises:
         Exception: the first error of a task; the other tasks are stopped before it is raised.
         EngineError: a task killed its worker twice.
     """
     waiting = deque(enumerate(tasks))
-    with _closed_at_end(_open_pool(options, work, len(tasks), scratch)) as pool:
+    with _closed_at_end(_open_pool(options, work, len(tasks))) as pool:
         while waiting:
             for suspect in (yield from _run(pool, waiting, pool.window, tick)):
-                pool.close_idle()
+                pool.renew()
                 if (yield from _run(pool, deque([suspect]), 1, tick)):
                     raise _died_twice(suspect[1])
 
@@ -115,14 +104,14 @@ def prepare(work: Work, options: EngineOptions) -> None:
         start_server(work)
 
 
-def _open_pool(options: EngineOptions, work: Work, num_tasks: int, scratch: Path | None) -> Pool:
+def _open_pool(options: EngineOptions, work: Work, num_tasks: int) -> Pool:
     if options.engine is EngineName.threads:
         from tfrec_stage.engine.threads import ThreadPool  # noqa: PLC0415 - it imports this module
 
         return ThreadPool(work, num_tasks, options.num_threads)
     from tfrec_stage.engine.processes import ProcessPool  # noqa: PLC0415 - threads need no multiprocessing
 
-    return ProcessPool(work, num_tasks, options.num_threads, scratch)
+    return ProcessPool(work, num_tasks, options.num_threads)
 
 
 def _run(
@@ -139,12 +128,9 @@ def _run(
     while True:
         while waiting and not suspects and len(running) < window:
             number, task = waiting.popleft()
-            try:
-                # A Ctrl-C between the start of a worker and its registration would leave it running unnoticed.
-                with blocked_signals(signal.SIGINT, signal.SIGTERM):
-                    running[pool.submit(number, task)] = number, task
-            except WorkerDiedError:
-                suspects.append((number, task))
+            # A Ctrl-C between the start of a worker and its registration would leave it running unnoticed.
+            with blocked_signals(signal.SIGINT, signal.SIGTERM):
+                running[pool.submit(number, task)] = number, task
         yield from results  # only after new tasks were started: the caller may take its time
         if not running:
             return suspects
@@ -153,7 +139,7 @@ def _run(
         for future in done:
             number, task = running.pop(future)
             try:
-                results.append(pool.result(future))
+                results.append(future.result())
             except WorkerDiedError:
                 pool.finished[number] = 0  # its images will be encoded, and counted, again
                 suspects.append((number, task))
@@ -169,24 +155,9 @@ def _closed_at_end(pool: Pool) -> Iterator[Pool]:
         if os.getpid() == driver:  # a child that the user's program forked leaves this block as well
             try:
                 pool.close()
-            except BaseException:  # on a second Ctrl-C, don't wait for the current images
+            except BaseException:  # a second Ctrl-C came meanwhile
                 pool.kill()
                 raise
-
-
-def serial_map(
-    is_stopped: Callable[[], Any],
-    finished: MutableSequence[int],
-    number: int,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-) -> Iterator[Result]:
-    """`map` that counts finished items and can be stopped; an `OrderedMap` once its first three are bound."""
-    for item in items:
-        if is_stopped():
-            raise CancelledError
-        yield function(item)
-        finished[number] += 1
 
 
 @contextmanager

@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
-from tfrec_stage.engine.runner import OrderedMap, Pool, Work, serial_map
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from tfrec_stage.engine.runner import Item, OrderedMap, Pool, Result, Work
 
 
 class ThreadPool(Pool):
@@ -35,10 +32,8 @@ class ThreadPool(Pool):
 
     def submit(self, number: int, task: Any) -> Future[Any]:
         """See `Pool`."""
-        ordered_map: OrderedMap = partial(serial_map, self._stop.is_set, self.finished, number)
-        if number >= self._in_full_rounds:
-            ordered_map = partial(self._parallel_map, number)
-        return self._shards.submit(self._work, task, ordered_map)
+        spread = map if number < self._in_full_rounds else self._parallel_map
+        return self._shards.submit(self._work, task, partial(self._map, spread, number))
 
     def close(self) -> None:
         """See `Pool`."""
@@ -46,26 +41,23 @@ class ThreadPool(Pool):
         self._shards.shutdown(cancel_futures=True)
         self._images.shutdown()
 
-    def _parallel_map(self, number: int, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def _map(
+        self, spread: OrderedMap, number: int, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        """`map` that counts finished items and can be stopped; an `OrderedMap` once two are bound."""
+        for result in spread(function, items):
+            if self._stop.is_set():
+                raise CancelledError
+            self.finished[number] += 1
+            yield result
+
+    def _parallel_map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """`map` over the image threads, with results in the order of the items."""
-        ahead: deque[Future[Result]] = deque()
+        ahead: deque[Callable[[], Result]] = deque()
         for item in items:
             is_cheap = getattr(item, "is_cheap", False)
-            ahead.append(_finished(function(item)) if is_cheap else self._images.submit(function, item))
+            ahead.append(partial(function, item) if is_cheap else self._images.submit(function, item).result)
             if len(ahead) >= self._images_ahead:
-                yield self._next_result(ahead, number)
+                yield ahead.popleft()()
         while ahead:
-            yield self._next_result(ahead, number)
-
-    def _next_result(self, ahead: deque[Future[Result]], number: int) -> Result:
-        if self._stop.is_set():
-            raise CancelledError
-        result = ahead.popleft().result()
-        self.finished[number] += 1
-        return result
-
-
-def _finished(result: Result) -> Future[Result]:
-    future: Future[Result] = Future()
-    future.set_result(result)
-    return future
+            yield ahead.popleft()()
