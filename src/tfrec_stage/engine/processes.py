@@ -4,7 +4,7 @@ The server has imported what workers need and runs no thread. A fork of this pro
 hold, and a fresh process would import everything again (ADR 15).
 
 Workers share no lock and no pipe: one that is killed takes one task with it, which is then known, and the others go on.
-Tasks and results travel on a line, a pair of sockets that nobody else holds. So each side sees when the other has
+Tasks and results travel on a connection, a pair of sockets that nobody else holds. So each side sees when the other has
 ended, even in the middle of a message, and even if the server, which usually tells, was killed (ADR 12).
 """
 
@@ -82,7 +82,7 @@ class ProcessPool(Pool):
     def close(self) -> None:
         """See `Pool`; workers that run a task are killed."""
         self._end_workers()
-        self._threads.shutdown()  # before lines are closed, on which threads may still wait
+        self._threads.shutdown()  # before connections are closed, on which threads may still wait
         self.renew()
 
     kill = close
@@ -108,12 +108,12 @@ class _Worker:
     """A worker process, as the driver sees it."""
 
     def __init__(self, work: Work, finished: MutableSequence[int]) -> None:
-        with _lines_lock:
-            self._line, workers_line = _CONTEXT.Pipe()
-            _lines.update((self._line, workers_line))
-        self._process = _CONTEXT.Process(target=_serve, args=(work, finished, workers_line))
+        with _connections_lock:
+            self._connection, worker_end = _CONTEXT.Pipe()
+            _connections.update((self._connection, worker_end))
+        self._process = _CONTEXT.Process(target=_serve, args=(work, finished, worker_end))
         # From now on only the process holds its end. If there is none, since the server was killed, nobody does.
-        with workers_line, suppress(EOFError, ConnectionError):
+        with worker_end, suppress(EOFError, ConnectionError):
             self._process.start()
 
     def run(self, message: bytes) -> bytes:
@@ -124,19 +124,19 @@ class _Worker:
                 workers for dead then, while they still run.
         """
         try:
-            self._line.send_bytes(message)
-            return self._line.recv_bytes()
+            self._connection.send_bytes(message)
+            return self._connection.recv_bytes()
         except (EOFError, OSError) as error:
             raise WorkerDiedError from error
 
     def end(self, *, is_idle: bool) -> None:
         """End the process, which may have ended before."""
-        if self._line.closed:  # the whole program ends
+        if self._connection.closed:  # the whole program ends
             return
         if is_idle:
             with suppress(OSError):
-                self._line.send_bytes(_END)
-        elif self._process.pid and not _is_closed(self._line, 0):
+                self._connection.send_bytes(_END)
+        elif self._process.pid and not _is_closed(self._connection, 0):
             with suppress(ProcessLookupError):  # it ends at this moment
                 os.kill(self._process.pid, SIGKILL)
         if self._process.pid:
@@ -144,44 +144,48 @@ class _Worker:
 
     def close(self) -> None:
         """Free what the driver holds of a process that has ended."""
-        self._line.close()
+        self._connection.close()
         self._process.close()
 
 
-def _is_closed(line: Connection, timeout_ms: int | None = None) -> bool:
-    """Wait until the other end of a line is closed, which is when its process has ended."""
+def _is_closed(connection: Connection, timeout_ms: int | None = None) -> bool:
+    """Wait until the other end of a connection is closed, which is when its process has ended."""
     poll = select.poll()
-    poll.register(line, 0)  # nothing but POLLHUP, which needs no asking: messages do not matter
+    poll.register(connection, 0)  # nothing but POLLHUP, which needs no asking: messages do not matter
     return bool(poll.poll(timeout_ms))
 
 
-_lines: Final[WeakSet[Connection]] = WeakSet()
-_lines_lock: Final = RLock()
+_connections: Final[WeakSet[Connection]] = WeakSet()
+_connections_lock: Final = RLock()
 
 
-def _close_lines() -> None:
-    for line in _lines:
-        line.close()
+def _close_connections() -> None:
+    for connection in _connections:
+        connection.close()
 
 
-# A child that the user's program forks has copies of the lines, which would keep them open while it lives.
-os.register_at_fork(before=_lines_lock.acquire, after_in_parent=_lines_lock.release, after_in_child=_lines_lock.release)
-os.register_at_fork(after_in_child=_close_lines)
-atexit.register(_close_lines)  # ends workers of results that nobody closes, for which multiprocessing would wait
+# A child that the user's program forks has copies of the connections, which would keep them open while it lives.
+os.register_at_fork(
+    before=_connections_lock.acquire,
+    after_in_parent=_connections_lock.release,
+    after_in_child=_connections_lock.release,
+)
+os.register_at_fork(after_in_child=_close_connections)
+atexit.register(_close_connections)  # ends workers of results that nobody closes, for which multiprocessing would wait
 
 
-def _serve(work: Work, finished: MutableSequence[int], line: Connection) -> None:
+def _serve(work: Work, finished: MutableSequence[int], connection: Connection) -> None:
     """Run tasks in a worker process."""
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the driver decides what it means
     pthread_sigmask(SIG_SETMASK, ())  # inherited from the server, which was started with signals blocked
-    Thread(target=_end_with_driver, args=(line,), daemon=True).start()
+    Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
     with suppress(EOFError, OSError):  # the driver has ended
-        while message := line.recv_bytes():
-            line.send_bytes(_run_task(work, finished, message))
+        while message := connection.recv_bytes():
+            connection.send_bytes(_run_task(work, finished, message))
 
 
-def _end_with_driver(line: Connection) -> None:
-    _is_closed(line)
+def _end_with_driver(connection: Connection) -> None:
+    _is_closed(connection)
     os._exit(1)
 
 
