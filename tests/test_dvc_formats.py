@@ -10,6 +10,8 @@ from tests.workspace import dvc, edit, stage, stages_run
 pytestmark = pytest.mark.dvc
 
 SHARDS = ["shards@train", "shards@val", "shards@test"]
+SHARD_LINE = "format: 1 # version of the bytes of shards"
+MANIFEST_LINE = "format: 1 # version of the bytes of manifests"
 MANIFESTS = ["manifest@train", "manifest@val", "manifest@test"]
 
 
@@ -38,7 +40,7 @@ def test_another_format_of_shards(clone: Path) -> None:
     """A new format is used only when params.yaml asks for it; then all shards are built, and none is linked."""
     before, program = fingerprints(clone), raise_version(clone, "SHARD_FORMAT")
     assert stages_run(dvc("repro", directory=clone, **program)) == []
-    edit(clone / "params.yaml", "format: 1 # version of the bytes", "format: 2 # version of the bytes")
+    edit(clone / "params.yaml", SHARD_LINE, SHARD_LINE.replace("1", "2"))
     output = dvc("repro", directory=clone, **program)
     assert stages_run(output) == SHARDS
     assert "train: 200 images in 10 shards (10 built, 0 unchanged)" in output
@@ -49,13 +51,13 @@ def test_another_format_of_shards(clone: Path) -> None:
 def test_another_format_of_manifests(clone: Path) -> None:
     """Manifests are written again; if their content is the same, no shards stage runs."""
     program = raise_version(clone, "MANIFEST_FORMAT")
-    edit(clone / "params.yaml", "format: 1 # the same", "format: 2 # the same")
+    edit(clone / "params.yaml", MANIFEST_LINE, MANIFEST_LINE.replace("1", "2"))
     assert stages_run(dvc("repro", directory=clone, **program)) == MANIFESTS
 
 
 @pytest.mark.parametrize(
     ("old", "option", "first"),
-    [("format: 1 # version", "encode.format", SHARDS[0]), ("format: 1 # the same", "importer.format", MANIFESTS[0])],
+    [(SHARD_LINE, "encode.format", SHARDS[0]), (MANIFEST_LINE, "importer.format", MANIFESTS[0])],
 )
 def test_a_format_that_cannot_be_written(clone: Path, old: str, option: str, first: str) -> None:
     """A format that this program does not write ends the stage with one line that says what to do."""
