@@ -9,6 +9,7 @@ import pytest
 from google_crc32c import value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.conftest import encode_noise
 from tfrec_stage.cache import frame_reader as stored_frames
@@ -80,7 +81,21 @@ def test_frames_are_read_at_their_positions(tmp_path: Path, records: Sizes, orde
     with GzipFrameReader(path, InflatedBlocks()) as stored:
         for order_of_reading in (numbers, order.sample(numbers, len(numbers))):
             for number in order_of_reading:
-                assert stored.read(entries[number]) == b"".join(encode_frame(payload_of(number, records[number][0])))
+                frame = b"".join(encode_frame(payload_of(number, records[number][0])))
+                assert stored.read(entries[number]) == [frame]
+
+
+@pytest.mark.parametrize("record", [(1000, False), (40_000, True)])
+def test_a_frame_in_pieces(tmp_path: Path, record: tuple[int, bool]) -> None:
+    """If the place of the image is known, the frame comes in three pieces with the image in the middle."""
+    _, positions = write(tmp_path / "shard", [record] * 3)
+    frame = b"".join(encode_frame(payload_of(2, record[0])))
+    image_bytes = 40_000 if record[1] else 5
+    entry = structs.replace(entry_at(positions[2], image_bytes), image_offset=14)
+    with GzipFrameReader(tmp_path / "shard", InflatedBlocks()) as stored:
+        pieces = stored.read(entry)
+    assert [*map(len, pieces)] == [14, min(image_bytes, len(frame) - 14), max(len(frame) - 14 - image_bytes, 0)]
+    assert b"".join(pieces) == frame
 
 
 def test_more_blocks_than_the_cache_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +106,7 @@ def test_more_blocks_than_the_cache_keeps(tmp_path: Path, monkeypatch: pytest.Mo
     assert len({position.offset for position in positions}) == 4
     with GzipFrameReader(tmp_path / "shard", InflatedBlocks()) as stored:
         for number in [*range(12), *range(0, 12, 3)]:
-            assert stored.read(entry_at(positions[number], 0)) == b"".join(encode_frame(payload_of(number, 50_000)))
+            assert stored.read(entry_at(positions[number], 0)) == [b"".join(encode_frame(payload_of(number, 50_000)))]
 
 
 def test_small_records_share_blocks_and_large_images_do_not(tmp_path: Path) -> None:
@@ -258,9 +273,9 @@ class TestDamage:
         (tmp_path / "shard").write_bytes(data)
         with GzipFrameReader(tmp_path / "shard", InflatedBlocks()) as stored:
             read = [stored.read(entry_at(position, 0)) for position in positions]
-            assert stored.read(entry_at(FramePosition(10**6, 100), 0)) == b""
-            assert len(stored.read(entry_at(FramePosition(len(GZIP_HEADER), 10**6), 0))) < 10**6
-        assert read[-1] != b"".join(encode_frame(payload_of(4, 1000)))
+            assert b"".join(stored.read(entry_at(FramePosition(10**6, 100), 0))) == b""
+            assert sum(map(len, stored.read(entry_at(FramePosition(len(GZIP_HEADER), 10**6), 0)))) < 10**6
+        assert b"".join(read[-1]) != b"".join(encode_frame(payload_of(4, 1000)))
 
 
 def test_jpegs_are_stored(tmp_path: Path) -> None:
