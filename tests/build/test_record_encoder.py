@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import encode_noise
 from tfrec_stage.build.failures import FailedRecord
+from tfrec_stage.build.fingerprint import KeyMaker
 from tfrec_stage.build.options import Compression, EncodeOptions, OutputOptions, keypoint_names_by_label
 from tfrec_stage.build.record_encoder import EncodedRecord, RecordEncoder
 from tfrec_stage.dataset_info import Label
@@ -33,13 +34,14 @@ def encode(encoder: RecordEncoder, **record: Any) -> EncodedRecord | FailedRecor
 
 
 def test_an_image_that_is_the_pinned_one(encoder: RecordEncoder) -> None:
-    """Its hash is returned, for the key; an image held by the record is not read from a file."""
+    """Its image key is returned, and its hash if no record pins it; an image in the record is not read from a file."""
     held = {"encoded": IMAGE, "height": 30, "width": 40, "format": "JPEG", "colorspace": "RGB", "channels": 3}
     for record in ({}, {"sha256": PIN}, {"filename": "absent.jpg", **held}):
         encoded = encode(encoder, **record)
         assert isinstance(encoded, EncodedRecord)
-        assert encoded.image_hash is not None
-        assert (encoded.image_hash.digest.hex(), encoded.payload[1]) == (PIN, IMAGE)
+        key = KeyMaker(encoder.output_options).image_key(encoded.record, bytes.fromhex(PIN))
+        assert (encoded.image_key, encoded.payload[1]) == (key, IMAGE)
+        assert (encoded.image_hash is None) == bool(record)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ class KeyMaker:
             record: the record.
             image_hash: SHA-256 of its image file, 32 bytes.
         """
-        frame = repr(record.annotated_size).encode()
+        width, height = record.width, record.height
+        frame = b"" if width is None or height is None else b"%d %d" % (width, height)
         return sha256(self._image_options_digest + image_hash + frame).digest()[:KEY_SIZE]
 
     def stated_image_key(self, record: ParsedRecord) -> bytes:

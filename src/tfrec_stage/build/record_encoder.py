@@ -36,9 +36,9 @@ class EncodedRecord(NamedTuple):
     payload: tuple[bytes, bytes, bytes]
     """The encoded Example in three pieces: head, image, tail. Joining them would copy the image."""
     image_hash: ImageHash | None
-    """The hash of the image file as it was read; None if it was not read, as the image comes from an earlier shard."""
+    """The hash of the image file as it was read, if the record does not pin it."""
     image_key: bytes | None
-    """The image key of the record, by what was read; None likewise."""
+    """The image key of the record, by what was read; None if the image comes from an earlier shard."""
     image: EncodedImage
     """The image as it is stored."""
     duplicate_boxes: int
@@ -84,9 +84,9 @@ class RecordEncoder:
         try:
             if isinstance(known, EncodedImage):
                 return self._encode(record, known)
-            data, image_hash = self._read(record)
-            image_key = self._keys.image_key(record, image_hash.digest)
-            image = self._encode_image(data, record, image_hash, image_key, known)
+            data, digest, image_hash = self._read(record)
+            image_key = self._keys.image_key(record, digest)
+            image = self._encode_image(data, record, digest.hex(), image_key, known)
             return self._encode(record, image, image_hash, image_key)
         except _FailedImageError as error:
             return FailedRecord(error.reason, str(error), error.image)
@@ -126,14 +126,15 @@ class RecordEncoder:
             settled.record, settled.repaired, payload, image_hash, image_key, image, settled.duplicate_boxes
         )
 
-    def _read(self, record: ImageRecord) -> tuple[bytes, ImageHash]:
-        """Return the content of the image file and its hash, which is that of the pin if the record has one."""
+    def _read(self, record: ImageRecord) -> tuple[bytes, bytes, ImageHash | None]:
+        """Return the content of the image file and its SHA-256, and what may be cached of that if no record pins it."""
         if record.encoded is not None:
             data = record.encoded
         else:
             path = os.path.join(self.images_root, record.filename)  # noqa: PTH118 - ten times as fast
             if record.sha256 is None:
-                return read_and_hash(path, record.filename)
+                data, image_hash = read_and_hash(path, record.filename)
+                return data, image_hash.digest, image_hash
             data = read_image_file(path)
         digest = sha256(data)
         # Checked before decoding: a replaced image may well decode, but the annotations were made for another one.
@@ -143,12 +144,12 @@ class RecordEncoder:
                 f"expected an image with sha256 {record.sha256}, as the manifest pins it, but {record.filename} has "
                 f"{digest.hexdigest()}; import the annotations again, or restore the image",
             )
-        return data, ImageHash(record.filename, None, digest.digest())
+        return data, digest.digest(), None
 
     def _encode_image(
-        self, data: bytes, record: ImageRecord, image_hash: ImageHash, image_key: bytes, known: FailedImage | None
+        self, data: bytes, record: ImageRecord, digest: str, image_key: bytes, known: FailedImage | None
     ) -> EncodedImage:
-        digest, options = image_hash.digest.hex(), self.output_options.encode
+        options = self.output_options.encode
         if known is not None and known.sha256 == digest:
             error = RecordError(known.reason, known.message)
             raise _FailedImageError(self._with_annotation_problems(error, record), known)

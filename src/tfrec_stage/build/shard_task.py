@@ -8,9 +8,9 @@ from array import array
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from itertools import repeat
+from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,6 @@ from tfrec_stage.build.fingerprint import (
     NO_KEY,
     KeyMaker,
     compressor_version,
-    has_image,
     key_of_failure,
     key_with_image,
     shard_fingerprint,
@@ -42,6 +41,7 @@ from tfrec_stage.tfrecord.framing import HEADER, encode_frame
 from tfrec_stage.tfrecord.gzip import GzipShardWriter
 
 _NO_CLASS = ImageClass()
+_CHEAP: Final = (Action.copy, Action.reuse_image)
 _encode_entry = msgspec.json.Encoder().encode
 
 
@@ -96,7 +96,8 @@ def write_shard(task: ShardTask, ordered_map: OrderedMap = map) -> WrittenShard:
     ):
         records = _RecordSupply(task, earlier)
         metadata = _MetadataBuilder()
-        for result, item in ordered_map(records.encode_or_copy, records):
+        results = ordered_map(records.encode_or_copy, records)
+        for _, (result, item) in zip(task.positions, results, strict=True):
             if isinstance(result, FailedRecord):
                 failures.add(Failure(item.position, item.key.hex(), result.reason, result.message))
                 metadata.add_failure(item, result)
@@ -112,22 +113,22 @@ def write_shard(task: ShardTask, ordered_map: OrderedMap = map) -> WrittenShard:
 class _Item(NamedTuple):
     """One record of a task."""
 
-    action: Action
+    record: ParsedRecord | None
+    """The record; None if it is to be copied, and need not be read."""
     position: int
     key: bytes
     full_key: bytes
-    image_key: bytes
-    place: tuple[int, int]
+    action: int = Action.encode
+    image_key: bytes = NO_KEY
+    place: tuple[int, int] = (0, 0)
     """Where it, its image or its failure is in earlier shards: shard, and offset of the line in its entries."""
-    record: ParsedRecord | None
-    """The record; None if it is to be copied, and need not be read."""
     known_failure: FailedImage | None = None
     """Why its image could not be stored by an earlier build."""
 
     @property
     def is_cheap(self) -> bool:
         """Whether to process it in the thread of the task (see `OrderedMap`): it takes less than waking another one."""
-        return self.action in (Action.copy, Action.reuse_image)
+        return self.action in _CHEAP
 
 
 class _RecordSupply:
@@ -141,45 +142,52 @@ class _RecordSupply:
         self._image_use = task.encoder.output_options.encode.image_use
 
     def __iter__(self) -> Iterator[_Item]:
-        # Records to copy are not read from the manifest. Of the others, those that need their image file are read
-        # ahead. Each kind is one stream in the order of writing.
-        with_file = read_ahead(self._records({Action.encode, Action.reuse_failure}), self._task.encoder.images_root)
-        without_file = self._records({Action.reuse_image})
-        for position, key, full_key, image_key, (number, shard, offset) in self._planned():
-            action = Action(number)
+        task = self._task
+        if task.found is not None:
+            yield from self._mixed(task.found)
+            return
+        records = self._read(task.positions, split_keys(task.keys))
+        yield from map(_Item, records, task.positions, split_keys(task.keys), split_keys(task.full_keys))
+
+    def _mixed(self, found: Found) -> Iterator[_Item]:
+        """Iterate over records of which some are in earlier shards. Those that are copied are not read."""
+        # Each kind is one stream in the order of writing.
+        with_file = self._read(*self._planned(found, {Action.encode, Action.reuse_failure}))
+        without_file = self._keys.read(self._task.source, *self._planned(found, {Action.reuse_image}))
+        all_keys = map(split_keys, (self._task.keys, self._task.full_keys, self._task.image_keys))
+        for position, key, full_key, image_key, (action, shard, offset) in zip(
+            self._task.positions, *all_keys, found, strict=True
+        ):
             record, known_failure = None, None
-            if action is Action.reuse_image:
+            if action == Action.reuse_image:
                 record = next(without_file)
-            elif action is not Action.copy:
+            elif action != Action.copy:
                 record = next(with_file)
-            if action is Action.reuse_failure:
+            if action == Action.reuse_failure:
                 known_failure = self._earlier.failure(shard, offset, image_key)
-            yield _Item(action, position, key, full_key, image_key, (shard, offset), record, known_failure)
+            yield _Item(record, position, key, full_key, action, image_key, (shard, offset), known_failure)
+
+    def _planned(self, found: Found, actions: Container[int]) -> tuple["array[int]", Iterator[bytes]]:
+        """Return the positions and the keys of the records for which one of these actions is planned."""
+        is_planned = [action in actions for action in found.actions]
+        return array("Q", compress(self._task.positions, is_planned)), compress(split_keys(self._task.keys), is_planned)
+
+    def _read(self, positions: "array[int]", keys: Iterator[bytes]) -> Iterator[ParsedRecord]:
+        """Read records whose image files will be read, and prefetch these."""
+        return read_ahead(self._keys.read(self._task.source, positions, keys), self._task.encoder.images_root)
 
     def encode_or_copy(self, item: _Item) -> tuple[EncodedRecord | ReusedRecord | FailedRecord, _Item]:
         """Copy a record from an earlier shard, or encode it; return what came of it, and the item."""
+        if item.action == Action.encode and item.record is not None:
+            return self._task.encoder(item.record), item
         known: EncodedImage | FailedImage | None = item.known_failure
-        if item.action is Action.copy:
+        if item.action == Action.copy:
             reused = self._earlier.record(*item.place, item.full_key)
             if reused is not None:
                 return reused, item
-        record = item.record or self._read_again(item)
-        if item.action is Action.reuse_image:
+        elif item.action == Action.reuse_image:
             known = self._earlier.image(*item.place, item.image_key, self._image_use)
-        return self._task.encoder(record, known), item
-
-    def _records(self, actions: Container[Action]) -> Iterator[ParsedRecord]:
-        """Read the records for which one of these actions is planned."""
-        positions = array("Q", (position for position, *_, found in self._planned() if found[0] in actions))
-        keys = (key for _, key, *_, found in self._planned() if found[0] in actions)
-        return self._keys.read(self._task.source, positions, keys)
-
-    def _planned(self) -> Iterator[tuple[int, bytes, bytes, bytes, tuple[int, int, int]]]:
-        """Iterate over position, key, full key, image key, and where it is found, of each record."""
-        task = self._task
-        image_keys = split_keys(task.image_keys) if task.image_keys else repeat(NO_KEY, len(task.positions))
-        found = task.found or repeat((Action.encode, 0, 0), len(task.positions))
-        return zip(task.positions, split_keys(task.keys), split_keys(task.full_keys), image_keys, found, strict=True)
+        return self._task.encoder(item.record or self._read_again(item), known), item
 
     def _read_again(self, item: _Item) -> ParsedRecord:
         """Read a record that was to be copied, but turned out to be damaged in the earlier shard."""
@@ -203,15 +211,16 @@ class _MetadataBuilder:
 
     def add_encoded(self, item: _Item, encoded: EncodedRecord, position: FramePosition) -> None:
         """Add a record that was encoded."""
-        full_key, image_hash = item.full_key, encoded.image_hash
-        if image_hash is None:
+        full_key, image_key = item.full_key, encoded.image_key
+        if image_key is None:
             self._reused_images += 1
-        elif not has_image(encoded.record):
+            image_key = item.image_key
+        elif (image_hash := encoded.image_hash) is not None:
             # By what was read and not by what was planned: the file may have changed since it was hashed.
             full_key = key_with_image(item.key, image_hash.digest)
             if item.full_key == item.key:  # a first build hashes no image before it encodes
                 self._image_hashes.write(encode_image_hashes([image_hash]))
-        self._add(_entry(full_key, encoded.image_key or item.image_key, position, encoded))
+        self._add(_entry(full_key, image_key, position, encoded))
 
     def add_failure(self, item: _Item, failed: FailedRecord) -> None:
         """Add a record that failed."""

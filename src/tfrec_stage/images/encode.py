@@ -104,12 +104,11 @@ def encode_image(
         raise RecordError("image_empty", "expected an image, but got 0 bytes")
     # Start of image (ff d8), and the first byte of the marker that has to follow.
     if data.startswith(b"\xff\xd8\xff"):
-        image = _encode_jpeg(data, policy, annotated_size)
-        return image._replace(sha256=sha256) if image.data is data else image
+        return _encode_jpeg(data, policy, annotated_size, sha256)
     return _encode_other(data, policy, annotated_size)
 
 
-def _encode_jpeg(data: bytes, policy: ImagePolicy, annotated_size: Size | None) -> EncodedImage:
+def _encode_jpeg(data: bytes, policy: ImagePolicy, annotated_size: Size | None, sha256: str | None) -> EncodedImage:
     header = parse_jpeg(data)
     _check_variant(header)
     check_size(header.size)
@@ -118,16 +117,16 @@ def _encode_jpeg(data: bytes, policy: ImagePolicy, annotated_size: Size | None) 
     if header.end < len(data):
         transforms.append("first_frame" if header.has_more_pictures else "trailing_bytes_dropped")
         # What follows the end marker is not part of the image: phones append further pictures and depth maps.
-        data = data[: header.end]
+        data, sha256 = data[: header.end], None
     if rotation.value != 1 or header.components != 3 or header.process not in _STORED_UNCHANGED:
         return _write_jpeg(_decode_jpeg(data, header), rotation, policy, transforms)
     if policy.verify is Verify.decode:
         _verify_decodable(data, header)
     if header.orientation.value != 1:
         # The stored frame is kept, so its tag has to say upright: otherwise readers that apply EXIF would rotate it.
-        data = header.orientation.clear(data)
+        data, sha256 = header.orientation.clear(data), None
     is_decoded = policy.verify is Verify.decode
-    return EncodedImage(data, header.width, header.height, tuple(transforms), is_decoded=is_decoded)
+    return EncodedImage(data, header.width, header.height, tuple(transforms), sha256=sha256, is_decoded=is_decoded)
 
 
 def _check_variant(header: JpegHeader) -> None:
