@@ -114,6 +114,21 @@ def store_block(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
+def stored_size(size_bytes: int) -> int:
+    """Return the length of what `store_block` gives for so many bytes."""
+    return size_bytes + _STORED.size * -(-size_bytes // _MAX_STORED)
+
+
+def read_stored_block(block: bytes) -> bytes:
+    """Return the bytes that were given to `store_block`; the headers are skipped, not checked.
+
+    >>> read_stored_block(store_block(b"ab"))
+    b'ab'
+    """
+    view, step = memoryview(block), _STORED.size + _MAX_STORED
+    return b"".join([view[start + _STORED.size : start + step] for start in range(0, len(block), step)])
+
+
 def gzip_trailer(crc32: int, length: int) -> bytes:
     """Return the end of the file, given the CRC32 and the length in bytes of all frames."""
     return _LAST_BLOCK + _TRAILER.pack(crc32, length & 0xFFFFFFFF)
